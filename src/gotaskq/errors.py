@@ -1,0 +1,127 @@
+"""Every exception GoTaskQ raises, in one tree.
+
+GotaskqError
+├── ConfigError             a setting that cannot be used
+├── InvalidRequestError     a request names a value outside its limits; `field` says which
+├── NotFoundError
+│   ├── JobNotFoundError
+│   ├── DeadJobNotFoundError
+│   └── QueueNotFoundError
+├── QueueExistsError        the name is taken
+├── QueueFullError          max_queue_depth is reached; try again later
+├── UnavailableError
+│   ├── ShuttingDownError   this process takes no more jobs
+│   └── BackendUnavailableError
+├── RegistrationError       a handler cannot be registered as asked
+├── PayloadDecodeError      JSON that Python cannot hold
+├── NotOpenError            used outside `async with app`
+└── IllegalTransitionError  a job may not go from this status to that one
+"""
+
+
+class GotaskqError(Exception):
+    """The root of every exception GoTaskQ raises."""
+
+
+class ConfigError(GotaskqError):
+    """A setting cannot be used; the message names it, its value and what is allowed."""
+
+    def __init__(self, variable: str, value: str, allowed: str) -> None:
+        super().__init__(f"{variable}={value!r}: {allowed}")
+        self.variable = variable
+        self.value = value
+        self.allowed = allowed
+
+
+class InvalidRequestError(GotaskqError):
+    """A request holds a value outside its limits; `field` names it, or is None when the whole is to blame."""
+
+    def __init__(self, message: str, *, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class NotFoundError(GotaskqError):
+    """What the caller named is not there."""
+
+
+class JobNotFoundError(NotFoundError):
+    """No job has this id (any more)."""
+
+    def __init__(self, job_id: object) -> None:
+        super().__init__(f"no job with id {job_id}; it never existed or its retention time is over")
+
+
+class DeadJobNotFoundError(NotFoundError):
+    """No dead job has this id."""
+
+    def __init__(self, job_id: object) -> None:
+        super().__init__(f"no dead job with id {job_id}; only a job that is DEAD can be replayed or deleted here")
+
+
+class QueueNotFoundError(NotFoundError):
+    """No queue has this name."""
+
+    def __init__(self, queue: str) -> None:
+        super().__init__(f"queue not found: {queue}")
+        self.queue = queue
+
+
+class QueueExistsError(GotaskqError):
+    """The queue's name is taken."""
+
+    def __init__(self, queue: str) -> None:
+        super().__init__(f"queue already exists: {queue}")
+        self.queue = queue
+
+
+class QueueFullError(GotaskqError):
+    """The queue holds as many waiting jobs as it may; nothing was enqueued."""
+
+    def __init__(self, queue: str, *, max_depth: int, retry_after_s: int = 1) -> None:
+        super().__init__(f"queue {queue} is full: {max_depth} jobs are waiting; try again later")
+        self.queue = queue
+        self.retry_after_s = retry_after_s
+
+
+class WithheldError(GotaskqError):
+    """Another job of the same all-or-nothing call was refused, so this one was not stored either."""
+
+    def __init__(self) -> None:
+        super().__init__("not stored: another job of this atomic request was refused")
+
+
+class UnavailableError(GotaskqError):
+    """The call cannot be served now; nothing was changed and it may be repeated."""
+
+    retry_after_s = 5
+
+
+class ShuttingDownError(UnavailableError):
+    """This process is draining and takes no more jobs."""
+
+    def __init__(self) -> None:
+        super().__init__("shutting down; send the job to another process or try again later")
+
+
+class BackendUnavailableError(UnavailableError):
+    """The store did not answer."""
+
+
+class RegistrationError(GotaskqError):
+    """A handler cannot be registered as asked."""
+
+
+class PayloadDecodeError(GotaskqError):
+    """A payload is valid JSON that Python's decoders cannot hold; its bytes are in `job.payload_json`."""
+
+
+class NotOpenError(GotaskqError):
+    """The TaskQ was used outside `async with app:`."""
+
+    def __init__(self) -> None:
+        super().__init__("this TaskQ is not open; use it inside `async with app:`")
+
+
+class IllegalTransitionError(GotaskqError):
+    """A job may not go from its status to the one asked for; this is a bug in whoever asked."""

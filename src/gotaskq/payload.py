@@ -1,0 +1,112 @@
+"""Payloads: any JSON value, kept as the bytes that were sent.
+
+Used by the door (check), the library (encode) and handlers (decode).
+Invariant: bytes that passed `check_payload` are valid JSON in valid UTF-8, no deeper than MAX_DEPTH, and come back
+verbatim.
+"""
+
+import json
+import re
+from typing import Final
+
+import msgspec
+
+from gotaskq.errors import InvalidRequestError, PayloadDecodeError
+
+MAX_DEPTH: Final = 64  # deeper than any honest payload, far from every decoder's recursion limit
+
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
+_decode = msgspec.json.decode
+_encode = msgspec.json.encode
+
+
+def encode_payload(value: object) -> bytes:
+    """Encode a Python value as JSON; raises InvalidRequestError when it has no JSON form."""
+    try:
+        payload = _encode(value)
+        if b"null" in payload:
+            _refuse_nan(value)
+        check_payload(payload)
+    except InvalidRequestError:
+        raise
+    except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
+        raise InvalidRequestError(f"payload cannot be written as JSON: {error}", field="payload") from error
+    return payload
+
+
+def check_payload(payload: bytes) -> None:
+    """Raise InvalidRequestError unless the bytes, known to be JSON by their grammar, are within our limits.
+
+    The caller has parsed the surrounding document; what its parser skips over is checked here: depth, UTF-8,
+    surrogates.
+    """
+    if payload.count(b"[") + payload.count(b"{") > MAX_DEPTH and _depth(payload) > MAX_DEPTH:
+        raise InvalidRequestError(f"payload is nested deeper than {MAX_DEPTH} levels", field="payload")
+    if not payload.isascii():
+        _check_utf8(payload)
+    if b"\\u" in payload and _SURROGATE_ESCAPE.search(payload):
+        _check_surrogates(payload)
+
+
+def decode_payload(payload: bytes) -> object:
+    """Decode JSON to Python values; raises PayloadDecodeError for what Python cannot hold."""
+    try:
+        return _decode(payload)
+    except msgspec.MsgspecError:
+        pass  # msgspec refuses numbers the standard library can hold: 1e400, integers of 400 digits
+    try:
+        return json.loads(payload)
+    except (ValueError, RecursionError) as error:
+        raise PayloadDecodeError(
+            f"the payload cannot be decoded: {error}; its bytes are in job.payload_json"
+        ) from error
+
+
+def _refuse_nan(value: object) -> None:
+    # msgspec writes NaN and infinities as null; a payload must not change its meaning on the way in.
+    for item in _leaves(value):
+        if isinstance(item, float) and (item != item or item in (float("inf"), float("-inf"))):
+            raise InvalidRequestError(f"payload holds {item}, which JSON has no word for", field="payload")
+
+
+def _leaves(value: object) -> list[object]:
+    leaves: list[object] = []
+    pending = [msgspec.to_builtins(value, str_keys=True)]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, dict):
+            pending.extend(item.values())
+        elif isinstance(item, list | tuple):
+            pending.extend(item)
+        else:
+            leaves.append(item)
+    return leaves
+
+
+def _depth(payload: bytes) -> int:
+    deepest = depth = 0
+    for byte in _STRING.sub(b"", payload):
+        if byte in b"[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif byte in b"]}":
+            depth -= 1
+    return deepest
+
+
+def _check_utf8(payload: bytes) -> None:
+    try:
+        payload.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidRequestError(f"payload is not valid UTF-8: {error.reason}", field="payload") from error
+
+
+def _check_surrogates(payload: bytes) -> None:
+    # Half a surrogate pair is no character: no UTF-8 decoder downstream could take it.
+    for match in _STRING.finditer(payload):
+        if _SURROGATE_ESCAPE.search(match.group()):
+            try:
+                json.loads(match.group()).encode()
+            except (ValueError, UnicodeEncodeError) as error:
+                raise InvalidRequestError("payload holds half a surrogate pair", field="payload") from error

@@ -1,0 +1,68 @@
+"""Snowflake ids: 63 bits, positive, in order of time, unique without any machine id to configure.
+
+Layout: 41 bits of milliseconds since 2026-01-01T00:00:00Z | 6 bits of partition | 16 bits of sequence.
+The sequence starts at a random value and runs on from millisecond to millisecond, so two processes rarely meet; where
+they do, the store refuses the id (it is there under another nonce) and admission draws a new one.
+"""
+
+import logging
+from random import Random
+from typing import Final
+
+from gotaskq.job import JobId
+
+EPOCH_MS: Final = 1_767_225_600_000  # 2026-01-01T00:00:00Z
+SEQUENCE_BITS: Final = 16
+PARTITION_BITS: Final = 6
+TIME_SHIFT: Final = SEQUENCE_BITS + PARTITION_BITS
+IDS_PER_MS: Final = 1 << SEQUENCE_BITS
+SEQUENCE_MASK: Final = IDS_PER_MS - 1
+TOLERATED_STEP_BACK_MS: Final = 50  # what time synchronisation does every day; more deserves a line in the log
+
+logger = logging.getLogger(__name__)
+
+
+class SnowflakeIds:
+    """Draws ids that never repeat within this generator and never go down.
+
+    A clock that steps back changes nothing: the generator keeps counting from the last instant it used, and warns when
+    the step is larger than 50 ms. More than 65,536 ids in one millisecond go on in the next.
+    """
+
+    def __init__(self, rng: Random, *, partition: int = 0) -> None:
+        self._sequence = rng.getrandbits(SEQUENCE_BITS)
+        self._partition_bits = partition << SEQUENCE_BITS
+        self._instant_ms = 0
+        self._drawn = 0
+        self._has_warned = False
+
+    def draw(self, now_ms: int) -> JobId:
+        """Return the next id for the instant `now_ms`."""
+        instant_ms = now_ms - EPOCH_MS
+        if instant_ms > self._instant_ms:
+            self._instant_ms = instant_ms
+            self._drawn = 0
+            self._has_warned = False
+        elif self._drawn == IDS_PER_MS:
+            self._instant_ms += 1
+            self._drawn = 0
+        if instant_ms < self._instant_ms - TOLERATED_STEP_BACK_MS and not self._has_warned:
+            self._warn_of_step_back(now_ms)
+        self._drawn += 1
+        self._sequence = (self._sequence + 1) & SEQUENCE_MASK
+        return JobId(self._instant_ms << TIME_SHIFT | self._partition_bits | self._sequence)
+
+    def _warn_of_step_back(self, now_ms: int) -> None:
+        self._has_warned = True
+        behind_ms = self._instant_ms + EPOCH_MS - now_ms
+        logger.warning("the clock stepped back by %d ms; ids go on from the last instant used", behind_ms)
+
+
+def created_at_ms(job_id: JobId) -> int:
+    """Return the instant an id was drawn at, in milliseconds since 1970."""
+    return (job_id >> TIME_SHIFT) + EPOCH_MS
+
+
+def partition_of(job_id: JobId) -> int:
+    """Return the partition (0 to 63) an id belongs to."""
+    return job_id >> SEQUENCE_BITS & ((1 << PARTITION_BITS) - 1)
