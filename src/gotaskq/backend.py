@@ -1,0 +1,170 @@
+"""The contract of a store: where jobs live and how they change hands.
+
+The engine knows only this; each backend carries it out. What a method means, to the letter, is written as tests in
+`gotaskq.testing.conformance`, which every backend passes; the memory backend is the executable specification.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from enum import Enum
+from typing import Protocol
+
+import msgspec
+
+from gotaskq.job import Job, JobId, Lease, Status
+from gotaskq.outcome import Settlement
+from gotaskq.policies.scheduling import Turn
+
+
+class Enqueued(Enum):
+    """What became of one job given to `enqueue`."""
+
+    OK = "ok"
+    DUPLICATE = "duplicate"  # the same call again: the job is there, once
+    COLLISION = "collision"  # another job has this id: draw a new one
+    FULL = "full"
+    NO_QUEUE = "no_queue"
+    WITHHELD = "withheld"  # not stored, because another job of the same atomic call could not be
+
+
+class Extended(Enum):
+    """What `extend` says of one lease."""
+
+    HELD = "held"
+    LOST = "lost"
+    CANCEL_REQUESTED = "cancel_requested"  # held, and somebody asked for the job's end
+
+
+class Settled(Enum):
+    """What `settle` says of one settlement."""
+
+    OK = "ok"
+    ALREADY = "already"  # the same settlement again: it was carried out, once
+    LOST = "lost"  # the lease is not the caller's any more: discard what the attempt brought
+    CANCELLED = "cancelled"  # the job would have run again, but somebody had asked for its end
+
+
+class QueueCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """How many jobs of one queue are where; `dead` counts until they are replayed or deleted."""
+
+    ready: int
+    scheduled: int
+    running: int
+    dead: int
+    is_paused: bool
+
+    @property
+    def depth(self) -> int:
+        """Return how many jobs wait: due and not yet due."""
+        return self.ready + self.scheduled
+
+
+class StoreLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """How much a store keeps, and for how long; what is beyond goes oldest first."""
+
+    max_queue_depth: int = 1_000_000  # waiting jobs a queue takes before it refuses more
+    complete_job_ttl_ms: int = 300_000  # DONE and CANCELLED jobs can be looked up this long
+    max_completed_jobs: int = 1_000_000  # bounds memory whatever the rate
+    max_dead_jobs: int = 10_000
+    dead_job_ttl_ms: int = 90 * 86_400_000
+
+
+class JobQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Which jobs to list; a member that is None admits all."""
+
+    status: Status | None = None
+    queue: str | None = None
+    type: str | None = None
+
+
+class Page(msgspec.Struct, frozen=True):
+    """Some jobs of a listing, and where it goes on; `next_cursor` is None at the end.
+
+    A page may hold fewer jobs than asked for, even none, and still have a cursor: a call looks at a bounded number of
+    jobs.
+    """
+
+    jobs: list[Job]
+    next_cursor: str | None
+
+
+class Backend(Protocol):
+    """Where jobs live. Every method happens whole or not at all, and is safe to repeat.
+
+    The backend owns the clock: callers give durations, never instants. A method that cannot reach the store raises
+    BackendUnavailableError; one that names a queue which is not registered raises QueueNotFoundError.
+    """
+
+    async def open(self) -> None:
+        """Connect, and register the default queue."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections; the jobs stay as the store keeps them."""
+        ...
+
+    async def create_queue(self, name: str) -> bool:
+        """Register a queue; False when it was there."""
+        ...
+
+    async def queues(self) -> Mapping[str, QueueCounts]:
+        """Return every registered queue with its counts, sorted by name."""
+        ...
+
+    async def set_paused(self, queue: str, *, paused: bool) -> None:
+        """Stop or resume giving out the queue's jobs; new ones are still accepted."""
+        ...
+
+    async def enqueue(self, jobs: Sequence[Job], *, atomic: bool = False) -> list[Enqueued]:
+        """Store new PENDING jobs, each whole or not at all; idempotent by id and enqueue nonce.
+
+        With `atomic`, all or none: where one cannot be stored, the others are WITHHELD.
+        """
+        ...
+
+    async def reserve(self, turns: Sequence[Turn], *, limit: int, lease_ms: int, worker: str) -> list[Job]:
+        """Lease due jobs, going round the turns until `limit` are taken or none is left; the lowest rank first."""
+        ...
+
+    async def extend(self, leases: Sequence[Lease], *, lease_ms: int) -> list[Extended]:
+        """Let the leases run `lease_ms` from now; a deadline never moves back."""
+        ...
+
+    async def settle(self, settlements: Sequence[Settlement]) -> list[Settled]:
+        """Carry out what was decided, fenced by the lease; a repeat of the same settlement says ALREADY."""
+        ...
+
+    async def wait_for_ready(self, queues: Collection[str], *, timeout_s: float) -> None:
+        """Return when a job of these queues may be due, or at the timeout; a hint, it may return early."""
+        ...
+
+    async def promote(self, *, limit: int) -> int:
+        """Move scheduled jobs that are due to ready, at most `limit`; return how many."""
+        ...
+
+    async def reap(self, *, limit: int, max_crashes: int) -> list[Job]:
+        """Take back jobs whose lease ran out, at most `limit`: PENDING again, or DEAD at the `max_crashes`-th crash."""
+        ...
+
+    async def get(self, job_id: JobId) -> Job | None:
+        """Return the job, or None."""
+        ...
+
+    async def list_jobs(self, query: JobQuery, *, after: str | None, limit: int) -> Page:
+        """List jobs, newest first (dead ones: latest death first), from behind the cursor `after`."""
+        ...
+
+    async def cancel(self, job_id: JobId) -> Job | None:
+        """Cancel a waiting job, mark a running one as to be cancelled, leave an ended one; None when there is none."""
+        ...
+
+    async def replay(self, job_ids: Sequence[JobId]) -> list[Job]:
+        """Make dead jobs PENDING on their own queue with fresh counts; ids that are not DEAD are passed over."""
+        ...
+
+    async def delete(self, job_ids: Sequence[JobId], *, status: Status | None = None) -> int:
+        """Delete jobs that have ended (with `status`: only those in it); return how many."""
+        ...
+
+    async def prune(self, *, limit: int) -> int:
+        """Delete at most `limit` jobs that are past their retention; return how many."""
+        ...
