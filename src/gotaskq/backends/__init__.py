@@ -1,0 +1,32 @@
+"""The storage backends, and the table from URL scheme to class (each imported only when asked for)."""
+
+from collections.abc import Callable
+from random import Random
+from typing import Final, TypeAlias
+
+from gotaskq.backend import Backend, StoreLimits
+from gotaskq.clock import Clock
+from gotaskq.errors import ConfigError
+
+Opener: TypeAlias = Callable[[str, StoreLimits, Clock, Random], Backend]
+
+
+def _memory(url: str, limits: StoreLimits, clock: Clock, rng: Random) -> Backend:
+    from gotaskq.backends.memory import MemoryBackend
+
+    if url != "memory://":
+        raise ConfigError("BACKEND_URL", url, "memory:// takes nothing behind it")
+    return MemoryBackend(limits, clock=clock, rng=rng)
+
+
+SCHEMES: Final[dict[str, Opener]] = {"memory": _memory}
+
+
+def open_backend(url: str, *, limits: StoreLimits, clock: Clock, rng: Random) -> Backend:
+    """Make the backend a URL names; raises ConfigError for a scheme that no backend serves."""
+    scheme = url.partition("://")[0]
+    opener = SCHEMES.get(scheme)
+    if opener is None:
+        served = ", ".join(f"{scheme}://" for scheme in sorted(SCHEMES))
+        raise ConfigError("BACKEND_URL", f"{scheme}://…", f"no backend serves this; must be one of: {served}")
+    return opener(url, limits, clock, rng)
