@@ -1,0 +1,65 @@
+"""One attempt: run the handler with its middleware, and say how it ended.
+
+Called by a slot. Whatever the handler does, it leaves here as an Outcome; only the cancellation of the worker itself
+passes.
+"""
+
+import asyncio
+import contextlib
+from typing import Final
+
+from gotaskq.engine.middleware import CallNext
+from gotaskq.engine.slot import Slot
+from gotaskq.job import Job
+from gotaskq.outcome import Failed, Outcome, Succeeded
+
+MAX_ERROR_BYTES: Final = 1_024
+SUCCEEDED: Final = Succeeded()
+
+_CONTROL_CHARACTERS: Final = dict.fromkeys((*range(32), 127, *range(128, 160), 8232, 8233), " ")
+
+
+async def run_attempt(call: CallNext, job: Job, slot: Slot) -> Outcome:
+    """Run one attempt in this slot and return its outcome."""
+    slot.job = job
+    outcome: Outcome = SUCCEEDED
+    try:
+        await call(job)
+    except asyncio.CancelledError as error:
+        outcome = _stopped(slot, error)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a handler may raise what it likes: it becomes a Failed
+        outcome = slot.stopped_by or Failed(describe(error), error)
+    finally:
+        slot.job = None
+    if slot.stopped_by is not None:
+        await _clear_stop(slot)
+    return outcome
+
+
+def describe(error: BaseException) -> str:
+    """Return `TypeName: message`, in one printable line of at most 1 KiB."""
+    try:
+        message = str(error)
+    except Exception:  # noqa: BLE001 - an exception that cannot even be shown is still a failure
+        message = "<its message cannot be shown>"
+    text = f"{type(error).__name__}: {message}" if message else type(error).__name__
+    text = text[:MAX_ERROR_BYTES].translate(_CONTROL_CHARACTERS)
+    return text.encode("utf-8", "replace")[:MAX_ERROR_BYTES].decode("utf-8", "ignore")
+
+
+def _stopped(slot: Slot, error: asyncio.CancelledError) -> Outcome:
+    if slot.stopped_by is not None:
+        return slot.stopped_by
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise error  # not the attempt but the slot is being cancelled
+    return Failed(describe(error), error)  # the handler let some other task's cancellation escape
+
+
+async def _clear_stop(slot: Slot) -> None:
+    """Take back the cancellation, so that it cannot hit the slot's next attempt."""
+    slot.stopped_by = None
+    if slot.task is not None:
+        slot.task.uncancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await asyncio.sleep(0)  # where the handler never saw it, it is delivered here (before Python 3.13)

@@ -1,0 +1,71 @@
+"""Turns how an attempt ended into what becomes of the job.
+
+Pure: no clock, no I/O. The settler carries the decision out.
+Invariant: every Outcome maps to exactly one Settlement, and no policy can retry a job beyond its max_retries.
+"""
+
+from random import Random
+from typing import Final, assert_never
+
+from gotaskq.job import DeathReason, Job, Lease
+from gotaskq.outcome import (
+    Cancel,
+    Cancelled,
+    Complete,
+    DeadLetter,
+    Failed,
+    Interrupted,
+    Outcome,
+    Release,
+    Reschedule,
+    Settlement,
+    Succeeded,
+    Unhandled,
+)
+from gotaskq.policies.retry import GiveUp, RetryIn, RetryPolicy
+
+# A rolling deploy brings the handler within minutes; a type nobody knows after that is an operator's matter.
+UNHANDLED_GRACE_MS: Final = 600_000
+UNHANDLED_FIRST_DELAY_MS: Final = 5_000
+UNHANDLED_MAX_DELAY_MS: Final = 60_000
+
+
+def decide(job: Job, lease: Lease, outcome: Outcome, retry: RetryPolicy, *, rng: Random) -> Settlement:
+    """Say what becomes of a job after one attempt. Pure: same arguments, same answer."""
+    match outcome:
+        case Succeeded():
+            return Complete(lease)
+        case Interrupted():  # we stopped it, it did not fail: the attempt does not count
+            return Release(lease)
+        case Cancelled():
+            return Cancel(lease)
+        case Unhandled():
+            return _wait_for_a_handler(job, lease)
+        case Failed(error, exception):
+            return _retry_or_give_up(job, lease, error, retry.decide(job, exception, rng=rng))
+        case never:
+            assert_never(never)
+
+
+def _retry_or_give_up(job: Job, lease: Lease, error: str, retry: RetryIn | GiveUp) -> Settlement:
+    match retry:
+        case GiveUp(reason):
+            return DeadLetter(lease, reason, error)
+        case RetryIn() if job.retry_count >= job.max_retries:
+            return DeadLetter(lease, DeathReason.RETRIES_EXHAUSTED, error)
+        case RetryIn(delay_ms):
+            return Reschedule(lease, delay_ms, error)
+        case never:
+            assert_never(never)
+
+
+def _wait_for_a_handler(job: Job, lease: Lease) -> Settlement:
+    """Release with a delay that doubles from 5 s to 60 s; after ten minutes without a handler anywhere, give up."""
+    if job.unhandled_since_ms is None or job.started_at_ms is None:
+        return Release(lease, UNHANDLED_FIRST_DELAY_MS, is_unhandled=True)
+    waited_ms = job.started_at_ms - job.unhandled_since_ms
+    if waited_ms >= UNHANDLED_GRACE_MS:
+        return DeadLetter(lease, DeathReason.NO_HANDLER, f"no handler for job type {job.type!r}")
+    # Waiting as long again as was waited so far is what doubling from the first delay comes to.
+    delay_ms = min(max(waited_ms + UNHANDLED_FIRST_DELAY_MS, UNHANDLED_FIRST_DELAY_MS), UNHANDLED_MAX_DELAY_MS)
+    return Release(lease, delay_ms, is_unhandled=True)

@@ -1,0 +1,78 @@
+"""Maintenance: what must happen to jobs while nobody calls.
+
+Promoter (due → ready), Reaper (lapsed leases → ready or dead), Pruner (past retention → gone). Every worker runs all
+three, without a leader; each round is bounded and repeats while it finds a full batch.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from random import Random
+from typing import Final
+
+from gotaskq.backend import Backend
+from gotaskq.clock import Clock
+from gotaskq.engine.bus import EventBus
+from gotaskq.errors import BackendUnavailableError
+from gotaskq.events import Event, JobCancelled, JobDied, LeaseLapsed
+from gotaskq.job import DeathReason, Job, Status
+
+PROMOTE_EVERY_S: Final = 1.0
+REAP_EVERY_S: Final = 5.0
+PRUNE_EVERY_S: Final = 5.0
+SPREAD: Final = 0.5  # each pause is drawn from ± 50 %, so that many workers do not come at once
+BATCH: Final = 100
+PRUNE_BATCH: Final = 2_000  # about a millisecond of one core
+MAX_ROUNDS: Final = 10
+MAX_CRASHES: Final = 3
+
+logger = logging.getLogger(__name__)
+
+
+class Maintenance:
+    """The three periodic duties, as loops that run until cancelled."""
+
+    def __init__(self, backend: Backend, *, bus: EventBus, clock: Clock, rng: Random) -> None:
+        self._backend = backend
+        self._bus = bus
+        self._clock = clock
+        self._rng = rng
+
+    def loops(self) -> list[Coroutine[None, None, None]]:
+        """Return the loops to run, one a duty."""
+        return [
+            self._repeat(self._promote, every_s=PROMOTE_EVERY_S, batch=BATCH),
+            self._repeat(self._reap, every_s=REAP_EVERY_S, batch=BATCH),
+            self._repeat(self._prune, every_s=PRUNE_EVERY_S, batch=PRUNE_BATCH),
+        ]
+
+    async def _repeat(self, duty: Callable[[], Awaitable[int]], *, every_s: float, batch: int) -> None:
+        while True:
+            await self._clock.sleep(every_s * self._rng.uniform(1 - SPREAD, 1 + SPREAD))
+            try:
+                for _ in range(MAX_ROUNDS):
+                    if await duty() < batch:
+                        break
+                    await self._clock.sleep(0)
+            except BackendUnavailableError as error:
+                logger.warning("maintenance waits for the backend", extra={"error": str(error)})
+
+    async def _promote(self) -> int:
+        return await self._backend.promote(limit=BATCH)
+
+    async def _reap(self) -> int:
+        reaped = await self._backend.reap(limit=BATCH, max_crashes=MAX_CRASHES)
+        for job in reaped:
+            logger.warning("lease lapsed", extra={"job_id": str(job.id), "crashes": job.crashes, "worker": job.worker})
+            self._bus.publish(_reaped(job))
+        return len(reaped)
+
+    async def _prune(self) -> int:
+        return await self._backend.prune(limit=PRUNE_BATCH)
+
+
+def _reaped(job: Job) -> Event:
+    if job.status is Status.DEAD:
+        return JobDied(job, job.death_reason or DeathReason.WORKER_LOST, job.error or "worker lost", None)
+    if job.status is Status.CANCELLED:
+        return JobCancelled(job)
+    return LeaseLapsed(job)

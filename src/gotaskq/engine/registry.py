@@ -1,0 +1,70 @@
+"""The registry: which handler runs which job type, and how.
+
+Filled while the app is defined, read by worker and metrics. Jobs never name code: only what is registered here can run.
+"""
+
+import inspect
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from gotaskq.engine.middleware import CallNext, Middleware, compose
+from gotaskq.errors import RegistrationError
+from gotaskq.executor import Executor, Handler
+from gotaskq.policies.retry import RetryPolicy
+
+JOB_TYPE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}")
+JOB_TYPE_RULE: Final = "1 to 128 of A-Z a-z 0-9 . _ : / - and begin with a letter or digit"
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """One job type's handler; `call` runs it with its middleware around it."""
+
+    type: str
+    handler: Handler
+    retry: RetryPolicy | None  # None: the worker's default
+    call: CallNext
+
+
+class Registry:
+    """Job type → registration."""
+
+    def __init__(self, *, on_loop: Executor, in_thread: Executor, middleware: Sequence[Middleware] = ()) -> None:
+        self._on_loop = on_loop
+        self._in_thread = in_thread
+        self._middleware = tuple(middleware)
+        self._registrations: dict[str, Registration] = {}
+
+    def register(self, job_type: str, handler: Handler, *, retry: RetryPolicy | None = None) -> Registration:
+        """Let `handler` run jobs of this type: `async def` on the event loop, `def` in a thread.
+
+        Raises RegistrationError when the type is taken or not a valid name, or the handler is not callable.
+        """
+        if JOB_TYPE.fullmatch(job_type) is None:
+            raise RegistrationError(f"job type {job_type!r} must be {JOB_TYPE_RULE}")
+        if not callable(handler):
+            raise RegistrationError(f"the handler for job type {job_type!r} is {handler!r}, which cannot be called")
+        if job_type in self._registrations:
+            taken = self._registrations[job_type].handler
+            raise RegistrationError(f"job type {job_type!r} has a handler already: {taken!r}; choose another type")
+        executor = self._on_loop if _is_async(handler) else self._in_thread
+        call = compose(self._middleware, partial(executor.run, handler))
+        registration = Registration(job_type, handler, retry, call)
+        self._registrations[job_type] = registration
+        return registration
+
+    def find(self, job_type: str) -> Registration | None:
+        """Return the registration for a job type, or None."""
+        return self._registrations.get(job_type)
+
+    def types(self) -> list[str]:
+        """Return the registered job types, sorted."""
+        return sorted(self._registrations)
+
+
+def _is_async(handler: Handler) -> bool:
+    call = getattr(handler, "__call__", None)  # noqa: B004 - an object whose __call__ is `async def` counts
+    return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(call)

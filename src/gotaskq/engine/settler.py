@@ -1,0 +1,143 @@
+"""The settler: carries settlements to the backend in batches, then tells what happened.
+
+Slots put settlements in and go on; whatever came in while one batch was under way makes the next (group commit).
+Invariant: an event is published once, and only after the backend confirmed its settlement.
+"""
+
+import asyncio
+import logging
+from random import Random
+from typing import Final, NamedTuple, assert_never
+
+from gotaskq.backend import Backend, Settled
+from gotaskq.clock import Clock
+from gotaskq.engine.bus import EventBus
+from gotaskq.errors import BackendUnavailableError
+from gotaskq.events import Event, JobCancelled, JobDied, JobDone, JobReleased, JobRetryScheduled, LeaseLost
+from gotaskq.job import Job, Lease
+from gotaskq.outcome import Cancel, Complete, DeadLetter, Release, Reschedule, Settlement
+
+MAX_BATCH: Final = 128  # one call to a store stays short, whatever piled up
+MAX_WAITING: Final = 1_024  # settlements that may wait before slots do: about what 50 ms of trivial jobs bring
+FIRST_RETRY_S: Final = 0.1
+MAX_RETRY_S: Final = 5.0
+
+logger = logging.getLogger(__name__)
+
+
+class Ended(NamedTuple):
+    """An attempt that ended: the job as it ran, what becomes of it, and how long it took (None: it never ran)."""
+
+    job: Job
+    settlement: Settlement
+    duration_s: float | None
+
+
+class Settler:
+    """Batches settlements; holds them, and never drops one, while the backend is away."""
+
+    def __init__(self, backend: Backend, *, bus: EventBus, clock: Clock, rng: Random) -> None:
+        self._backend = backend
+        self._bus = bus
+        self._clock = clock
+        self._rng = rng
+        self._waiting: list[Ended] = []
+        self._came = asyncio.Event()
+        self._moved = asyncio.Event()
+        self._in_flight: list[Ended] = []
+
+    @property
+    def is_full(self) -> bool:
+        """Say whether a slot should wait for `room` before it goes on."""
+        return len(self._waiting) >= MAX_WAITING
+
+    def put(self, ended: Ended) -> None:
+        """Take one settlement; never waits."""
+        self._waiting.append(ended)
+        self._came.set()
+
+    def leases(self) -> list[Lease]:
+        """Return the leases of what is not settled yet; they must be kept alive."""
+        return [ended.settlement.lease for ended in (*self._in_flight, *self._waiting)]
+
+    async def room(self) -> None:
+        """Return when a slot may go on."""
+        while self.is_full:
+            self._moved.clear()
+            await self._moved.wait()
+
+    async def flush(self) -> None:
+        """Return when everything put so far is settled."""
+        while self._waiting or self._in_flight:
+            self._moved.clear()
+            await self._moved.wait()
+
+    async def run(self) -> None:
+        """Settle until cancelled."""
+        while True:
+            await self._came.wait()
+            self._came.clear()
+            while self._waiting:
+                self._in_flight, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
+                await self._settle(self._in_flight)
+                self._in_flight = []
+                self._moved.set()
+
+    async def _settle(self, batch: list[Ended]) -> None:
+        replies = await self._settle_until_accepted([ended.settlement for ended in batch])
+        for ended, settled in zip(batch, replies, strict=True):
+            self._tell(ended, settled)
+
+    async def _settle_until_accepted(self, settlements: list[Settlement]) -> list[Settled]:
+        delay_s = FIRST_RETRY_S
+        while True:
+            try:
+                return await self._backend.settle(settlements)
+            except BackendUnavailableError as error:
+                logger.warning(
+                    "settling waits for the backend", extra={"settlements": len(settlements), "error": str(error)}
+                )
+            await self._clock.sleep(delay_s * self._rng.uniform(0.5, 1.5))
+            delay_s = min(2 * delay_s, MAX_RETRY_S)
+
+    def _tell(self, ended: Ended, settled: Settled) -> None:
+        match settled:
+            case Settled.OK:
+                event_type = EVENT_TYPES[type(ended.settlement)]
+                if self._bus.has_observers(event_type):
+                    self._bus.publish(_event(ended))
+            case Settled.CANCELLED:
+                self._bus.publish(JobCancelled(ended.job))
+            case Settled.LOST:
+                logger.warning("lease lost: the result is discarded", extra={"job_id": str(ended.job.id)})
+                self._bus.publish(LeaseLost(ended.job))
+            case Settled.ALREADY:
+                pass  # a repeat after a lost reply; the first one told
+            case never:
+                assert_never(never)
+
+
+EVENT_TYPES: Final[dict[type[Settlement], type[Event]]] = {
+    Complete: JobDone,
+    Reschedule: JobRetryScheduled,
+    DeadLetter: JobDied,
+    Release: JobReleased,
+    Cancel: JobCancelled,
+}
+
+
+def _event(ended: Ended) -> Event:
+    job, settlement, duration_s = ended
+    match settlement:
+        case Complete():
+            return JobDone(job, duration_s or 0.0)
+        case Reschedule(delay_ms=delay_ms, error=error):
+            return JobRetryScheduled(job, error, delay_ms, duration_s or 0.0)
+        case DeadLetter(reason=reason, error=error):
+            return JobDied(job, reason, error, duration_s)
+        case Release(is_unhandled=is_unhandled):
+            return JobReleased(job, is_unhandled)
+        case Cancel():
+            return JobCancelled(job)
+        case never:
+            assert_never(never)

@@ -1,0 +1,27 @@
+"""A slot: one place to run attempts; the worker has as many as its concurrency.
+
+A slot is one long-lived task, and handlers run inside it: no task is made per job, `asyncio.timeout` and friends work
+as in any task, and stopping one attempt is cancelling its slot with the reason noted beside it.
+"""
+
+import asyncio
+
+from gotaskq.job import Job
+from gotaskq.outcome import Cancelled, Interrupted
+
+
+class Slot:
+    """What runs here now, and why it was stopped, if it was."""
+
+    __slots__ = ("job", "stopped_by", "task")
+
+    def __init__(self) -> None:
+        self.task: asyncio.Task[None] | None = None
+        self.job: Job | None = None  # set exactly while the handler runs
+        self.stopped_by: Interrupted | Cancelled | None = None
+
+    def stop(self, reason: Interrupted | Cancelled) -> None:
+        """Cancel the running attempt, once; its outcome will be `reason` unless the handler finishes all the same."""
+        if self.job is not None and self.task is not None and self.stopped_by is None:
+            self.stopped_by = reason
+            self.task.cancel()

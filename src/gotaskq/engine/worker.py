@@ -1,0 +1,248 @@
+"""The worker: NUM_WORKERS slots for the whole process, fed by one fetcher, emptied by one settler.
+
+Run by the app's `workers()`. Invariant: when `run` returns, every job this worker took is settled or was given back.
+"""
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from random import Random
+from typing import Final
+
+from gotaskq.backend import Backend, Extended
+from gotaskq.clock import Clock
+from gotaskq.engine.attempt import run_attempt
+from gotaskq.engine.bus import EventBus
+from gotaskq.engine.decision import decide
+from gotaskq.engine.fetcher import Fetcher
+from gotaskq.engine.handover import Handover
+from gotaskq.engine.maintenance import Maintenance
+from gotaskq.engine.registry import Registration, Registry
+from gotaskq.engine.settler import Ended, Settler
+from gotaskq.engine.slot import Slot
+from gotaskq.errors import BackendUnavailableError
+from gotaskq.events import JobStarted
+from gotaskq.job import Job, JobId, Lease
+from gotaskq.outcome import Cancelled, Interrupted, Outcome, Release, Unhandled
+from gotaskq.policies.retry import RetryPolicy
+from gotaskq.policies.scheduling import QueueSelector
+
+BUSY_S: Final = 0.002  # how long trivial handlers may keep the loop from HTTP before they yield
+HEARTBEATS_PER_LEASE: Final = 3  # two may fail before a lease is lost
+CANCEL_GRACE_S: Final = 3.0  # what a cancelled handler has to end in
+STALE_S: Final = 0.5  # a job fetched ahead that has not started by then goes back to the queue
+
+INTERRUPTED: Final = Interrupted()
+CANCELLED: Final = Cancelled()
+UNHANDLED: Final = Unhandled()
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerOptions:
+    """How one worker runs; durations in the unit of their names."""
+
+    name: str
+    concurrency: int
+    lease_ms: int
+    shutdown_timeout_s: float
+
+
+class Worker:
+    """Runs jobs until stopped, then drains."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        registry: Registry,
+        retry: RetryPolicy,
+        selector: QueueSelector,
+        bus: EventBus,
+        clock: Clock,
+        rng: Random,
+        options: WorkerOptions,
+    ) -> None:
+        self._backend = backend
+        self._registry = registry
+        self._retry = retry
+        self._bus = bus
+        self._clock = clock
+        self._rng = rng
+        self._options = options
+        self._slots = [Slot() for _ in range(options.concurrency)]
+        self._handover = Handover(options.concurrency)
+        self._settler = Settler(backend, bus=bus, clock=clock, rng=rng)
+        self._fetcher = Fetcher(
+            backend,
+            handover=self._handover,
+            selector=selector,
+            bus=bus,
+            clock=clock,
+            worker=options.name,
+            lease_ms=options.lease_ms,
+        )
+        self._maintenance = Maintenance(backend, bus=bus, clock=clock, rng=rng)
+        self._stopping = asyncio.Event()
+        self._hurrying = asyncio.Event()
+        self.ended = asyncio.Event()  # set when `run` is over, however it ended
+
+    @property
+    def busy(self) -> int:
+        """Return how many slots run an attempt now."""
+        return self._handover.running
+
+    async def run(self) -> None:
+        """Run jobs until `stop`, then drain: finish what runs, or give it back when the shutdown timeout is over."""
+        slots = [self._start_slot(slot) for slot in self._slots]
+        try:
+            async with asyncio.TaskGroup() as loops:
+                fetching = loops.create_task(self._fetcher.run())
+                settling = loops.create_task(self._settler.run())
+                upkeep = [loops.create_task(loop) for loop in self._upkeep()]
+                try:
+                    await self._stopping.wait()
+                finally:
+                    await self._drain(fetching)
+                    for task in (settling, *upkeep):
+                        task.cancel()
+        finally:
+            for slot in slots:
+                slot.cancel()
+            await asyncio.wait(slots, timeout=0)
+            self.ended.set()
+
+    def stop(self) -> None:
+        """Begin to drain."""
+        self._stopping.set()
+
+    def hurry(self) -> None:
+        """Drain without waiting: give back what still runs, at once."""
+        self._stopping.set()
+        self._hurrying.set()
+
+    def cancel(self, job_id: JobId) -> bool:
+        """Cancel the attempt of this job if it runs here; its handler may still finish."""
+        for slot in self._slots:
+            if slot.job is not None and slot.job.id == job_id:
+                slot.stop(CANCELLED)
+                return True
+        return False
+
+    # -- running -------------------------------------------------------------------------------------------------------
+
+    def _start_slot(self, slot: Slot) -> asyncio.Task[None]:
+        slot.task = asyncio.create_task(self._run_slot(slot))
+        return slot.task
+
+    async def _run_slot(self, slot: Slot) -> None:
+        """Run one job after the other; yield to the loop every few milliseconds even where no handler does."""
+        monotonic_s = self._clock.monotonic_s
+        yielded_s = monotonic_s()
+        while True:
+            job = await self._handover.take()
+            started_s = monotonic_s()
+            registration = self._registry.find(job.type)
+            outcome = UNHANDLED if registration is None else await self._run(registration, job, slot)
+            ended_s = monotonic_s()
+            self._handover.ended(ended_s - started_s)
+            retry = registration.retry if registration is not None else None
+            settlement = decide(job, lease_of(job), outcome, retry or self._retry, rng=self._rng)
+            self._settler.put(Ended(job, settlement, None if registration is None else ended_s - started_s))
+            if self._settler.is_full:
+                await self._settler.room()
+            if ended_s - yielded_s > BUSY_S:
+                await asyncio.sleep(0)
+                yielded_s = monotonic_s()
+
+    async def _run(self, registration: Registration, job: Job, slot: Slot) -> Outcome:
+        if self._bus.has_observers(JobStarted):
+            self._bus.publish(JobStarted(job))
+        return await run_attempt(registration.call, job, slot)
+
+    # -- draining ------------------------------------------------------------------------------------------------------
+
+    async def _drain(self, fetching: asyncio.Task[None]) -> None:
+        self._fetcher.stop()
+        await asyncio.wait([fetching])
+        self._give_back(self._handover.clear())
+        if self.busy:
+            logger.info("draining", extra={"running": self.busy, "timeout_s": self._options.shutdown_timeout_s})
+        await self._wait_until_idle(self._options.shutdown_timeout_s)
+        for slot in self._slots:
+            slot.stop(INTERRUPTED)
+        await self._wait_until_idle(CANCEL_GRACE_S)
+        abandoned = [slot.job for slot in self._slots if slot.job is not None]
+        if abandoned:
+            logger.warning("handlers would not end", extra={"job_ids": [str(job.id) for job in abandoned]})
+        self._give_back(abandoned)
+        await self._flush()
+
+    async def _wait_until_idle(self, timeout_s: float) -> None:
+        if not self.busy:
+            return
+        hurrying = asyncio.create_task(self._hurrying.wait())
+        idle = asyncio.create_task(self._handover.idle())
+        try:
+            async with self._clock.timeout(timeout_s):
+                await asyncio.wait([idle, hurrying], return_when=asyncio.FIRST_COMPLETED)
+        except TimeoutError:
+            pass
+        finally:
+            for task in (idle, hurrying):
+                task.cancel()
+
+    async def _flush(self) -> None:
+        try:
+            async with self._clock.timeout(self._options.shutdown_timeout_s or CANCEL_GRACE_S):
+                await self._settler.flush()
+        except TimeoutError:
+            lost = len(self._settler.leases())
+            logger.error("results could not be settled; their leases will lapse", extra={"settlements": lost})  # noqa: TRY400
+
+    def _give_back(self, jobs: list[Job]) -> None:
+        for job in jobs:
+            self._settler.put(Ended(job, Release(lease_of(job)), None))
+
+    # -- upkeep --------------------------------------------------------------------------------------------------------
+
+    def _upkeep(self) -> list[Coroutine[None, None, None]]:
+        return [self._beat(), self._return_stale(), *self._maintenance.loops()]
+
+    async def _beat(self) -> None:
+        """Extend every lease we hold, three times a lease."""
+        while True:
+            await self._clock.sleep(self._options.lease_ms / 1000 / HEARTBEATS_PER_LEASE)
+            leases = self._held()
+            try:
+                replies = await self._backend.extend(leases, lease_ms=self._options.lease_ms)
+            except BackendUnavailableError as error:
+                logger.warning("leases could not be extended", extra={"leases": len(leases), "error": str(error)})
+                continue
+            for lease, extended in zip(leases, replies, strict=True):
+                if extended is Extended.CANCEL_REQUESTED:
+                    self.cancel(lease.job_id)
+
+    def _held(self) -> list[Lease]:
+        running = [slot.job for slot in self._slots if slot.job is not None]
+        return [lease_of(job) for job in (*running, *self._handover.waiting())] + self._settler.leases()
+
+    async def _return_stale(self) -> None:
+        """Give back jobs fetched ahead whose slots turned out to be busy for longer than the handover expected."""
+        seen: set[JobId] = set()
+        while True:
+            await self._clock.sleep(STALE_S)
+            waiting = self._handover.waiting()
+            if any(job.id in seen for job in waiting):
+                self._give_back(self._handover.clear())
+                waiting = []
+            seen = {job.id for job in waiting}
+
+
+def lease_of(job: Job) -> Lease:
+    """Return the lease a reserved job came with."""
+    if job.lease is None:
+        raise ValueError(f"job {job.id} was reserved without a lease; the backend is at fault")
+    return job.lease

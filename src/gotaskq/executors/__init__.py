@@ -1,0 +1,1 @@
+"""The worker models: how a handler call is run."""

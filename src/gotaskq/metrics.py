@@ -1,0 +1,96 @@
+"""Metrics: plain integer counters kept by an observer of the event stream; `prometheus.py` makes the page of them.
+
+Invariant: label values are bounded. A type without a handler counts as `other`, and so does what is beyond MAX_TYPES
+and MAX_QUEUES, so no caller can make the page grow.
+"""
+
+from bisect import bisect_left
+from collections.abc import Callable
+from typing import Final
+
+from gotaskq.events import Event, JobDied, JobDone, JobEnqueued, JobRetryScheduled
+from gotaskq.job import Job
+
+MAX_TYPES: Final = 200
+MAX_QUEUES: Final = 50
+OTHER: Final = "other"
+BUCKETS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)  # the original's: Go client defaults
+
+
+class Series:
+    """The counters of one (queue, type)."""
+
+    __slots__ = ("buckets", "dead", "done", "duration_s", "enqueued", "failed", "retried")
+
+    def __init__(self) -> None:
+        self.enqueued = 0
+        self.done = 0
+        self.failed = 0
+        self.retried = 0
+        self.dead = 0
+        self.duration_s = 0.0
+        self.buckets = [0] * (len(BUCKETS_S) + 1)
+
+
+class Metrics:
+    """Counts what the event bus tells; one per app, so two apps in a process do not mix."""
+
+    EVENTS: Final = (JobEnqueued, JobDone, JobRetryScheduled, JobDied)
+
+    def __init__(self, *, has_handler: Callable[[str], bool]) -> None:
+        self._has_handler = has_handler
+        self._series: dict[tuple[str, str], Series] = {}
+        self._queues: set[str] = set()
+        self._types: set[str] = set()
+
+    def observe(self, event: Event) -> None:
+        """Count one event."""
+        match event:
+            case JobEnqueued(job):
+                self._of(job).enqueued += 1
+            case JobDone(job, duration_s):
+                series = self._of(job)
+                series.done += 1
+                _time(series, duration_s)
+            case JobRetryScheduled(job=job, duration_s=duration_s):
+                series = self._of(job)
+                series.failed += 1
+                series.retried += 1
+                _time(series, duration_s)
+            case JobDied(job=job, duration_s=duration_s):
+                series = self._of(job)
+                series.dead += 1
+                if duration_s is not None:
+                    series.failed += 1
+                    _time(series, duration_s)
+            case _:
+                pass  # the rest is for logs and the dashboard
+
+    def series(self) -> list[tuple[tuple[str, str], Series]]:
+        """Return the counters by (queue, type), sorted."""
+        return sorted(self._series.items(), key=lambda item: item[0])
+
+    def queue_label(self, queue: str) -> str:
+        """Return the queue's name, or `other` when there are too many to name."""
+        if queue in self._queues or len(self._queues) < MAX_QUEUES:
+            self._queues.add(queue)
+            return queue
+        return OTHER
+
+    def _of(self, job: Job) -> Series:
+        series = self._series.get((job.queue, job.type))
+        if series is None:
+            labels = (self.queue_label(job.queue), self._type_label(job.type))
+            series = self._series.setdefault(labels, Series())
+        return series
+
+    def _type_label(self, job_type: str) -> str:
+        if job_type in self._types or (len(self._types) < MAX_TYPES and self._has_handler(job_type)):
+            self._types.add(job_type)
+            return job_type
+        return OTHER
+
+
+def _time(series: Series, duration_s: float) -> None:
+    series.duration_s += duration_s
+    series.buckets[bisect_left(BUCKETS_S, duration_s)] += 1

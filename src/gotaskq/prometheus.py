@@ -1,0 +1,75 @@
+"""The metrics page: the counters and gauges in Prometheus' text format.
+
+The only module that imports prometheus_client; the app imports it when somebody asks for the page.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.exposition import generate_latest
+
+from gotaskq.backend import QueueCounts
+from gotaskq.metrics import BUCKETS_S, Metrics
+
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+
+def render(metrics: Metrics, *, queues: Mapping[str, QueueCounts], active_workers: int) -> bytes:
+    """Return the page: every counter, and the gauges as they are now."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Page(metrics, queues, active_workers))
+    return generate_latest(registry)
+
+
+class _Page:
+    """What one scrape shows."""
+
+    def __init__(self, metrics: Metrics, queues: Mapping[str, QueueCounts], active_workers: int) -> None:
+        self._metrics = metrics
+        self._queues = queues
+        self._active_workers = active_workers
+
+    def collect(self) -> Iterable[Metric]:
+        """Return all families."""
+        yield from self._counters()
+        depths: dict[str, int] = {}
+        for name, counts in self._queues.items():
+            label = self._metrics.queue_label(name)
+            depths[label] = depths.get(label, 0) + counts.depth
+        depth = GaugeMetricFamily("gotaskq_queue_depth", "Jobs that wait, due or not.", labels=["queue"])
+        for label, waiting in depths.items():
+            depth.add_metric([label], waiting)
+        yield depth
+        yield GaugeMetricFamily("gotaskq_active_workers", "Slots that run an attempt now.", value=self._active_workers)
+
+    def _counters(self) -> Iterable[Metric]:
+        enqueued = _counter("jobs_enqueued", "Jobs accepted.")
+        processed = _counter("jobs_processed", "Attempts that ended, by how.", "status")
+        retried = _counter("jobs_retried", "Failed attempts that will be retried.")
+        dead = _counter("jobs_dead", "Jobs given up on.")
+        durations = HistogramMetricFamily(
+            "gotaskq_job_duration_seconds", "How long attempts took.", labels=["queue", "type"]
+        )
+        for labels, series in self._metrics.series():
+            enqueued.add_metric(labels, series.enqueued)
+            processed.add_metric([*labels, "done"], series.done)
+            processed.add_metric([*labels, "failed"], series.failed)
+            retried.add_metric(labels, series.retried)
+            dead.add_metric(labels, series.dead)
+            durations.add_metric(labels, _cumulated(series.buckets), series.duration_s)
+        return [enqueued, processed, durations, retried, dead]
+
+
+def _counter(name: str, documentation: str, *more_labels: str) -> CounterMetricFamily:
+    return CounterMetricFamily(f"gotaskq_{name}", documentation, labels=["queue", "type", *more_labels])
+
+
+def _cumulated(buckets: list[int]) -> list[tuple[str, float]]:
+    total = 0
+    rows: list[tuple[str, float]] = []
+    for bound, count in zip([*map(str, BUCKETS_S), "+Inf"], buckets, strict=True):
+        total += count
+        rows.append((bound, total))
+    return rows
