@@ -1,0 +1,67 @@
+"""GoTaskQ: a job queue that is an HTTP service and a library at once.
+
+Importing this loads no server and no store; each name below is imported when it is first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from gotaskq.app import TaskQ as TaskQ
+    from gotaskq.backend import QueueCounts as QueueCounts
+    from gotaskq.config import Settings as Settings
+    from gotaskq.engine.admission import JobRequest as JobRequest
+    from gotaskq.errors import GotaskqError as GotaskqError
+    from gotaskq.job import Job as Job
+    from gotaskq.job import Status as Status
+    from gotaskq.policies.ordering import Fifo as Fifo
+    from gotaskq.policies.ordering import PriorityFifo as PriorityFifo
+    from gotaskq.policies.retry import ExponentialBackoff as ExponentialBackoff
+    from gotaskq.policies.retry import FixedDelay as FixedDelay
+    from gotaskq.policies.retry import NoRetry as NoRetry
+    from gotaskq.policies.scheduling import RoundRobin as RoundRobin
+
+_HOMES: Final = {
+    "ExponentialBackoff": "gotaskq.policies.retry",
+    "Fifo": "gotaskq.policies.ordering",
+    "FixedDelay": "gotaskq.policies.retry",
+    "GotaskqError": "gotaskq.errors",
+    "Job": "gotaskq.job",
+    "JobRequest": "gotaskq.engine.admission",
+    "NoRetry": "gotaskq.policies.retry",
+    "PriorityFifo": "gotaskq.policies.ordering",
+    "QueueCounts": "gotaskq.backend",
+    "RoundRobin": "gotaskq.policies.scheduling",
+    "Settings": "gotaskq.config",
+    "Status": "gotaskq.job",
+    "TaskQ": "gotaskq.app",
+}
+
+__all__ = [
+    "ExponentialBackoff",
+    "Fifo",
+    "FixedDelay",
+    "GotaskqError",
+    "Job",
+    "JobRequest",
+    "NoRetry",
+    "PriorityFifo",
+    "QueueCounts",
+    "RoundRobin",
+    "Settings",
+    "Status",
+    "TaskQ",
+]
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'gotaskq' has no attribute {name!r}")
+    value: object = getattr(import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

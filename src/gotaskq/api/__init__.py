@@ -1,0 +1,1 @@
+"""The HTTP API: the original's contract to the letter, on Starlette and msgspec."""

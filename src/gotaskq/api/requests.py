@@ -1,0 +1,64 @@
+"""Reading requests: bodies within their limit, and the parameters of paths and queries.
+
+Invariant: no more than the limit is ever held of a body, however it is sent.
+"""
+
+import re
+from typing import Final
+
+from starlette.requests import Request
+
+from gotaskq.api.answers import JSON
+from gotaskq.errors import GotaskqError, InvalidRequestError
+from gotaskq.job import JobId
+
+MAX_BODY_BYTES: Final = 1 << 20
+MAX_PAGE: Final = 1_000
+
+_JOB_ID = re.compile(r"[0-9]{1,20}")
+
+
+class BodyTooLargeError(GotaskqError):
+    """The body is larger than it may be."""
+
+
+class ContentTypeError(GotaskqError):
+    """A browser sent this from another site's page, as something that is not JSON."""
+
+
+async def read_body(request: Request) -> bytes:
+    """Return the body; raises BodyTooLargeError, before reading where its length is announced, or ContentTypeError."""
+    _refuse_cross_site_forms(request)
+    length = request.headers.get("content-length", "")
+    if length.isdigit() and int(length[:20]) > MAX_BODY_BYTES:
+        raise BodyTooLargeError
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > MAX_BODY_BYTES:
+            raise BodyTooLargeError
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def job_id_of(request: Request) -> JobId | None:
+    """Return the job id in the path, or None when it cannot be one."""
+    text = request.path_params["id"]
+    return JobId(int(text)) if _JOB_ID.fullmatch(text) else None
+
+
+def limit_of(request: Request) -> int:
+    """Return `?limit=`, 1 to 1,000 (the default); raises InvalidRequestError."""
+    text = request.query_params.get("limit", str(MAX_PAGE))
+    if not (text.isascii() and text.isdigit() and len(text) <= 4 and 1 <= int(text) <= MAX_PAGE):
+        raise InvalidRequestError(f"limit must be between 1 and {MAX_PAGE}", field="limit")
+    return int(text)
+
+
+def _refuse_cross_site_forms(request: Request) -> None:
+    # A page on another site can post forms and text/plain without being asked; only JSON needs the browser's consent.
+    headers = request.headers
+    is_from_a_page = "origin" in headers or headers.get("sec-fetch-site") in ("cross-site", "same-site")
+    if is_from_a_page and headers.get("content-type", "").partition(";")[0].strip().lower() != JSON:
+        raise ContentTypeError

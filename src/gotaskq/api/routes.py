@@ -1,0 +1,134 @@
+"""The routes: the original's contract, and the two health checks."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final
+from urllib.parse import urlencode
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from gotaskq.api.answers import JSON, TOO_LARGE, WRONG_TYPE, Answer, refuse
+from gotaskq.api.requests import BodyTooLargeError, ContentTypeError, job_id_of, limit_of, read_body
+from gotaskq.api.schemas import encode_job, encode_jobs
+from gotaskq.api.submit import submit
+from gotaskq.app import TaskQ
+from gotaskq.engine.admission import check_queue_name
+from gotaskq.errors import DeadJobNotFoundError, GotaskqError, JobNotFoundError
+from gotaskq.job import DEFAULT_QUEUE, Status
+
+OK: Final = b'{"status":"ok"}'
+
+logger = logging.getLogger(__name__)
+
+
+class Routes:
+    """The endpoints of one TaskQ."""
+
+    def __init__(self, taskq: TaskQ) -> None:
+        self._taskq = taskq
+
+    def routes(self) -> list[Route]:
+        """Return every route, in the order they are matched."""
+        return [
+            Route("/jobs", _endpoint(self.submit_job), methods=["POST"]),
+            Route("/jobs/{id}", _endpoint(self.get_job), methods=["GET"]),
+            Route("/dlq", _endpoint(self.list_dead), methods=["GET"]),
+            Route("/dlq/{id}", _endpoint(self.delete_dead), methods=["DELETE"]),
+            Route("/dlq/{id}/replay", _endpoint(self.replay_dead), methods=["POST"]),
+            Route("/queue", _endpoint(self.list_queues), methods=["GET"]),
+            Route("/queue/{name}", _endpoint(self.create_queue), methods=["POST"]),
+            Route("/metrics", self.metrics, methods=["GET"]),
+            Route("/healthz", _endpoint(self.live), methods=["GET"]),
+            Route("/readyz", _endpoint(self.ready), methods=["GET"]),
+            Route("/{queue}/jobs", _endpoint(self.submit_job), methods=["POST"]),
+        ]
+
+    async def submit_job(self, request: Request) -> Answer:
+        """`POST /jobs`, `POST /{queue}/jobs`: store a job."""
+        queue = request.path_params.get("queue", DEFAULT_QUEUE)
+        return await submit(self._taskq, await read_body(request), queue_name(queue))
+
+    async def get_job(self, request: Request) -> Answer:
+        """`GET /jobs/{id}`: look at a job."""
+        job_id = job_id_of(request)
+        if job_id is None:
+            raise JobNotFoundError(request.path_params["id"])
+        return Answer(200, encode_job(await self._taskq.get(job_id)))
+
+    async def list_dead(self, request: Request) -> Answer:
+        """`GET /dlq`: dead jobs, the latest death first; `?limit=&cursor=`, and a Link header where there are more."""
+        limit = limit_of(request)
+        page = await self._taskq.list_jobs(status=Status.DEAD, cursor=request.query_params.get("cursor"), limit=limit)
+        headers: tuple[tuple[str, str], ...] = ()
+        if page.next_cursor is not None:
+            target = request.url.replace(query=urlencode({"limit": limit, "cursor": page.next_cursor}))
+            headers = (("link", f'<{target.path}?{target.query}>; rel="next"'),)
+        return Answer(200, encode_jobs(page.jobs), headers)
+
+    async def replay_dead(self, request: Request) -> Answer:
+        """`POST /dlq/{id}/replay`: run a dead job again."""
+        job_id = job_id_of(request)
+        if job_id is None:
+            raise DeadJobNotFoundError(request.path_params["id"])
+        return Answer(200, encode_job(await self._taskq.replay(job_id)))
+
+    async def delete_dead(self, request: Request) -> Answer:
+        """`DELETE /dlq/{id}`: forget a dead job."""
+        job_id = job_id_of(request)
+        if job_id is None:
+            raise DeadJobNotFoundError(request.path_params["id"])
+        await self._taskq.delete_dead(job_id)
+        return Answer(200, b'{"message":"dead job deleted successfully"}')
+
+    async def create_queue(self, request: Request) -> Answer:
+        """`POST /queue/{name}`: register a queue."""
+        await self._taskq.create_queue(request.path_params["name"])
+        return Answer(201, b'"Success creating new queue"')
+
+    async def list_queues(self, _: Request) -> Answer:
+        """`GET /queue`: the names of all queues, sorted."""
+        names = ",".join(f'"{name}"' for name in sorted(await self._taskq.queues()))
+        return Answer(200, f"[{names}]".encode())
+
+    async def metrics(self, _: Request) -> Response:
+        """`GET /metrics`: the counters, for Prometheus."""
+        try:
+            page = await self._taskq.metrics_page()
+        except GotaskqError as error:
+            return _response(refuse(error))
+        return Response(page, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    async def live(self, _: Request) -> Answer:
+        """`GET /healthz`: this process is alive."""
+        return Answer(200, OK)
+
+    async def ready(self, _: Request) -> Answer:
+        """`GET /readyz`: this process takes jobs; 503 while it starts or drains."""
+        if self._taskq.is_accepting:
+            return Answer(200, OK)
+        return Answer(503, b'{"status":"draining"}')
+
+
+def queue_name(text: str) -> str:
+    """Return the name of a queue as it is stored: queues are named without regard to case."""
+    return text if text == DEFAULT_QUEUE else check_queue_name(text)
+
+
+def _endpoint(act: Callable[[Request], Awaitable[Answer]]) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        try:
+            return _response(await act(request))
+        except BodyTooLargeError:
+            return _response(TOO_LARGE)
+        except ContentTypeError:
+            return _response(WRONG_TYPE)
+        except GotaskqError as error:
+            return _response(refuse(error))
+
+    return endpoint
+
+
+def _response(answer: Answer) -> Response:
+    return Response(answer.body, answer.status, dict(answer.headers), media_type=JSON)

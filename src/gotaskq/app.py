@@ -1,0 +1,344 @@
+"""TaskQ: what a program holds in its hand, and the composition root.
+
+The only place that names concrete classes and puts them together. No state outside the object: two queues can live in
+one process.
+"""
+
+import asyncio
+import contextlib
+import os
+import platform
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from random import Random
+from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar
+
+from gotaskq.backend import Backend, JobQuery, Page, QueueCounts, StoreLimits
+from gotaskq.backends import open_backend
+from gotaskq.clock import Clock, SystemClock
+from gotaskq.config import Settings, load_settings
+from gotaskq.engine.admission import Admission, JobRequest
+from gotaskq.engine.bus import EventBus
+from gotaskq.engine.middleware import Middleware
+from gotaskq.engine.registry import Registry
+from gotaskq.engine.worker import Worker, WorkerOptions
+from gotaskq.errors import DeadJobNotFoundError, GotaskqError, JobNotFoundError, NotOpenError, WithheldError
+from gotaskq.events import Event, JobCancelled, JobReplayed, Observer
+from gotaskq.executor import Handler
+from gotaskq.executors.asyncio_task import AsyncioExecutor
+from gotaskq.executors.thread import ThreadExecutor
+from gotaskq.job import Job, JobId, Status
+from gotaskq.metrics import Metrics
+from gotaskq.payload import encode_payload
+from gotaskq.policies.ordering import Ordering, PriorityFifo
+from gotaskq.policies.retry import ExponentialBackoff, RetryPolicy
+from gotaskq.policies.scheduling import QueueSelector, RoundRobin
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+
+H = TypeVar("H", bound=Handler)
+
+
+class _Opened(NamedTuple):
+    """What exists only between open and close."""
+
+    backend: Backend
+    admission: Admission
+
+
+class TaskQ:
+    """A job queue: define handlers on it, enqueue jobs, run workers, serve HTTP.
+
+    `backend` is a URL (`memory://`) or a Backend of your own. Use it inside `async with`:
+
+        app = TaskQ()
+
+        @app.handler("email")
+        async def send(job: Job) -> None: ...
+
+        async with app, app.workers(concurrency=10):
+            await app.enqueue("email", {"to": "a@b.c"})
+    """
+
+    def __init__(
+        self,
+        backend: str | Backend | None = None,
+        *,
+        settings: Settings | None = None,
+        retry: RetryPolicy | None = None,
+        ordering: Ordering | None = None,
+        selector: Callable[[], QueueSelector] = RoundRobin,
+        middleware: Sequence[Middleware] = (),
+        clock: Clock | None = None,
+        rng: Random | None = None,
+    ) -> None:
+        self._settings = settings or Settings()
+        self._named_backend = backend
+        self._clock: Clock = clock or SystemClock()
+        self._rng = rng or Random()
+        self._retry = retry
+        self._ordering = ordering or PriorityFifo()
+        self._selector = selector
+        self._bus = EventBus()
+        self._threads = ThreadExecutor(self._settings.effective_handler_threads)
+        self._registry = Registry(on_loop=AsyncioExecutor(), in_thread=self._threads, middleware=middleware)
+        self._metrics = Metrics(has_handler=self.has_handler)
+        self._bus.subscribe(self._metrics.observe, Metrics.EVENTS)
+        self._opened: _Opened | None = None
+        self._workers: list[Worker] = []
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
+        """Make a TaskQ with the settings of the environment; raises ConfigError for one that cannot be used."""
+        return cls(settings=load_settings(os.environ if environ is None else environ).settings)
+
+    @property
+    def settings(self) -> Settings:
+        """The settings in force."""
+        return self._settings
+
+    def configure(self, settings: Settings) -> None:
+        """Take other settings before it is opened, as `gotaskq run` does; what the constructor named stays."""
+        if self._opened is not None:
+            raise GotaskqError("this TaskQ is open; configure it before `async with app`")
+        self._settings = settings
+
+    # -- definition ----------------------------------------------------------------------------------------------------
+
+    def handler(self, job_type: str, *, retry: RetryPolicy | None = None) -> Callable[[H], H]:
+        """Register a function that takes the whole Job as the handler of a job type.
+
+        An `async def` runs on the event loop, a `def` in a thread. Raises RegistrationError.
+        """
+
+        def register(handler: H) -> H:
+            self._registry.register(job_type, handler, retry=retry)
+            return handler
+
+        return register
+
+    def observe(self, observer: Observer, events: Iterable[type[Event]] | None = None) -> None:
+        """Call `observer` for each event (of the given types); it must not block, and what it raises is only logged."""
+        if events is None:
+            self._bus.subscribe(observer)
+        else:
+            self._bus.subscribe(observer, events)
+
+    @property
+    def job_types(self) -> list[str]:
+        """The job types that have a handler here, sorted."""
+        return self._registry.types()
+
+    # -- life ----------------------------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        if self._opened is not None:
+            raise GotaskqError("this TaskQ is open already; one `async with app` at a time")
+        self._threads.max_threads = self._settings.effective_handler_threads
+        backend = self._make_backend()
+        await backend.open()
+        admission = Admission(
+            backend,
+            bus=self._bus,
+            clock=self._clock,
+            rng=self._rng,
+            ordering=self._ordering,
+            max_retries=self._settings.max_retries,
+            max_queue_depth=self._settings.max_queue_depth,
+        )
+        self._opened = _Opened(backend, admission)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        opened, self._opened = self._parts, None
+        self._threads.close()
+        await opened.backend.close()
+
+    @contextlib.asynccontextmanager
+    async def workers(self, concurrency: int | None = None) -> AsyncIterator[Worker]:
+        """Run jobs in this process while the body runs, at most `concurrency` at once; drain at its end."""
+        settings = self._settings
+        worker = Worker(
+            self._parts.backend,
+            registry=self._registry,
+            retry=self._retry or ExponentialBackoff(settings.base_delay_ms, settings.max_delay_ms),
+            selector=self._selector(),
+            bus=self._bus,
+            clock=self._clock,
+            rng=self._rng,
+            options=WorkerOptions(
+                name=f"{platform.node()}:{os.getpid()}:{self._rng.getrandbits(64):016x}",
+                concurrency=settings.num_workers if concurrency is None else concurrency,
+                lease_ms=settings.lease_ms,
+                shutdown_timeout_s=settings.shutdown_timeout_ms / 1000,
+            ),
+        )
+        running = asyncio.create_task(worker.run(), name="gotaskq-worker")
+        self._workers.append(worker)
+        try:
+            yield worker
+        finally:
+            worker.stop()
+            try:
+                await running
+            finally:
+                self._workers.remove(worker)
+
+    # -- jobs ----------------------------------------------------------------------------------------------------------
+
+    async def enqueue(
+        self,
+        job_type: str,
+        payload: object = None,
+        *,
+        queue: str = "default",
+        priority: int = 0,
+        delay: float = 0,
+        max_retries: int | None = None,
+    ) -> Job:
+        """Store a job and return it; `delay` is seconds until it may run, `priority` 0 to 10 (10 goes first).
+
+        Raises InvalidRequestError, QueueNotFoundError, QueueFullError, ShuttingDownError or BackendUnavailableError.
+        """
+        request = JobRequest(job_type, encode_payload(payload), queue, priority, delay, max_retries)
+        return await self.submit(request)
+
+    async def enqueue_many(self, requests: Sequence[JobRequest]) -> list[Job]:
+        """Store all of the jobs or none, in one call to the store; raises what the first refused one is refused for."""
+        answers = await self._parts.admission.submit_many(requests, atomic=True)
+        jobs = [answer for answer in answers if isinstance(answer, Job)]
+        if len(jobs) < len(answers):
+            errors = [answer for answer in answers if isinstance(answer, GotaskqError)]
+            raise min(errors, key=lambda error: isinstance(error, WithheldError))
+        return jobs
+
+    async def submit(self, request: JobRequest) -> Job:
+        """Store the job a request asks for; raises as `enqueue`."""
+        return await self._parts.admission.submit(request)
+
+    async def get(self, job_id: int) -> Job:
+        """Return a job; raises JobNotFoundError."""
+        job = await self._parts.backend.get(JobId(job_id))
+        if job is None:
+            raise JobNotFoundError(job_id)
+        return job
+
+    async def list_jobs(
+        self,
+        *,
+        status: Status | None = None,
+        queue: str | None = None,
+        job_type: str | None = None,
+        cursor: str | None = None,
+        limit: int = 100,
+    ) -> Page:
+        """List jobs, newest first, from behind a page's `next_cursor`; raises InvalidRequestError for a bad cursor."""
+        query = JobQuery(status=status, queue=queue, type=job_type)
+        return await self._parts.backend.list_jobs(query, after=cursor, limit=limit)
+
+    async def cancel(self, job_id: int) -> Job:
+        """Cancel a waiting job, ask a running one to end, leave an ended one as it is; raises JobNotFoundError."""
+        job = await self._parts.backend.cancel(JobId(job_id))
+        if job is None:
+            raise JobNotFoundError(job_id)
+        if job.is_cancel_requested and job.status is Status.RUNNING:
+            for worker in self._workers:
+                worker.cancel(job.id)
+        elif job.status is Status.CANCELLED:
+            self._bus.publish(JobCancelled(job))
+        return job
+
+    async def replay(self, job_id: int) -> Job:
+        """Run a dead job again, on its own queue with a fresh count; raises DeadJobNotFoundError."""
+        replayed = await self._parts.backend.replay([JobId(job_id)])
+        if not replayed:
+            raise DeadJobNotFoundError(job_id)
+        self._bus.publish(JobReplayed(replayed[0]))
+        return replayed[0]
+
+    async def delete_dead(self, job_id: int) -> None:
+        """Delete a dead job; raises DeadJobNotFoundError."""
+        if not await self._parts.backend.delete([JobId(job_id)], status=Status.DEAD):
+            raise DeadJobNotFoundError(job_id)
+
+    # -- queues --------------------------------------------------------------------------------------------------------
+
+    async def create_queue(self, name: str) -> str:
+        """Register a queue and return its (lower-cased) name; raises InvalidRequestError or QueueExistsError."""
+        return await self._parts.admission.create_queue(name)
+
+    async def queues(self) -> Mapping[str, QueueCounts]:
+        """Return every queue with its counts, sorted by name."""
+        return await self._parts.backend.queues()
+
+    async def pause(self, queue: str) -> None:
+        """Stop giving out the queue's jobs; raises QueueNotFoundError."""
+        await self._parts.backend.set_paused(queue, paused=True)
+
+    async def resume(self, queue: str) -> None:
+        """Give out the queue's jobs again; raises QueueNotFoundError."""
+        await self._parts.backend.set_paused(queue, paused=False)
+
+    # -- surfaces ------------------------------------------------------------------------------------------------------
+
+    async def metrics_page(self) -> bytes:
+        """Return the metrics in Prometheus' text format."""
+        from gotaskq.prometheus import render
+
+        return render(self._metrics, queues=await self.queues(), active_workers=self.busy)
+
+    @property
+    def busy(self) -> int:
+        """How many slots run an attempt now."""
+        return sum(worker.busy for worker in self._workers)
+
+    def has_handler(self, job_type: str) -> bool:
+        """Whether a job of this type can run here."""
+        return self._registry.find(job_type) is not None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether we are inside `async with app`."""
+        return self._opened is not None
+
+    @property
+    def is_accepting(self) -> bool:
+        """Whether this process takes new jobs: open, and not draining."""
+        return self._opened is not None and not self._opened.admission.is_closed
+
+    def stop_accepting(self) -> None:
+        """Refuse new jobs from now on with ShuttingDownError; those that are stored go on."""
+        self._parts.admission.is_closed = True
+
+    def asgi(self) -> "Starlette":
+        """Return the HTTP API as an ASGI application, to serve or to mount."""
+        from gotaskq.api.asgi import create_app
+
+        return create_app(self)
+
+    def run(self) -> None:
+        """Serve HTTP and run workers in this process until SIGTERM or SIGINT, then drain."""
+        from gotaskq.api.server import serve
+
+        serve(self)
+
+    @property
+    def _parts(self) -> "_Opened":
+        if self._opened is None:
+            raise NotOpenError
+        return self._opened
+
+    def _make_backend(self) -> Backend:
+        named = self._named_backend
+        if named is not None and not isinstance(named, str):
+            return named
+        settings = self._settings
+        limits = StoreLimits(
+            max_queue_depth=settings.max_queue_depth,
+            complete_job_ttl_ms=settings.complete_job_ttl_ms,
+            max_completed_jobs=settings.max_completed_jobs,
+            max_dead_jobs=settings.max_dead_jobs,
+            dead_job_ttl_ms=settings.dead_job_ttl_ms,
+        )
+        url = settings.effective_backend_url if named is None else named
+        return open_backend(url, limits=limits, clock=self._clock, rng=self._rng)

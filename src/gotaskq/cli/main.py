@@ -1,0 +1,43 @@
+"""The `gotaskq` command; each subcommand's module is imported when it is called."""
+
+import sys
+from importlib import import_module
+from typing import Final
+
+import click
+
+from gotaskq.errors import ConfigError
+
+COMMANDS: Final = {
+    "config": "gotaskq.cli.settings",
+    "run": "gotaskq.cli.run",
+    "version": "gotaskq.cli.version",
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a subcommand's module only when it is needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all subcommands."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return the subcommand, or None."""
+        module = COMMANDS.get(cmd_name)
+        command = getattr(import_module(module), "command", None) if module else None
+        return command if isinstance(command, click.Command) else None
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+def gotaskq() -> None:
+    """Serve a job queue over HTTP, run its jobs, and look at what it does."""
+
+
+def main() -> None:
+    """Run the command line; a setting that cannot be used is one line on stderr and exit code 2."""
+    try:
+        gotaskq()
+    except ConfigError as error:
+        click.echo(f"gotaskq: {error}", err=True)
+        sys.exit(2)

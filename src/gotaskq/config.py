@@ -1,0 +1,390 @@
+"""Settings: from options, the environment and a `.env` file to one checked, frozen value.
+
+Used by the command line and by `TaskQ.from_env()`; nothing else in the package reads the environment.
+A new setting is one line in `Settings` and one line in `VARIABLES`.
+
+Invariant: what `load_settings` returns is usable, and no text made here (error, row, repr) shows a
+URL's password.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal, get_args
+
+import msgspec
+
+from gotaskq.errors import ConfigError
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+LogFormat = Literal["auto", "text", "json"]
+
+PREFIX = "GOTASKQ_"  # tells our PORT from the PORT of another program in the same environment
+UNIT_MS = {"d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1_000, "ms": 1}  # largest first, for printing
+DAY_MS = UNIT_MS["d"]
+LONGEST_MS = 3_650 * DAY_MS  # ten years: more is a typing mistake, and still exact in every backend
+MOST_JOBS = 1_000_000_000  # more does not fit any machine's memory
+LONGEST_SHOWN = 120  # characters of a refused value in an error, so that it stays one line
+
+ON = frozenset({"true", "1", "yes", "on"})
+OFF = frozenset({"false", "0", "no", "off"})
+
+_DURATION = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)(ms|s|m|h|d)")
+_WHOLE_NUMBER = re.compile(r"[0-9]{1,15}")
+_HOST = re.compile(r"[A-Za-z0-9._:%-]{1,255}")  # names, IPv4, and IPv6 with its zone
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_HIDDEN_NAME = r"(?=[^=&;?]*?(?:passw|pwd|token|secret))[^=&;?]*+="  # a lookahead and *+: linear in any text
+_SECRET_PARAMETER = re.compile(rf"([?&;]{_HIDDEN_NAME})([^&]*)", re.IGNORECASE)
+_ENV_KEY = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_.-]*)\s*=")
+_ENV_QUOTED = re.compile(r"""\s*(?:"((?:[^"\\]|\\.)*)"|'([^']*)')(?:\s+\#.*|\s*)""", re.DOTALL)
+_ENV_COMMENT = re.compile(r"\s#.*", re.DOTALL)
+_ENV_ESCAPE = re.compile(r'\\([nt\\"])')
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything an operator can set, checked; the names in capitals are in `VARIABLES`."""
+
+    host: str = "127.0.0.1"  # loopback: nobody else reaches the service until someone decides so
+    port: int = 8000  # as in the original; 0 takes any free port
+    num_workers: int = 10  # as in the original: attempts at once in the whole process
+    base_delay_ms: int = 100  # as in the original: the first step of the backoff
+    max_delay_ms: int = 5_000  # as in the original: the cap of the backoff
+    max_retries: int = 5  # as in the original, for a job that names none; 0 means no retry
+    complete_job_ttl_ms: int = 300_000  # as in the original: long enough to fetch a result
+    max_completed_jobs: int = 1_000_000  # the oldest go first, so memory is bounded whatever the rate
+    use_redis: bool = False  # as in the original: memory needs no server
+    redis_url: str | None = None  # no guess: jobs must not land in a Redis nobody named
+    backend_url: str = "memory://"  # runs without anything installed
+    lease_ms: int = 30_000  # > 3 heartbeats, so one lost packet does not lose the job
+    shutdown_timeout_ms: int = 20_000  # < the 30 s most supervisors wait before they kill
+    max_queue_depth: int = 1_000_000  # waiting jobs in a queue; refusing is better than running out of memory
+    max_dead_jobs: int = 10_000  # more than a person looks through; bounds the memory
+    dead_job_ttl_ms: int = 90 * DAY_MS  # a quarter: long enough to notice and replay
+    log_level: LogLevel = "info"  # lifecycle, without a line per job
+    log_format: LogFormat = "auto"  # text for a terminal, JSON for a collector
+    fast_lane: bool = True  # False sends the two hot POSTs through ASGI too: slower, one path to debug
+    handler_threads: int = 0  # 0 means as many as workers, so no `def` handler waits for a thread
+
+    @property
+    def effective_backend_url(self) -> str:
+        """The URL the jobs live at: `redis_url` when Redis is on, else `backend_url`."""
+        if not self.use_redis:
+            return self.backend_url
+        if self.redis_url is None:
+            raise ConfigError("REDIS_URL", "", "needed when USE_REDIS is true, such as redis://localhost:6379/0")
+        return self.redis_url
+
+    @property
+    def effective_handler_threads(self) -> int:
+        """The size of the thread pool for `def` handlers."""
+        return self.handler_threads or self.num_workers
+
+    def __repr__(self) -> str:
+        """Show every field; a Struct's own repr would print the passwords."""
+        fields = (f"{variable.field}={variable.shown(self)!r}" for variable in VARIABLES)
+        return f"Settings({', '.join(fields)})"
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedSettings:
+    """Settings, and for each field where its value came from, such as `environment PORT`."""
+
+    settings: Settings
+    sources: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How one sort of value is read, explained and shown; `parse` raises ValueError."""
+
+    parse: Callable[[str], object]
+    allowed: str
+    show: Callable[[object], object] = lambda value: value
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """One setting: its name in the environment, its field, its kind, and its option if not `--name`."""
+
+    name: str
+    field: str
+    kind: Kind
+    option_name: str = ""
+
+    @property
+    def option(self) -> str:
+        """The option of the command line, such as `--max-delay`."""
+        return "--" + (self.option_name or self.name.lower().replace("_", "-"))
+
+    def shown(self, settings: Settings) -> object:
+        """Return the value for people and JSON: durations with their unit, passwords masked."""
+        return self.kind.show(getattr(settings, self.field))
+
+
+def load_settings(
+    environ: Mapping[str, str], *, env_file: Path | None = None, overrides: Mapping[str, object] | None = None
+) -> LoadedSettings:
+    """Find each setting (option, then environment, then file, then default), or raise ConfigError.
+
+    `overrides` maps field names to values or to text as on the command line; None means not given.
+    """
+    options = {field: value for field, value in (overrides or {}).items() if value is not None}
+    _refuse_unknown(options)
+    places = {"environment": environ, ".env file": read_env_file(env_file) if env_file else {}}
+    given = {v.field: found for v in VARIABLES if (found := next(_candidates(v, options, places), None))}
+    values = {v.field: _parsed(v.kind, given[v.field]) for v in VARIABLES if v.field in given}
+    settings = msgspec.convert(values, Settings)
+    _check_delays(settings, given)
+    _check_backend(settings, given)
+    sources = {v.field: given[v.field].source if v.field in given else "default" for v in VARIABLES}
+    return LoadedSettings(settings, sources)
+
+
+def describe(loaded: LoadedSettings) -> list[tuple[str, str, str]]:
+    """List (variable, value, source) for printing, secrets masked."""
+    return [(v.name, _as_text(v.shown(loaded.settings)), loaded.sources[v.field]) for v in VARIABLES]
+
+
+def describe_json(loaded: LoadedSettings) -> dict[str, object]:
+    """Map each variable to its `value` and `source`, secrets masked, for a JSON encoder."""
+    return {v.name: {"value": v.shown(loaded.settings), "source": loaded.sources[v.field]} for v in VARIABLES}
+
+
+def parse_duration_ms(text: str) -> int:
+    """Read `500ms`, `1.5s`, `5m`, `2h`, `90d` or `0` as milliseconds; ValueError for anything else."""
+    if text == "0":
+        return 0
+    if not (match := _DURATION.fullmatch(text)):
+        raise ValueError(f"not a duration: {text!r}; a number and ms, s, m, h or d, such as 500ms")
+    milliseconds = Fraction(match[1]) * UNIT_MS[match[2]]
+    if milliseconds.denominator != 1:
+        raise ValueError(f"finer than a millisecond: {text!r}")
+    return int(milliseconds)
+
+
+def format_duration(ms: int) -> str:
+    """Write milliseconds in the biggest unit that is exact: 300000 is `5m`, 1500 is `1500ms`."""
+    if ms == 0:
+        return "0s"
+    unit = next(unit for unit, size_ms in UNIT_MS.items() if ms % size_ms == 0)
+    return f"{ms // UNIT_MS[unit]}{unit}"
+
+
+def mask_url(url: str) -> str:
+    """Replace a URL's password and secret parameters by `***`; never raises, whatever the text.
+
+    A raw `@`, `/` or `?` in a password makes a URL ambiguous; then more is hidden rather than less.
+    """
+    scheme = match[0] if (match := _SCHEME.match(url)) else ""
+    rest = _SECRET_PARAMETER.sub(_hide_parameter, url[len(scheme) :])
+    userinfo, at, host = rest.rpartition("@")
+    user, colon, _ = userinfo.partition(":")
+    return f"{scheme}{user}{colon and ':***'}{at}{host}"
+
+
+def _hide_parameter(parameter: re.Match[str]) -> str:
+    # The @ stays: if this "parameter" is really the middle of a password, what stands before it must go too.
+    return f"{parameter[1]}***{'@' if '@' in parameter[2] else ''}"
+
+
+def read_env_file(path: Path) -> dict[str, str]:
+    """Read a `.env` file; ConfigError if it is missing or has a line that is not `KEY=VALUE`."""
+    try:
+        content = path.read_bytes()
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError("--env-file", str(path), f"a file that can be read ({reason})") from error
+    return parse_env(content, file_name=str(path))
+
+
+def parse_env(content: bytes, *, file_name: str) -> dict[str, str]:
+    """Read the lines of a `.env` file: comments, `export`, quotes; no interpolation. The last line wins."""
+    values = {}
+    for number, line in enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
+        try:
+            values.update(_env_pair(line.decode("utf-8").strip()))
+        except ValueError:
+            allowed = "this line must be KEY=VALUE, a # comment or empty, in UTF-8"
+            # Without the cause: it holds the line, and the line may hold a password.
+            raise ConfigError("--env-file", f"{file_name}:{number}", allowed) from None
+    return values
+
+
+def _env_pair(line: str) -> dict[str, str]:
+    if not line or line.startswith("#"):
+        return {}
+    if not (key := _ENV_KEY.match(line)):
+        raise ValueError("no KEY=")
+    return {key[1]: _env_value(line[key.end() :])}
+
+
+def _env_value(text: str) -> str:
+    if not text.lstrip().startswith(('"', "'")):
+        return _ENV_COMMENT.sub("", text).strip()
+    if not (quoted := _ENV_QUOTED.fullmatch(text)):
+        raise ValueError("no closing quote, or text after it")
+    if quoted[1] is None:
+        return quoted[2]
+    return _ENV_ESCAPE.sub(lambda escape: {"n": "\n", "t": "\t"}.get(escape[1], escape[1]), quoted[1])
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """A value somebody set: its text, and where, under the name they used."""
+
+    text: str
+    name: str
+    source: str
+
+
+def _refuse_unknown(options: Mapping[str, object]) -> None:
+    known = {variable.field for variable in VARIABLES}
+    for field, value in options.items():
+        if field not in known:
+            raise _refusal(field, str(value), f"no such setting; there are {', '.join(sorted(known))}")
+
+
+def _candidates(
+    variable: Variable, options: Mapping[str, object], places: Mapping[str, Mapping[str, str]]
+) -> Iterator[_Given]:
+    """Yield what was set for one variable, the strongest first; empty text in the environment is unset."""
+    if (value := options.get(variable.field)) is not None:
+        # A typed value goes the way of the text, so it meets the same checks.
+        text = value if isinstance(value, str) else _as_text(variable.kind.show(value))
+        yield _Given(text, variable.option, f"option {variable.option}")
+    for place, values in places.items():
+        for name in (PREFIX + variable.name, variable.name):
+            if text := values.get(name, "").strip():
+                yield _Given(text, name, f"{place} {name}")
+
+
+def _parsed(kind: Kind, given: _Given) -> object:
+    try:
+        return kind.parse(given.text)
+    except ValueError:
+        # Without the cause: it holds the raw text, which may hold a password.
+        raise _refusal(given.name, given.text, kind.allowed) from None
+
+
+def _refusal(name: str, text: str, allowed: str) -> ConfigError:
+    # Every value is masked, not only URLs: a password pasted into the wrong variable is one too.
+    shown = mask_url(text)
+    return ConfigError(name, shown if len(shown) <= LONGEST_SHOWN else shown[:LONGEST_SHOWN] + "…", allowed)
+
+
+def _check_delays(settings: Settings, given: Mapping[str, _Given]) -> None:
+    if settings.max_delay_ms < settings.base_delay_ms:
+        name = given["max_delay_ms"].name if "max_delay_ms" in given else "MAX_DELAY"
+        least = format_duration(settings.base_delay_ms)
+        raise _refusal(name, format_duration(settings.max_delay_ms), f"at least BASE_DELAY, which is {least}")
+
+
+def _check_backend(settings: Settings, given: Mapping[str, _Given]) -> None:
+    url = settings.effective_backend_url  # refuses Redis without its URL
+    backend = given.get("backend_url")
+    if backend and url != settings.backend_url:
+        raise _refusal(backend.name, backend.text, "the same as REDIS_URL, or unset, while USE_REDIS is true")
+
+
+def _as_text(value: object) -> str:
+    if value is None:
+        return "none"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _whole_number(least: int, most: int) -> Kind:
+    def parse(text: str) -> int:
+        if not _WHOLE_NUMBER.fullmatch(text):
+            raise ValueError("not a whole number")
+        return _within(int(text), least, most)
+
+    return Kind(parse, f"a whole number from {least} to {most}")
+
+
+def _duration(least_ms: int, most_ms: int) -> Kind:
+    def parse(text: str) -> int:
+        return _within(parse_duration_ms(text), least_ms, most_ms)
+
+    limits = f"from {format_duration(least_ms)} to {format_duration(most_ms)}"
+    return Kind(parse, f"a duration with its unit, such as 500ms 10s 5m 2h 90d, {limits}", _show_duration)
+
+
+def _delay(least_ms: int, most_ms: int) -> Kind:
+    # The original has bare milliseconds here; elsewhere a number without a unit would be a guess.
+    duration = _duration(least_ms, most_ms)
+
+    def parse(text: str) -> object:
+        return duration.parse(f"{text}ms" if _WHOLE_NUMBER.fullmatch(text) else text)
+
+    return Kind(parse, f"milliseconds, or {duration.allowed}", _show_duration)
+
+
+def _within(number: int, least: int, most: int) -> int:
+    if not least <= number <= most:
+        raise ValueError("out of range")
+    return number
+
+
+def _show_duration(value: object) -> object:
+    return format_duration(value) if isinstance(value, int) else value
+
+
+def _choice(*words: str) -> Kind:
+    def parse(text: str) -> str:
+        if text.lower() not in words:
+            raise ValueError("not one of the words")
+        return text.lower()
+
+    return Kind(parse, f"one of {', '.join(words)}")
+
+
+def _switch(text: str) -> bool:
+    if text.lower() not in ON | OFF:
+        raise ValueError("neither true nor false")
+    return text.lower() in ON
+
+
+def _host(text: str) -> str:
+    if not _HOST.fullmatch(text):
+        raise ValueError("not a host")
+    return text
+
+
+def _url(text: str) -> str:
+    if not _SCHEME.match(text) or not text.isprintable():
+        raise ValueError("not a URL")
+    return text
+
+
+def _show_url(value: object) -> object:
+    return mask_url(value) if isinstance(value, str) else value
+
+
+COUNT = _whole_number(1, MOST_JOBS)
+SWITCH = Kind(_switch, "true or false (also 1 0 yes no on off)")
+URL = Kind(_url, "a URL with its scheme, such as redis://localhost:6379/0 or sqlite:///jobs.db", _show_url)
+
+VARIABLES = (
+    Variable("HOST", "host", Kind(_host, "a host name or an IP address, without scheme, port or brackets")),
+    Variable("PORT", "port", _whole_number(0, 65_535)),
+    Variable("NUM_WORKERS", "num_workers", _whole_number(1, 10_000), "workers"),
+    Variable("BASE_DELAY", "base_delay_ms", _delay(1, DAY_MS)),
+    Variable("MAX_DELAY", "max_delay_ms", _delay(1, 365 * DAY_MS)),
+    Variable("MAX_RETRIES", "max_retries", _whole_number(0, 100)),
+    Variable("COMPLETE_JOB_TTL", "complete_job_ttl_ms", _duration(1, LONGEST_MS)),
+    Variable("MAX_COMPLETED_JOBS", "max_completed_jobs", _whole_number(0, MOST_JOBS)),
+    Variable("USE_REDIS", "use_redis", SWITCH),
+    Variable("REDIS_URL", "redis_url", URL),
+    Variable("BACKEND_URL", "backend_url", URL, "backend"),
+    Variable("LEASE", "lease_ms", _duration(1_000, DAY_MS)),
+    Variable("SHUTDOWN_TIMEOUT", "shutdown_timeout_ms", _duration(0, DAY_MS)),
+    Variable("MAX_QUEUE_DEPTH", "max_queue_depth", COUNT),
+    Variable("MAX_DEAD_JOBS", "max_dead_jobs", COUNT),
+    Variable("DEAD_JOB_TTL", "dead_job_ttl_ms", _duration(1_000, LONGEST_MS)),
+    Variable("LOG_LEVEL", "log_level", _choice(*get_args(LogLevel))),
+    Variable("LOG_FORMAT", "log_format", _choice(*get_args(LogFormat))),
+    Variable("FAST_LANE", "fast_lane", SWITCH),
+    Variable("HANDLER_THREADS", "handler_threads", _whole_number(0, 10_000)),
+)
