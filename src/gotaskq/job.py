@@ -5,7 +5,7 @@ Invariant: no function here makes a step that `TRANSITIONS` does not list.
 """
 
 from enum import Enum
-from typing import Final, NewType
+from typing import Any, Final, NewType
 
 import msgspec
 from msgspec.structs import replace
@@ -102,8 +102,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     is_cancel_requested: bool = False
 
     @property
-    def payload(self) -> object:
-        """The payload as Python values, decoded anew at each access.
+    def payload(self) -> Any:
+        """The payload as Python values (any JSON value: hence Any), decoded anew at each access.
 
         Raises PayloadDecodeError for JSON that Python cannot hold, such as an integer of ten thousand digits.
         """
