@@ -10,7 +10,7 @@ import os
 import platform
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from random import Random
-from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar, get_args
 
 from gotaskq.backend import Backend, JobQuery, Page, QueueCounts, StoreLimits
 from gotaskq.backends import open_backend
@@ -22,7 +22,16 @@ from gotaskq.engine.middleware import Middleware
 from gotaskq.engine.registry import Registry
 from gotaskq.engine.worker import Worker, WorkerOptions
 from gotaskq.errors import DeadJobNotFoundError, GotaskqError, JobNotFoundError, NotOpenError, WithheldError
-from gotaskq.events import Event, JobCancelled, JobReplayed, Observer
+from gotaskq.events import (
+    Event,
+    JobCancelled,
+    JobDied,
+    JobDone,
+    JobEnqueued,
+    JobReplayed,
+    JobRetryScheduled,
+    Observer,
+)
 from gotaskq.executor import Handler
 from gotaskq.executors.asyncio_task import AsyncioExecutor
 from gotaskq.executors.thread import ThreadExecutor
@@ -83,7 +92,10 @@ class TaskQ:
         self._threads = ThreadExecutor(self._settings.effective_handler_threads)
         self._registry = Registry(on_loop=AsyncioExecutor(), in_thread=self._threads, middleware=middleware)
         self._metrics = Metrics(has_handler=self.has_handler)
-        self._bus.subscribe(self._metrics.observe, Metrics.EVENTS)
+        self._bus.subscribe(JobEnqueued, self._metrics.count_enqueued)
+        self._bus.subscribe(JobDone, self._metrics.count_done)
+        self._bus.subscribe(JobRetryScheduled, self._metrics.count_retried)
+        self._bus.subscribe(JobDied, self._metrics.count_dead)
         self._opened: _Opened | None = None
         self._workers: list[Worker] = []
 
@@ -117,12 +129,10 @@ class TaskQ:
 
         return register
 
-    def observe(self, observer: Observer, events: Iterable[type[Event]] | None = None) -> None:
-        """Call `observer` for each event (of the given types); it must not block, and what it raises is only logged."""
-        if events is None:
-            self._bus.subscribe(observer)
-        else:
-            self._bus.subscribe(observer, events)
+    def observe(self, observer: Observer, events: Iterable[type[Event]] = get_args(Event)) -> None:
+        """Call `observer` for each event of these types (default: all); it must not block, errors are only logged."""
+        for event_type in events:
+            self._bus.subscribe(event_type, observer)
 
     @property
     def job_types(self) -> list[str]:

@@ -21,7 +21,7 @@ class Executor(Protocol):
         """Let go of what `open` took; must not wait for a handler that does not return."""
         ...
 
-    async def run(self, handler: Handler, job: Job) -> object:
+    def run(self, handler: Handler, job: Job) -> Awaitable[object]:
         """Run the handler and return what it returns; whatever it raises goes to the caller.
 
         Cancelling this call ends the handler where that is possible, and in any case stops waiting for it.

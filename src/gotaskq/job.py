@@ -110,6 +110,13 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         return decode_payload(self.payload_json)
 
 
+def held_lease(job: Job) -> Lease:
+    """Return the lease of a job that runs; raises IllegalTransitionError when nobody holds one."""
+    if job.lease is None:
+        raise IllegalTransitionError(f"job {job.id} is {job.status.value}, and nobody holds its lease")
+    return job.lease
+
+
 def start(job: Job, *, lease: Lease, worker: str, now_ms: int) -> Job:
     """Begin an attempt under a lease (T2)."""
     if job.status is not PENDING:
@@ -129,7 +136,9 @@ def complete(job: Job, *, now_ms: int) -> Job:
     """End an attempt well (T4)."""
     if job.status is not RUNNING:
         raise _illegal(job, DONE)
-    return replace(job, status=DONE, lease=None, settled_nonce=_nonce(job), updated_at_ms=now_ms, finished_at_ms=now_ms)
+    return replace(
+        job, status=DONE, lease=None, settled_nonce=held_lease(job).nonce, updated_at_ms=now_ms, finished_at_ms=now_ms
+    )
 
 
 def reschedule(job: Job, *, delay_ms: int, error: str, now_ms: int) -> Job:
@@ -139,7 +148,7 @@ def reschedule(job: Job, *, delay_ms: int, error: str, now_ms: int) -> Job:
         job,
         status=PENDING,
         lease=None,
-        settled_nonce=_nonce(job),
+        settled_nonce=held_lease(job).nonce,
         retry_count=job.retry_count + 1,
         error=error,
         unhandled_since_ms=None,
@@ -155,7 +164,7 @@ def dead_letter(job: Job, *, reason: DeathReason, error: str, now_ms: int) -> Jo
         job,
         status=DEAD,
         lease=None,
-        settled_nonce=_nonce(job),
+        settled_nonce=held_lease(job).nonce,
         death_reason=reason,
         error=error,
         updated_at_ms=now_ms,
@@ -170,7 +179,7 @@ def release(job: Job, *, delay_ms: int, unhandled: bool, now_ms: int) -> Job:
         job,
         status=PENDING,
         lease=None,
-        settled_nonce=_nonce(job),
+        settled_nonce=held_lease(job).nonce,
         attempt=job.attempt - 1,
         releases=job.releases + 1,
         unhandled_since_ms=_unhandled_since(job, now_ms=now_ms) if unhandled else None,
@@ -224,7 +233,7 @@ def cancel(job: Job, *, now_ms: int) -> Job:
     return replace(
         job,
         status=CANCELLED,
-        settled_nonce=_nonce(job) if job.lease else None,
+        settled_nonce=job.lease.nonce if job.lease else None,
         lease=None,
         updated_at_ms=now_ms,
         finished_at_ms=now_ms,
@@ -254,12 +263,6 @@ def replay(job: Job, *, now_ms: int) -> Job:
 
 def _unhandled_since(job: Job, *, now_ms: int) -> int:
     return now_ms if job.unhandled_since_ms is None else job.unhandled_since_ms
-
-
-def _nonce(job: Job) -> str:
-    if job.lease is None:
-        raise IllegalTransitionError(f"job {job.id} is {job.status.value} and yet nobody holds its lease")
-    return job.lease.nonce
 
 
 def _require(job: Job, status: Status, after: Status) -> None:

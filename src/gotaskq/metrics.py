@@ -8,7 +8,7 @@ from bisect import bisect_left
 from collections.abc import Callable
 from typing import Final
 
-from gotaskq.events import Event, JobDied, JobDone, JobEnqueued, JobRetryScheduled
+from gotaskq.events import JobDied, JobDone, JobEnqueued, JobRetryScheduled
 from gotaskq.job import Job
 
 MAX_TYPES: Final = 200
@@ -35,36 +35,36 @@ class Series:
 class Metrics:
     """Counts what the event bus tells; one per app, so two apps in a process do not mix."""
 
-    EVENTS: Final = (JobEnqueued, JobDone, JobRetryScheduled, JobDied)
-
     def __init__(self, *, has_handler: Callable[[str], bool]) -> None:
         self._has_handler = has_handler
         self._series: dict[tuple[str, str], Series] = {}
         self._queues: set[str] = set()
         self._types: set[str] = set()
 
-    def observe(self, event: Event) -> None:
-        """Count one event."""
-        match event:
-            case JobEnqueued(job):
-                self._of(job).enqueued += 1
-            case JobDone(job, duration_s):
-                series = self._of(job)
-                series.done += 1
-                _time(series, duration_s)
-            case JobRetryScheduled(job=job, duration_s=duration_s):
-                series = self._of(job)
-                series.failed += 1
-                series.retried += 1
-                _time(series, duration_s)
-            case JobDied(job=job, duration_s=duration_s):
-                series = self._of(job)
-                series.dead += 1
-                if duration_s is not None:
-                    series.failed += 1
-                    _time(series, duration_s)
-            case _:
-                pass  # the rest is for logs and the dashboard
+    def count_enqueued(self, event: JobEnqueued) -> None:
+        """Count an accepted job."""
+        self._of(event.job).enqueued += 1
+
+    def count_done(self, event: JobDone) -> None:
+        """Count an attempt that succeeded."""
+        series = self._of(event.job)
+        series.done += 1
+        _time(series, event.duration_s)
+
+    def count_retried(self, event: JobRetryScheduled) -> None:
+        """Count an attempt that failed and will be retried."""
+        series = self._of(event.job)
+        series.failed += 1
+        series.retried += 1
+        _time(series, event.duration_s)
+
+    def count_dead(self, event: JobDied) -> None:
+        """Count a death, and the failed attempt before it where there was one."""
+        series = self._of(event.job)
+        series.dead += 1
+        if event.duration_s is not None:
+            series.failed += 1
+            _time(series, event.duration_s)
 
     def series(self) -> list[tuple[tuple[str, str], Series]]:
         """Return the counters by (queue, type), sorted."""

@@ -159,7 +159,7 @@ class Admission:
         return name
 
     def _announce(self, job: Job) -> None:
-        if self._bus.has_observers(JobEnqueued):
+        if self._bus.is_observed(JobEnqueued):
             self._bus.publish(JobEnqueued(job))
 
     def _learn_type(self, job_type: str) -> str:

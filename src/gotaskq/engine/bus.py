@@ -5,10 +5,12 @@ Invariant: an observer that raises harms neither the job nor the other observers
 """
 
 import logging
-from collections.abc import Iterable
-from typing import get_args
+from collections.abc import Callable
+from typing import Any, TypeVar
 
-from gotaskq.events import Event, Observer
+from gotaskq.events import Event
+
+E = TypeVar("E", bound=Event)
 
 logger = logging.getLogger(__name__)
 
@@ -17,14 +19,13 @@ class EventBus:
     """Calls each observer of an event's type, in the order they subscribed, at once and on the caller's loop."""
 
     def __init__(self) -> None:
-        self._observers: dict[type[Event], tuple[Observer, ...]] = {}
+        self._observers: dict[type[Any], tuple[Callable[[Any], None], ...]] = {}
 
-    def subscribe(self, observer: Observer, events: Iterable[type[Event]] = get_args(Event)) -> None:
-        """Call `observer` for each event of these types (default: all) from now on."""
-        for event_type in events:
-            self._observers[event_type] = (*self._observers.get(event_type, ()), observer)
+    def subscribe(self, event_type: type[E], observer: Callable[[E], None]) -> None:
+        """Call `observer` for each event of this type from now on."""
+        self._observers[event_type] = (*self._observers.get(event_type, ()), observer)
 
-    def has_observers(self, event_type: type[Event]) -> bool:
+    def is_observed(self, event_type: type[Event]) -> bool:
         """Say whether anybody listens: an event nobody listens to need not be made."""
         return event_type in self._observers
 

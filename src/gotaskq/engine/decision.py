@@ -7,7 +7,7 @@ Invariant: every Outcome maps to exactly one Settlement, and no policy can retry
 from random import Random
 from typing import Final, assert_never
 
-from gotaskq.job import DeathReason, Job, Lease
+from gotaskq.job import DeathReason, Job, Lease, held_lease
 from gotaskq.outcome import (
     Cancel,
     Cancelled,
@@ -30,8 +30,9 @@ UNHANDLED_FIRST_DELAY_MS: Final = 5_000
 UNHANDLED_MAX_DELAY_MS: Final = 60_000
 
 
-def decide(job: Job, lease: Lease, outcome: Outcome, retry: RetryPolicy, *, rng: Random) -> Settlement:
+def decide(job: Job, outcome: Outcome, retry: RetryPolicy, *, rng: Random) -> Settlement:
     """Say what becomes of a job after one attempt. Pure: same arguments, same answer."""
+    lease = held_lease(job)
     match outcome:
         case Succeeded():
             return Complete(lease)

@@ -13,7 +13,7 @@ from gotaskq.clock import Clock
 from gotaskq.engine.bus import EventBus
 from gotaskq.engine.handover import Handover
 from gotaskq.errors import BackendUnavailableError, QueueNotFoundError
-from gotaskq.events import Event, QueueCreated
+from gotaskq.events import QueueCreated
 from gotaskq.policies.scheduling import QueueSelector
 
 QUEUES_AGE_S: Final = 1.0  # a queue made by another process is served within a second
@@ -47,7 +47,7 @@ class Fetcher:
         self._task: asyncio.Task[None] | None = None
         self._is_reserving = False
         self._is_stopped = False
-        bus.subscribe(self._hear_of_queue, [QueueCreated])
+        bus.subscribe(QueueCreated, self._hear_of_queue)
 
     async def run(self) -> None:
         """Fetch until stopped."""
@@ -94,5 +94,5 @@ class Fetcher:
                 self._queues = names
             self._queues_read_s = now_s
 
-    def _hear_of_queue(self, event: Event) -> None:
+    def _hear_of_queue(self, _: QueueCreated) -> None:
         self._queues_read_s = float("-inf")

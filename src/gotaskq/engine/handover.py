@@ -26,8 +26,7 @@ class Handover:
         self._running = 0
         self._mean_duration_s: float | None = None
         self._fetcher: asyncio.Future[None] | None = None
-        self._drained = asyncio.Event()
-        self._drained.set()
+        self._awaited_idle: asyncio.Event | None = None
 
     @property
     def running(self) -> int:
@@ -48,6 +47,13 @@ class Handover:
                 slot.set_result(None)
                 to_wake -= 1
 
+    def take_now(self) -> Job | None:
+        """Return a waiting job, if there is one, for the calling slot, which then counts as running until `ended`."""
+        if not self._jobs:
+            return None
+        self._running += 1
+        return self._jobs.popleft()
+
     async def take(self) -> Job:
         """Return the next job for the calling slot, which then counts as running until `ended`."""
         while not self._jobs:
@@ -57,14 +63,13 @@ class Handover:
             self._idle.append(job_came)
             await job_came
         self._running += 1
-        self._drained.clear()
         return self._jobs.popleft()
 
     def ended(self, duration_s: float) -> None:
         """Hear that a slot's attempt ended after this many seconds."""
         self._running -= 1
-        if not self._running:
-            self._drained.set()
+        if self._awaited_idle is not None and not self._running:
+            self._awaited_idle.set()
         if self._mean_duration_s is None:
             self._mean_duration_s = duration_s
         else:
@@ -72,7 +77,10 @@ class Handover:
 
     async def idle(self) -> None:
         """Return when no attempt runs."""
-        await self._drained.wait()
+        while self._running:
+            self._awaited_idle = asyncio.Event()
+            await self._awaited_idle.wait()
+        self._awaited_idle = None
 
     async def room(self) -> int:
         """Return how many jobs to fetch, as soon as that is at least one."""

@@ -7,7 +7,9 @@ Invariant: an event is published once, and only after the backend confirmed its 
 import asyncio
 import logging
 from random import Random
-from typing import Final, NamedTuple, assert_never
+from typing import Final, assert_never
+
+import msgspec
 
 from gotaskq.backend import Backend, Settled
 from gotaskq.clock import Clock
@@ -25,7 +27,7 @@ MAX_RETRY_S: Final = 5.0
 logger = logging.getLogger(__name__)
 
 
-class Ended(NamedTuple):
+class Ended(msgspec.Struct, frozen=True, gc=False):
     """An attempt that ended: the job as it ran, what becomes of it, and how long it took (None: it never ran)."""
 
     job: Job
@@ -54,7 +56,8 @@ class Settler:
     def put(self, ended: Ended) -> None:
         """Take one settlement; never waits."""
         self._waiting.append(ended)
-        self._came.set()
+        if len(self._waiting) == 1:
+            self._came.set()
 
     def leases(self) -> list[Lease]:
         """Return the leases of what is not settled yet; they must be kept alive."""
@@ -86,7 +89,10 @@ class Settler:
     async def _settle(self, batch: list[Ended]) -> None:
         replies = await self._settle_until_accepted([ended.settlement for ended in batch])
         for ended, settled in zip(batch, replies, strict=True):
-            self._tell(ended, settled)
+            if settled is not Settled.OK:
+                self._tell_refused(ended.job, settled)
+            elif self._bus.is_observed(EVENT_TYPES[type(ended.settlement)]):
+                self._bus.publish(_event(ended))
 
     async def _settle_until_accepted(self, settlements: list[Settlement]) -> list[Settled]:
         delay_s = FIRST_RETRY_S
@@ -100,18 +106,14 @@ class Settler:
             await self._clock.sleep(delay_s * self._rng.uniform(0.5, 1.5))
             delay_s = min(2 * delay_s, MAX_RETRY_S)
 
-    def _tell(self, ended: Ended, settled: Settled) -> None:
+    def _tell_refused(self, job: Job, settled: Settled) -> None:
         match settled:
-            case Settled.OK:
-                event_type = EVENT_TYPES[type(ended.settlement)]
-                if self._bus.has_observers(event_type):
-                    self._bus.publish(_event(ended))
             case Settled.CANCELLED:
-                self._bus.publish(JobCancelled(ended.job))
+                self._bus.publish(JobCancelled(job))
             case Settled.LOST:
-                logger.warning("lease lost: the result is discarded", extra={"job_id": str(ended.job.id)})
-                self._bus.publish(LeaseLost(ended.job))
-            case Settled.ALREADY:
+                logger.warning("lease lost: the result is discarded", extra={"job_id": str(job.id)})
+                self._bus.publish(LeaseLost(job))
+            case Settled.ALREADY | Settled.OK:
                 pass  # a repeat after a lost reply; the first one told
             case never:
                 assert_never(never)
@@ -127,7 +129,7 @@ EVENT_TYPES: Final[dict[type[Settlement], type[Event]]] = {
 
 
 def _event(ended: Ended) -> Event:
-    job, settlement, duration_s = ended
+    job, settlement, duration_s = ended.job, ended.settlement, ended.duration_s
     match settlement:
         case Complete():
             return JobDone(job, duration_s or 0.0)

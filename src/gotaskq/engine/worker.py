@@ -18,12 +18,12 @@ from gotaskq.engine.decision import decide
 from gotaskq.engine.fetcher import Fetcher
 from gotaskq.engine.handover import Handover
 from gotaskq.engine.maintenance import Maintenance
-from gotaskq.engine.registry import Registration, Registry
+from gotaskq.engine.registry import Registry
 from gotaskq.engine.settler import Ended, Settler
 from gotaskq.engine.slot import Slot
 from gotaskq.errors import BackendUnavailableError
 from gotaskq.events import JobStarted
-from gotaskq.job import Job, JobId, Lease
+from gotaskq.job import Job, JobId, Lease, held_lease
 from gotaskq.outcome import Cancelled, Interrupted, Outcome, Release, Unhandled
 from gotaskq.policies.retry import RetryPolicy
 from gotaskq.policies.scheduling import QueueSelector
@@ -139,28 +139,30 @@ class Worker:
 
     async def _run_slot(self, slot: Slot) -> None:
         """Run one job after the other; yield to the loop every few milliseconds even where no handler does."""
+        handover, settler, find = self._handover, self._settler, self._registry.find
         monotonic_s = self._clock.monotonic_s
         yielded_s = monotonic_s()
         while True:
-            job = await self._handover.take()
+            job = handover.take_now() or await handover.take()
+            registration = find(job.type)
             started_s = monotonic_s()
-            registration = self._registry.find(job.type)
-            outcome = UNHANDLED if registration is None else await self._run(registration, job, slot)
+            if registration is None:
+                outcome: Outcome = UNHANDLED
+                retry = self._retry
+            else:
+                if self._bus.is_observed(JobStarted):
+                    self._bus.publish(JobStarted(job))
+                outcome = await run_attempt(registration.call, job, slot)
+                retry = registration.retry or self._retry
             ended_s = monotonic_s()
-            self._handover.ended(ended_s - started_s)
-            retry = registration.retry if registration is not None else None
-            settlement = decide(job, lease_of(job), outcome, retry or self._retry, rng=self._rng)
-            self._settler.put(Ended(job, settlement, None if registration is None else ended_s - started_s))
-            if self._settler.is_full:
-                await self._settler.room()
+            handover.ended(ended_s - started_s)
+            settlement = decide(job, outcome, retry, rng=self._rng)
+            settler.put(Ended(job, settlement, None if registration is None else ended_s - started_s))
+            if settler.is_full:
+                await settler.room()
             if ended_s - yielded_s > BUSY_S:
                 await asyncio.sleep(0)
                 yielded_s = monotonic_s()
-
-    async def _run(self, registration: Registration, job: Job, slot: Slot) -> Outcome:
-        if self._bus.has_observers(JobStarted):
-            self._bus.publish(JobStarted(job))
-        return await run_attempt(registration.call, job, slot)
 
     # -- draining ------------------------------------------------------------------------------------------------------
 
@@ -204,7 +206,7 @@ class Worker:
 
     def _give_back(self, jobs: list[Job]) -> None:
         for job in jobs:
-            self._settler.put(Ended(job, Release(lease_of(job)), None))
+            self._settler.put(Ended(job, Release(held_lease(job)), None))
 
     # -- upkeep --------------------------------------------------------------------------------------------------------
 
@@ -227,7 +229,7 @@ class Worker:
 
     def _held(self) -> list[Lease]:
         running = [slot.job for slot in self._slots if slot.job is not None]
-        return [lease_of(job) for job in (*running, *self._handover.waiting())] + self._settler.leases()
+        return [held_lease(job) for job in (*running, *self._handover.waiting())] + self._settler.leases()
 
     async def _return_stale(self) -> None:
         """Give back jobs fetched ahead whose slots turned out to be busy for longer than the handover expected."""
@@ -239,10 +241,3 @@ class Worker:
                 self._give_back(self._handover.clear())
                 waiting = []
             seen = {job.id for job in waiting}
-
-
-def lease_of(job: Job) -> Lease:
-    """Return the lease a reserved job came with."""
-    if job.lease is None:
-        raise ValueError(f"job {job.id} was reserved without a lease; the backend is at fault")
-    return job.lease
