@@ -8,9 +8,11 @@ import asyncio
 import contextlib
 import os
 import platform
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from random import Random
 from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar, get_args
+
+from msgspec import Raw
 
 from gotaskq.backend import Backend, JobQuery, Page, QueueCounts, StoreLimits
 from gotaskq.backends import open_backend
@@ -210,8 +212,8 @@ class TaskQ:
 
         Raises InvalidRequestError, QueueNotFoundError, QueueFullError, ShuttingDownError or BackendUnavailableError.
         """
-        request = JobRequest(job_type, encode_payload(payload), queue, priority, delay, max_retries)
-        return await self.submit(request)
+        request = JobRequest(job_type, Raw(encode_payload(payload)), priority, delay, max_retries, queue)
+        return await self._parts.admission.submit(request)
 
     async def enqueue_many(self, requests: Sequence[JobRequest]) -> list[Job]:
         """Store all of the jobs or none, in one call to the store; raises what the first refused one is refused for."""
@@ -222,9 +224,14 @@ class TaskQ:
             raise min(errors, key=lambda error: isinstance(error, WithheldError))
         return jobs
 
-    async def submit(self, request: JobRequest) -> Job:
+    def submit(self, request: JobRequest) -> Awaitable[Job]:
         """Store the job a request asks for; raises as `enqueue`."""
-        return await self._parts.admission.submit(request)
+        return self._parts.admission.submit(request)
+
+    @property
+    def door(self) -> Admission:
+        """The one door through which jobs come in, for those who pass it often."""
+        return self._parts.admission
 
     async def get(self, job_id: int) -> Job:
         """Return a job; raises JobNotFoundError."""

@@ -6,7 +6,7 @@ The engine knows only this; each backend carries it out. What a method means, to
 
 from collections.abc import Collection, Mapping, Sequence
 from enum import Enum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
@@ -167,4 +167,13 @@ class Backend(Protocol):
 
     async def prune(self, *, limit: int) -> int:
         """Delete at most `limit` jobs that are past their retention; return how many."""
+        ...
+
+
+@runtime_checkable
+class EnqueuesNow(Protocol):
+    """What a backend offers beside `enqueue` when storing never waits: the HTTP fast lane then answers at once."""
+
+    def enqueue_now(self, job: Job) -> Enqueued:
+        """Do what `enqueue` does with one job, and return when it is done."""
         ...

@@ -134,10 +134,10 @@ def start(job: Job, *, lease: Lease, worker: str, now_ms: int) -> Job:
 
 def complete(job: Job, *, now_ms: int) -> Job:
     """End an attempt well (T4)."""
-    if job.status is not RUNNING:
+    if job.status is not RUNNING or job.lease is None:
         raise _illegal(job, DONE)
     return replace(
-        job, status=DONE, lease=None, settled_nonce=held_lease(job).nonce, updated_at_ms=now_ms, finished_at_ms=now_ms
+        job, status=DONE, lease=None, settled_nonce=job.lease.nonce, updated_at_ms=now_ms, finished_at_ms=now_ms
     )
 
 

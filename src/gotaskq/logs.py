@@ -7,11 +7,12 @@ Invariant: one line a record, control characters escaped; never a payload, never
 import json
 import logging
 import sys
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import cache
-from typing import Final, TextIO
+from typing import Final, TextIO, get_args
 
-from gotaskq.events import Event, JobDied, JobRetryScheduled, LeaseLapsed, LeaseLost, QueueCreated
+from gotaskq.events import Event, JobDied, JobRetryScheduled, LeaseLapsed, LeaseLost, Observer, QueueCreated
 from gotaskq.job import Job
 
 # What every LogRecord has by itself; the rest came with `extra` and are the fields of our line.
@@ -63,21 +64,22 @@ def configure_logging(*, level: str, style: str, stream: TextIO | None = None) -
     )  # its start and stop lines are ours to write
 
 
-def log_event(event: Event) -> None:
-    """Write one line for an event: what went wrong at WARNING, what is made at INFO, the rest at DEBUG."""
-    level = _level(event)
-    if logger.isEnabledFor(level):
-        logger.log(level, _name(type(event)), extra=_about(event))
+def log_events(observe: Callable[[Observer, Sequence[type[Event]]], None]) -> None:
+    """Write one line for each event whose level is on: what went wrong at WARNING, what is made at INFO, else DEBUG.
+
+    Call it after `configure_logging`: an event whose level is off is not even observed.
+    """
+    observe(_log_event, [event_type for event_type in get_args(Event) if logger.isEnabledFor(_level(event_type))])
 
 
-def _level(event: Event) -> int:
-    match event:
-        case JobDied() | LeaseLost() | LeaseLapsed():
-            return logging.WARNING
-        case QueueCreated():
-            return logging.INFO
-        case _:
-            return logging.DEBUG
+def _log_event(event: Event) -> None:
+    logger.log(_level(type(event)), _name(type(event)), extra=_about(event))
+
+
+def _level(event_type: type[Event]) -> int:
+    if event_type in (JobDied, LeaseLost, LeaseLapsed):
+        return logging.WARNING
+    return logging.INFO if event_type is QueueCreated else logging.DEBUG
 
 
 def _about(event: Event) -> dict[str, object]:

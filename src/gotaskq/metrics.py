@@ -31,6 +31,11 @@ class Series:
         self.duration_s = 0.0
         self.buckets = [0] * (len(BUCKETS_S) + 1)
 
+    def time(self, duration_s: float) -> None:
+        """Count an attempt of this duration."""
+        self.duration_s += duration_s
+        self.buckets[bisect_left(BUCKETS_S, duration_s)] += 1
+
 
 class Metrics:
     """Counts what the event bus tells; one per app, so two apps in a process do not mix."""
@@ -43,28 +48,30 @@ class Metrics:
 
     def count_enqueued(self, event: JobEnqueued) -> None:
         """Count an accepted job."""
-        self._of(event.job).enqueued += 1
+        job = event.job
+        (self._series.get((job.queue, job.type)) or self._find(job)).enqueued += 1
 
     def count_done(self, event: JobDone) -> None:
         """Count an attempt that succeeded."""
-        series = self._of(event.job)
+        job = event.job
+        series = self._series.get((job.queue, job.type)) or self._find(job)
         series.done += 1
-        _time(series, event.duration_s)
+        series.time(event.duration_s)
 
     def count_retried(self, event: JobRetryScheduled) -> None:
         """Count an attempt that failed and will be retried."""
-        series = self._of(event.job)
+        series = self._find(event.job)
         series.failed += 1
         series.retried += 1
-        _time(series, event.duration_s)
+        series.time(event.duration_s)
 
     def count_dead(self, event: JobDied) -> None:
         """Count a death, and the failed attempt before it where there was one."""
-        series = self._of(event.job)
+        series = self._find(event.job)
         series.dead += 1
         if event.duration_s is not None:
             series.failed += 1
-            _time(series, event.duration_s)
+            series.time(event.duration_s)
 
     def series(self) -> list[tuple[tuple[str, str], Series]]:
         """Return the counters by (queue, type), sorted."""
@@ -77,20 +84,11 @@ class Metrics:
             return queue
         return OTHER
 
-    def _of(self, job: Job) -> Series:
-        series = self._series.get((job.queue, job.type))
-        if series is None:
-            labels = (self.queue_label(job.queue), self._type_label(job.type))
-            series = self._series.setdefault(labels, Series())
-        return series
+    def _find(self, job: Job) -> Series:
+        return self._series.setdefault((self.queue_label(job.queue), self._type_label(job.type)), Series())
 
     def _type_label(self, job_type: str) -> str:
         if job_type in self._types or (len(self._types) < MAX_TYPES and self._has_handler(job_type)):
             self._types.add(job_type)
             return job_type
         return OTHER
-
-
-def _time(series: Series, duration_s: float) -> None:
-    series.duration_s += duration_s
-    series.buckets[bisect_left(BUCKETS_S, duration_s)] += 1

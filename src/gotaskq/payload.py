@@ -14,6 +14,7 @@ import msgspec
 from gotaskq.errors import InvalidRequestError, PayloadDecodeError
 
 MAX_DEPTH: Final = 64  # deeper than any honest payload, far from every decoder's recursion limit
+SHORT_PAYLOAD_BYTES: Final = 2 * MAX_DEPTH  # a level takes two bytes: one this short is not too deep
 
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
@@ -41,7 +42,7 @@ def check_payload(payload: bytes) -> None:
     The caller has parsed the surrounding document; what its parser skips over is checked here: depth, UTF-8,
     surrogates.
     """
-    if payload.count(b"[") + payload.count(b"{") > MAX_DEPTH and _depth(payload) > MAX_DEPTH:
+    if len(payload) > SHORT_PAYLOAD_BYTES and _depth(payload) > MAX_DEPTH:
         raise InvalidRequestError(f"payload is nested deeper than {MAX_DEPTH} levels", field="payload")
     if not payload.isascii():
         _check_utf8(payload)
@@ -85,6 +86,9 @@ def _leaves(value: object) -> list[object]:
 
 
 def _depth(payload: bytes) -> int:
+    """Return how deep the payload is nested, or MAX_DEPTH where it cannot be deeper than that."""
+    if payload.count(b"[") + payload.count(b"{") <= MAX_DEPTH:
+        return MAX_DEPTH
     deepest = depth = 0
     for byte in _STRING.sub(b"", payload):
         if byte in b"[{":

@@ -4,7 +4,9 @@ Invariant: every refusal is a JSON object with `error`, and `field` where one me
 """
 
 import logging
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 from gotaskq.api.schemas import encode_error
 from gotaskq.errors import (
@@ -24,7 +26,7 @@ JSON: Final = "application/json"
 logger = logging.getLogger(__name__)
 
 
-class Answer(NamedTuple):
+class Answer(msgspec.Struct, frozen=True, gc=False):
     """A status, a JSON body, and headers beyond content-type and content-length."""
 
     status: int
@@ -52,8 +54,13 @@ def refuse(error: GotaskqError) -> Answer:
         case NotOpenError():
             return Answer(503, encode_error("starting; try again"), (("retry-after", "1"),))
         case _:
-            logger.error("request failed", exc_info=error)
-            return Answer(500, encode_error("internal"))
+            return fault(error)
+
+
+def fault(error: Exception) -> Answer:
+    """Return the answer for a fault of ours: it says nothing, the log says all."""
+    logger.error("request failed", exc_info=error)
+    return Answer(500, encode_error("internal"))
 
 
 TOO_LARGE: Final = Answer(413, encode_error("body is larger than 1 MiB"), (("connection", "close"),))

@@ -6,7 +6,7 @@ Invariant: no more than the limit is ever held of a body, however it is sent.
 import re
 from typing import Final
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from gotaskq.api.answers import JSON
 from gotaskq.errors import GotaskqError, InvalidRequestError
@@ -28,18 +28,30 @@ class ContentTypeError(GotaskqError):
 
 async def read_body(request: Request) -> bytes:
     """Return the body; raises BodyTooLargeError, before reading where its length is announced, or ContentTypeError."""
-    _refuse_cross_site_forms(request)
+    refuse_cross_site_forms(request)
     length = request.headers.get("content-length", "")
     if length.isdigit() and int(length[:20]) > MAX_BODY_BYTES:
         raise BodyTooLargeError
     chunks: list[bytes] = []
     size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > MAX_BODY_BYTES:
-            raise BodyTooLargeError
-        chunks.append(chunk)
+    try:
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size > MAX_BODY_BYTES:
+                raise BodyTooLargeError
+            chunks.append(chunk)
+    except ClientDisconnect as error:  # nobody reads the answer, but it is no fault of ours either
+        raise InvalidRequestError("body is incomplete") from error
     return b"".join(chunks)
+
+
+def refuse_cross_site_forms(request: Request) -> None:
+    """Raise ContentTypeError for what a page on another site can send without being asked."""
+    # Forms and text/plain need nobody's consent; only JSON makes the browser ask us first.
+    headers = request.headers
+    is_from_a_page = "origin" in headers or headers.get("sec-fetch-site") in ("cross-site", "same-site")
+    if is_from_a_page and headers.get("content-type", "").partition(";")[0].strip().lower() != JSON:
+        raise ContentTypeError
 
 
 def job_id_of(request: Request) -> JobId | None:
@@ -54,11 +66,3 @@ def limit_of(request: Request) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 4 and 1 <= int(text) <= MAX_PAGE):
         raise InvalidRequestError(f"limit must be between 1 and {MAX_PAGE}", field="limit")
     return int(text)
-
-
-def _refuse_cross_site_forms(request: Request) -> None:
-    # A page on another site can post forms and text/plain without being asked; only JSON needs the browser's consent.
-    headers = request.headers
-    is_from_a_page = "origin" in headers or headers.get("sec-fetch-site") in ("cross-site", "same-site")
-    if is_from_a_page and headers.get("content-type", "").partition(";")[0].strip().lower() != JSON:
-        raise ContentTypeError

@@ -10,7 +10,14 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gotaskq.api.answers import JSON, TOO_LARGE, WRONG_TYPE, Answer, refuse
-from gotaskq.api.requests import BodyTooLargeError, ContentTypeError, job_id_of, limit_of, read_body
+from gotaskq.api.requests import (
+    BodyTooLargeError,
+    ContentTypeError,
+    job_id_of,
+    limit_of,
+    read_body,
+    refuse_cross_site_forms,
+)
 from gotaskq.api.schemas import encode_job, encode_jobs
 from gotaskq.api.submit import submit
 from gotaskq.app import TaskQ
@@ -48,7 +55,7 @@ class Routes:
     async def submit_job(self, request: Request) -> Answer:
         """`POST /jobs`, `POST /{queue}/jobs`: store a job."""
         queue = request.path_params.get("queue", DEFAULT_QUEUE)
-        return await submit(self._taskq, await read_body(request), queue_name(queue))
+        return await submit(self._taskq.door, await read_body(request), queue_name(queue))
 
     async def get_job(self, request: Request) -> Answer:
         """`GET /jobs/{id}`: look at a job."""
@@ -69,6 +76,7 @@ class Routes:
 
     async def replay_dead(self, request: Request) -> Answer:
         """`POST /dlq/{id}/replay`: run a dead job again."""
+        refuse_cross_site_forms(request)
         job_id = job_id_of(request)
         if job_id is None:
             raise DeadJobNotFoundError(request.path_params["id"])
@@ -84,6 +92,7 @@ class Routes:
 
     async def create_queue(self, request: Request) -> Answer:
         """`POST /queue/{name}`: register a queue."""
+        refuse_cross_site_forms(request)
         await self._taskq.create_queue(request.path_params["name"])
         return Answer(201, b'"Success creating new queue"')
 

@@ -12,15 +12,21 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
+from typing import Any, Final
 
 import uvicorn
 
+from gotaskq.api.fastlane import FastLane, FastLaneProtocol
+from gotaskq.api.protocol import HardenedProtocol
 from gotaskq.app import TaskQ
 from gotaskq.config import mask_url
 from gotaskq.engine.worker import Worker
 from gotaskq.errors import ConfigError
 
-HTTP_GRACE_S = 5  # requests under way have this long once the listener is closed
+TRIED_UVICORN: Final = "0.54."
+SWEEP_EVERY_S: Final = 1.0
+HTTP_GRACE_S: Final = 5  # requests under way have this long once the listener is closed
 
 logger = logging.getLogger(__name__)
 
@@ -47,24 +53,12 @@ def serve(taskq: TaskQ, *, with_workers: bool = True, announce: Callable[[str], 
 
 
 async def _serve(taskq: TaskQ, listener: socket.socket, *, with_workers: bool, announce: Callable[[str], None]) -> int:
-    config = uvicorn.Config(
-        taskq.asgi(),
-        http="httptools",
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        date_header=True,
-        timeout_graceful_shutdown=HTTP_GRACE_S,
-        timeout_keep_alive=30,
-    )
-    server = _Server(config)
     async with taskq, contextlib.AsyncExitStack() as stack:
+        server = _Server(_config(taskq))
         worker = await stack.enter_async_context(taskq.workers()) if with_workers else None
         _on_signals(taskq, server, worker)
         announce(_greeting(taskq, listener, with_workers=with_workers))
-        async with _stopping_with(worker, server):
+        async with _stopping_with(worker, server), _sweeping(server):
             await server.serve(sockets=[listener])
     return worker.busy if worker is not None else 0
 
@@ -83,6 +77,52 @@ async def _stopping_with(worker: Worker | None, server: uvicorn.Server) -> Async
         yield
     finally:
         watching.cancel()
+
+
+def _config(taskq: TaskQ) -> uvicorn.Config:
+    return uvicorn.Config(
+        taskq.asgi(),
+        http=_protocol(taskq),
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=True,
+        timeout_graceful_shutdown=HTTP_GRACE_S,
+        timeout_keep_alive=30,
+    )
+
+
+def _protocol(taskq: TaskQ) -> Any:
+    """Return what makes a connection's protocol; with a uvicorn we have not tried, its own."""
+    if not uvicorn.__version__.startswith(TRIED_UVICORN):
+        logger.warning(
+            "untried uvicorn: serving without the fast lane and its limits", extra={"uvicorn": uvicorn.__version__}
+        )
+        return "httptools"
+    if not taskq.settings.fast_lane:
+        return HardenedProtocol
+    return partial(FastLaneProtocol, lane=FastLane(taskq))
+
+
+@contextlib.asynccontextmanager
+async def _sweeping(server: uvicorn.Server) -> AsyncIterator[None]:
+    """Close connections whose deadlines have passed, once a second."""
+
+    async def sweep() -> None:
+        while True:
+            await asyncio.sleep(SWEEP_EVERY_S)
+            now_s = asyncio.get_running_loop().time()
+            for connection in list(server.server_state.connections):
+                if isinstance(connection, HardenedProtocol):
+                    connection.sweep(now_s)
+
+    sweeping = asyncio.create_task(sweep())
+    try:
+        yield
+    finally:
+        sweeping.cancel()
 
 
 def _on_signals(taskq: TaskQ, server: uvicorn.Server, worker: Worker | None) -> None:

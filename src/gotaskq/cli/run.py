@@ -10,7 +10,7 @@ import click
 from gotaskq.app import TaskQ
 from gotaskq.config import Settings, load_settings
 from gotaskq.errors import ConfigError
-from gotaskq.logs import configure_logging, log_event
+from gotaskq.logs import configure_logging, log_events
 
 
 @click.command()
@@ -39,7 +39,7 @@ def command(app: str | None, env_file: Path | None, *, no_workers: bool, **optio
     settings = load_settings(os.environ, env_file=env_file, overrides=options).settings
     configure_logging(level=settings.log_level, style=settings.log_format)
     taskq = load_app(app, settings)
-    taskq.observe(log_event)
+    log_events(taskq.observe)
     serve(taskq, with_workers=not no_workers, announce=lambda text: click.echo(text, err=True))
 
 
@@ -54,12 +54,19 @@ def load_app(name: str | None, settings: Settings) -> TaskQ:
         sys.path.insert(0, str(Path.cwd()))
     try:
         module = import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name != module_name:
-            raise  # the module is there; what it imports is not
-        raise ConfigError("APP", name, f"there is no module {module_name} here or on the path") from error
+    except (ModuleNotFoundError, TypeError, ValueError) as error:
+        if not _is_about(error, module_name):
+            raise  # the module is there; what it imports or does is at fault
+        raise ConfigError("APP", name, f"there is no module {module_name!r} here or on the path") from error
     taskq = getattr(module, attribute or "app", None)
     if not isinstance(taskq, TaskQ):
         raise ConfigError("APP", name, f"{module_name} has no TaskQ named {attribute or 'app'}; write module:attribute")
     taskq.configure(settings)
     return taskq
+
+
+def _is_about(error: Exception, module_name: str) -> bool:
+    """Say whether the module itself, or a package it is in, is what cannot be found."""
+    if isinstance(error, ModuleNotFoundError):
+        return error.name is not None and f"{module_name}.".startswith(f"{error.name}.")
+    return module_name == "" or module_name.startswith(".")  # what import_module refuses before it looks

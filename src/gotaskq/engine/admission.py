@@ -11,9 +11,10 @@ from random import Random
 from typing import Final, assert_never
 
 import msgspec
+from msgspec import Raw
 from msgspec.structs import replace
 
-from gotaskq.backend import Backend, Enqueued
+from gotaskq.backend import Backend, Enqueued, EnqueuesNow
 from gotaskq.clock import Clock
 from gotaskq.engine.bus import EventBus
 from gotaskq.engine.registry import JOB_TYPE, JOB_TYPE_RULE
@@ -28,29 +29,33 @@ from gotaskq.errors import (
     WithheldError,
 )
 from gotaskq.events import JobEnqueued, QueueCreated
-from gotaskq.job import DEFAULT_QUEUE, MAX_PRIORITY, MIN_PRIORITY, Job
+from gotaskq.job import DEFAULT_QUEUE, MAX_PRIORITY, MIN_PRIORITY, Job, JobId
 from gotaskq.policies.ordering import Ordering
 from gotaskq.snowflake import SnowflakeIds
 
 MAX_DELAY_S: Final = 31_536_000  # a year
 MAX_MAX_RETRIES: Final = 100
 MAX_PAYLOAD_BYTES: Final = 1 << 20
+ABSENT: Final = Raw(b"null")  # what a request holds that names no payload
 COLLISION_TRIES: Final = 3
-KNOWN_NAMES: Final = 10_000  # names that skip the pattern; bounds what hostile callers can make us remember
+MAX_MOULDS: Final = 4_096  # bounds what hostile callers can make us remember
 
 QUEUE_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 RESERVED_QUEUE_NAMES: Final = frozenset({"queue", "v1", ".", ".."})  # their HTTP path would mean something else
 
 
-class JobRequest(msgspec.Struct, frozen=True, gc=False):
-    """What a caller asks for; `max_retries` None means the app's default. `payload_json` has passed `check_payload`."""
+class JobRequest(msgspec.Struct, gc=False):
+    """What a caller asks for: the members of the HTTP body, and the queue. Only `type` is required.
 
-    type: str
-    payload_json: bytes = b"null"
-    queue: str = DEFAULT_QUEUE
-    priority: int = 0
-    delay_s: float = 0
+    `payload` is JSON that has passed `check_payload`; `delay` is in seconds. A member that is None counts as not given.
+    """
+
+    type: str | None = None
+    payload: Raw = ABSENT
+    priority: int | None = None
+    delay: int | float | None = None
     max_retries: int | None = None
+    queue: str = DEFAULT_QUEUE
 
 
 class Admission:
@@ -68,6 +73,7 @@ class Admission:
         max_queue_depth: int,
     ) -> None:
         self._backend = backend
+        self._now = backend if isinstance(backend, EnqueuesNow) else None
         self._bus = bus
         self._clock = clock
         self._ids = SnowflakeIds(rng)
@@ -76,8 +82,27 @@ class Admission:
         self._ordering = ordering
         self._default_max_retries = max_retries
         self._max_queue_depth = max_queue_depth
-        self._known_types: dict[str, str] = {}
+        self._moulds: dict[object, Job] = {}
         self.is_closed = False
+
+    @property
+    def is_immediate(self) -> bool:
+        """Whether `submit_now` serves: the store takes jobs without waiting for anything."""
+        return self._now is not None
+
+    def submit_now(self, request: JobRequest) -> Job:
+        """Admit one job, where the store takes it at once; raises as `submit`."""
+        if self._now is None:
+            raise GotaskqError("this store has to be waited for; use submit")
+        for _ in range(COLLISION_TRIES):
+            job = self.admit(request)
+            enqueued = self._now.enqueue_now(job)
+            if enqueued is Enqueued.OK:
+                self._bus.publish(JobEnqueued(job))
+                return job
+            if enqueued is not Enqueued.COLLISION:
+                return self._accepted(job, enqueued)
+        raise _ids_taken()
 
     async def submit(self, request: JobRequest) -> Job:
         """Admit one job and return it as stored.
@@ -85,12 +110,14 @@ class Admission:
         Raises InvalidRequestError, QueueNotFoundError, QueueFullError, ShuttingDownError or BackendUnavailableError; in
         each case nothing was stored (after BackendUnavailableError of a remote store: perhaps).
         """
-        job = self.admit(request)
-        [enqueued] = await self._backend.enqueue((job,))
-        if enqueued is not Enqueued.OK:
-            job = await self._settle_refusal(job, enqueued)
-        self._announce(job)
-        return job
+        if self._now is not None:
+            return self.submit_now(request)
+        for _ in range(COLLISION_TRIES):
+            job = self.admit(request)
+            [enqueued] = await self._backend.enqueue((job,))
+            if enqueued is not Enqueued.COLLISION:
+                return self._accepted(job, enqueued)
+        raise _ids_taken()
 
     async def submit_many(self, requests: Sequence[JobRequest], *, atomic: bool) -> list[Job | GotaskqError]:
         """Admit many jobs in one call to the store, and return for each the job as stored or why it was not.
@@ -102,10 +129,13 @@ class Admission:
         if atomic and any(isinstance(job, GotaskqError) for job in admitted):
             return [job if isinstance(job, GotaskqError) else WithheldError() for job in admitted]
         jobs = [job for job in admitted if isinstance(job, Job)]
-        replies = iter(zip(jobs, await self._backend.enqueue(jobs, atomic=atomic), strict=True))
-        return [
-            job if isinstance(job, GotaskqError) else await self._stored_or_error(*next(replies)) for job in admitted
-        ]
+        for _ in range(COLLISION_TRIES):
+            replies = await self._backend.enqueue(jobs, atomic=atomic)
+            if Enqueued.COLLISION not in replies:
+                break
+            jobs = [self._drawn_again(job, reply) for job, reply in zip(jobs, replies, strict=True)]
+        stored = iter(zip(jobs, replies, strict=True))
+        return [job if isinstance(job, GotaskqError) else self._accepted_or_error(*next(stored)) for job in admitted]
 
     def _admit_or_error(self, request: JobRequest) -> Job | InvalidRequestError:
         try:
@@ -113,39 +143,62 @@ class Admission:
         except InvalidRequestError as error:
             return error
 
-    async def _stored_or_error(self, job: Job, enqueued: Enqueued) -> Job | GotaskqError:
+    def _drawn_again(self, job: Job, enqueued: Enqueued) -> Job:
+        # Those that were stored keep their ids: the store answers DUPLICATE when they are sent again.
+        return replace(job, id=self._ids.draw(self._clock.now_ms())) if enqueued is Enqueued.COLLISION else job
+
+    def _accepted_or_error(self, job: Job, enqueued: Enqueued) -> Job | GotaskqError:
         try:
-            if enqueued is not Enqueued.OK:
-                job = await self._settle_refusal(job, enqueued)
+            return self._accepted(job, enqueued)
         except (QueueFullError, QueueNotFoundError, WithheldError, BackendUnavailableError) as error:
             return error
-        self._announce(job)
-        return job
 
     def admit(self, request: JobRequest) -> Job:
-        """Check a request and make its job; raises InvalidRequestError or ShuttingDownError."""
+        """Check a request and make its job; raises InvalidRequestError or ShuttingDownError.
+
+        Requests of one kind come in thousands, so each kind is checked and made once, as a mould; from then on only
+        what no two jobs share is filled in (benchmarks/questions/in_process.py).
+        """
         if self.is_closed:
             raise ShuttingDownError
-        job_type = self._known_types.get(request.type) or self._learn_type(request.type)
-        priority = request.priority
-        if type(priority) is not int or not MIN_PRIORITY <= priority <= MAX_PRIORITY:
-            raise InvalidRequestError("priority must be between 0 and 10", field="priority")
+        # The classes too: True == 1 and 5.0 == 5, but what is refused once must be refused always.
+        priority, max_retries = request.priority, request.max_retries
+        kind = (request.type, request.queue, priority, request.delay, max_retries, type(priority), type(max_retries))
+        mould = self._moulds.get(kind) or self._make_mould(kind, request)
         now_ms = self._clock.now_ms()
-        delay_ms = 0 if request.delay_s == 0 else _delay_ms(request.delay_s)
-        return Job(
+        return replace(
+            mould,
             id=self._ids.draw(now_ms),
-            type=job_type,
-            queue=request.queue,
-            payload_json=request.payload_json,
-            priority=priority,
-            delay_ms=delay_ms,
-            max_retries=self._default_max_retries if request.max_retries is None else _retries(request.max_retries),
-            rank=self._ordering.rank(priority=priority, created_at_ms=now_ms),
+            payload_json=bytes(request.payload),
+            rank=self._ordering.rank(priority=mould.priority, created_at_ms=now_ms),
             created_at_ms=now_ms,
             updated_at_ms=now_ms,
-            run_after_ms=now_ms + delay_ms if delay_ms else now_ms,
+            run_after_ms=now_ms + mould.delay_ms if mould.delay_ms else now_ms,
+        )
+
+    def _make_mould(self, kind: object, request: JobRequest) -> Job:
+        if len(self._moulds) >= MAX_MOULDS:
+            self._moulds.clear()
+        job_type = request.type
+        if not job_type:
+            raise InvalidRequestError("type is required", field="type")
+        if JOB_TYPE.fullmatch(job_type) is None:
+            raise InvalidRequestError(f"type must be {JOB_TYPE_RULE}", field="type")
+        mould = self._moulds[kind] = Job(
+            id=JobId(0),
+            type=sys.intern(job_type),  # a million jobs of one type share one string
+            queue=sys.intern(request.queue),
+            payload_json=b"",
+            priority=0 if request.priority is None else _priority(request.priority),
+            delay_ms=0 if request.delay is None else _delay_ms(request.delay),
+            max_retries=self._default_max_retries if request.max_retries is None else _retries(request.max_retries),
+            rank=0,
+            created_at_ms=0,
+            updated_at_ms=0,
+            run_after_ms=0,
             enqueue_nonce=self._nonce,
         )
+        return mould
 
     async def create_queue(self, name: str) -> str:
         """Register a queue under its lower-cased name, and return that name.
@@ -158,42 +211,28 @@ class Admission:
         self._bus.publish(QueueCreated(name))
         return name
 
-    def _announce(self, job: Job) -> None:
-        if self._bus.is_observed(JobEnqueued):
-            self._bus.publish(JobEnqueued(job))
-
-    def _learn_type(self, job_type: str) -> str:
-        """Check a type's name; remember it, so that a million jobs of one type share one string."""
-        if not job_type:
-            raise InvalidRequestError("type is required", field="type")
-        if JOB_TYPE.fullmatch(job_type) is None:
-            raise InvalidRequestError(f"type must be {JOB_TYPE_RULE}", field="type")
-        if len(self._known_types) < KNOWN_NAMES:
-            self._known_types[job_type] = sys.intern(job_type)
-        return job_type
-
-    async def _settle_refusal(self, job: Job, enqueued: Enqueued) -> Job:
+    def _accepted(self, job: Job, enqueued: Enqueued) -> Job:
+        """Announce a job that was stored; raise for one that was refused."""
         match enqueued:
-            case Enqueued.OK | Enqueued.DUPLICATE:
+            case Enqueued.OK:
+                self._bus.publish(JobEnqueued(job))
                 return job
-            case Enqueued.COLLISION:
-                return await self._draw_again(job)
+            case Enqueued.DUPLICATE:
+                return job
             case Enqueued.FULL:
                 raise QueueFullError(job.queue, max_depth=self._max_queue_depth)
             case Enqueued.NO_QUEUE:
                 raise QueueNotFoundError(job.queue)
             case Enqueued.WITHHELD:
                 raise WithheldError
+            case Enqueued.COLLISION:
+                raise _ids_taken()
             case never:
                 assert_never(never)
 
-    async def _draw_again(self, job: Job) -> Job:
-        for _ in range(COLLISION_TRIES):
-            job = replace(job, id=self._ids.draw(self._clock.now_ms()))
-            [enqueued] = await self._backend.enqueue((job,))
-            if enqueued is not Enqueued.COLLISION:
-                return await self._settle_refusal(job, enqueued)
-        raise BackendUnavailableError(f"{COLLISION_TRIES} ids in a row were taken; is a clock far off?")
+
+def _ids_taken() -> BackendUnavailableError:
+    return BackendUnavailableError(f"{COLLISION_TRIES} ids in a row were taken; is a clock far off?")
 
 
 def check_queue_name(name: str) -> str:
@@ -203,6 +242,12 @@ def check_queue_name(name: str) -> str:
     if name.lower() in RESERVED_QUEUE_NAMES:
         raise InvalidRequestError(f"queue name {name.lower()!r} is reserved", field="queue")
     return name.lower()
+
+
+def _priority(priority: int) -> int:
+    if type(priority) is not int or not MIN_PRIORITY <= priority <= MAX_PRIORITY:
+        raise InvalidRequestError("priority must be between 0 and 10", field="priority")
+    return priority
 
 
 def _delay_ms(delay_s: float) -> int:

@@ -27,11 +27,13 @@ async def run_attempt(call: CallNext, job: Job, slot: Slot) -> Outcome:
         await call(job)
     except asyncio.CancelledError as error:
         outcome = _stopped(slot, error)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - a handler may raise what it likes: it becomes a Failed
+    except (KeyboardInterrupt, GeneratorExit):
+        raise  # the interpreter's own
+    except BaseException as error:  # noqa: BLE001 - a handler may raise what it likes: it becomes a Failed
         outcome = slot.stopped_by or Failed(describe(error), error)
     finally:
         slot.job = None
-    if slot.stopped_by is not None:
+    if slot.stopped_by is not None or ((task := slot.task) is not None and task.cancelling()):
         await _clear_stop(slot)
     return outcome
 
@@ -48,18 +50,18 @@ def describe(error: BaseException) -> str:
 
 
 def _stopped(slot: Slot, error: asyncio.CancelledError) -> Outcome:
-    if slot.stopped_by is not None:
-        return slot.stopped_by
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
+    if slot.is_closing:
         raise error  # not the attempt but the slot is being cancelled
-    return Failed(describe(error), error)  # the handler let some other task's cancellation escape
+    # Without a stop, the handler cancelled its own task or let some other task's cancellation escape.
+    return slot.stopped_by or Failed(describe(error), error)
 
 
 async def _clear_stop(slot: Slot) -> None:
     """Take back the cancellation, so that it cannot hit the slot's next attempt."""
     slot.stopped_by = None
-    if slot.task is not None:
+    if slot.is_closing:
+        return
+    while slot.task is not None and slot.task.cancelling():
         slot.task.uncancel()
     with contextlib.suppress(asyncio.CancelledError):
         await asyncio.sleep(0)  # where the handler never saw it, it is delivered here (before Python 3.13)

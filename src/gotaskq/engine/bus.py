@@ -6,11 +6,13 @@ Invariant: an observer that raises harms neither the job nor the other observers
 
 import logging
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from gotaskq.events import Event
 
 E = TypeVar("E", bound=Event)
+
+NOBODY: Final = ()
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +33,7 @@ class EventBus:
 
     def publish(self, event: Event) -> None:
         """Tell every observer of this event's type."""
-        for observer in self._observers.get(type(event), ()):
+        for observer in self._observers.get(type(event), NOBODY):
             try:
                 observer(event)
             except Exception:

@@ -1,9 +1,10 @@
 """Turns how an attempt ended into what becomes of the job.
 
-Pure: no clock, no I/O. The settler carries the decision out.
+Pure: no clock, no I/O (but a line in the log where a policy fails). The settler carries the decision out.
 Invariant: every Outcome maps to exactly one Settlement, and no policy can retry a job beyond its max_retries.
 """
 
+import logging
 from random import Random
 from typing import Final, assert_never
 
@@ -22,12 +23,16 @@ from gotaskq.outcome import (
     Succeeded,
     Unhandled,
 )
-from gotaskq.policies.retry import GiveUp, RetryIn, RetryPolicy
+from gotaskq.policies.retry import ExponentialBackoff, GiveUp, Retry, RetryIn, RetryPolicy
 
 # A rolling deploy brings the handler within minutes; a type nobody knows after that is an operator's matter.
 UNHANDLED_GRACE_MS: Final = 600_000
 UNHANDLED_FIRST_DELAY_MS: Final = 5_000
 UNHANDLED_MAX_DELAY_MS: Final = 60_000
+
+FALLBACK: Final = ExponentialBackoff()
+
+logger = logging.getLogger(__name__)
 
 
 def decide(job: Job, outcome: Outcome, retry: RetryPolicy, *, rng: Random) -> Settlement:
@@ -43,9 +48,18 @@ def decide(job: Job, outcome: Outcome, retry: RetryPolicy, *, rng: Random) -> Se
         case Unhandled():
             return _wait_for_a_handler(job, lease)
         case Failed(error, exception):
-            return _retry_or_give_up(job, lease, error, retry.decide(job, exception, rng=rng))
+            return _retry_or_give_up(job, lease, error, _ask(retry, job, exception, rng=rng))
         case never:
             assert_never(never)
+
+
+def _ask(retry: RetryPolicy, job: Job, exception: BaseException, *, rng: Random) -> Retry:
+    """Ask the policy; one that raises must cost neither the job nor the slot, so ours stands in for it."""
+    try:
+        return retry.decide(job, exception, rng=rng)
+    except Exception:
+        logger.exception("retry policy failed", extra={"policy": repr(retry), "type": job.type})
+        return FALLBACK.decide(job, exception, rng=rng)
 
 
 def _retry_or_give_up(job: Job, lease: Lease, error: str, retry: RetryIn | GiveUp) -> Settlement:

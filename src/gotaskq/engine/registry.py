@@ -5,7 +5,7 @@ Filled while the app is defined, read by worker and metrics. Jobs never name cod
 
 import inspect
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -51,10 +51,18 @@ class Registry:
             taken = self._registrations[job_type].handler
             raise RegistrationError(f"job type {job_type!r} has a handler already: {taken!r}; choose another type")
         executor = self._on_loop if _is_async(handler) else self._in_thread
-        call = compose(self._middleware, partial(executor.run, handler))
+        call: CallNext = partial(executor.run, handler)
+        if self._middleware:
+            # In a context of its own, like the handler: what it sets must not reach the slot's next job.
+            call = partial(self._on_loop.run, compose(self._middleware, call))
         registration = Registration(job_type, handler, retry, call)
         self._registrations[job_type] = registration
         return registration
+
+    @property
+    def by_type(self) -> Mapping[str, Registration]:
+        """The registrations by job type."""
+        return self._registrations
 
     def find(self, job_type: str) -> Registration | None:
         """Return the registration for a job type, or None."""

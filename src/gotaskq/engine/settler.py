@@ -48,16 +48,13 @@ class Settler:
         self._moved = asyncio.Event()
         self._in_flight: list[Ended] = []
 
-    @property
-    def is_full(self) -> bool:
-        """Say whether a slot should wait for `room` before it goes on."""
-        return len(self._waiting) >= MAX_WAITING
-
-    def put(self, ended: Ended) -> None:
-        """Take one settlement; never waits."""
-        self._waiting.append(ended)
-        if len(self._waiting) == 1:
+    def put(self, ended: Ended) -> bool:
+        """Take one settlement; never waits. False: the caller should wait for `room` before it brings more."""
+        waiting = self._waiting
+        waiting.append(ended)
+        if len(waiting) == 1:
             self._came.set()
+        return len(waiting) < MAX_WAITING
 
     def leases(self) -> list[Lease]:
         """Return the leases of what is not settled yet; they must be kept alive."""
@@ -65,7 +62,7 @@ class Settler:
 
     async def room(self) -> None:
         """Return when a slot may go on."""
-        while self.is_full:
+        while len(self._waiting) >= MAX_WAITING:
             self._moved.clear()
             await self._moved.wait()
 
@@ -88,11 +85,12 @@ class Settler:
 
     async def _settle(self, batch: list[Ended]) -> None:
         replies = await self._settle_until_accepted([ended.settlement for ended in batch])
+        publish = self._bus.publish
         for ended, settled in zip(batch, replies, strict=True):
-            if settled is not Settled.OK:
+            if settled is Settled.OK:
+                publish(_event(ended))
+            else:
                 self._tell_refused(ended.job, settled)
-            elif self._bus.is_observed(EVENT_TYPES[type(ended.settlement)]):
-                self._bus.publish(_event(ended))
 
     async def _settle_until_accepted(self, settlements: list[Settlement]) -> list[Settled]:
         delay_s = FIRST_RETRY_S
@@ -117,15 +115,6 @@ class Settler:
                 pass  # a repeat after a lost reply; the first one told
             case never:
                 assert_never(never)
-
-
-EVENT_TYPES: Final[dict[type[Settlement], type[Event]]] = {
-    Complete: JobDone,
-    Reschedule: JobRetryScheduled,
-    DeadLetter: JobDied,
-    Release: JobReleased,
-    Cancel: JobCancelled,
-}
 
 
 def _event(ended: Ended) -> Event:

@@ -13,15 +13,22 @@ from gotaskq.outcome import Cancelled, Interrupted
 class Slot:
     """What runs here now, and why it was stopped, if it was."""
 
-    __slots__ = ("job", "stopped_by", "task")
+    __slots__ = ("is_closing", "job", "stopped_by", "task")
 
     def __init__(self) -> None:
         self.task: asyncio.Task[None] | None = None
         self.job: Job | None = None  # set exactly while the handler runs
         self.stopped_by: Interrupted | Cancelled | None = None
+        self.is_closing = False  # tells the end of the slot from a handler that cancelled its own task
 
     def stop(self, reason: Interrupted | Cancelled) -> None:
         """Cancel the running attempt, once; its outcome will be `reason` unless the handler finishes all the same."""
         if self.job is not None and self.task is not None and self.stopped_by is None:
             self.stopped_by = reason
+            self.task.cancel()
+
+    def close(self) -> None:
+        """End the slot; a handler that would not end is left to itself."""
+        self.is_closing = True
+        if self.task is not None:
             self.task.cancel()

@@ -109,8 +109,8 @@ class Worker:
                     for task in (settling, *upkeep):
                         task.cancel()
         finally:
-            for slot in slots:
-                slot.cancel()
+            for slot in self._slots:
+                slot.close()
             await asyncio.wait(slots, timeout=0)
             self.ended.set()
 
@@ -139,12 +139,12 @@ class Worker:
 
     async def _run_slot(self, slot: Slot) -> None:
         """Run one job after the other; yield to the loop every few milliseconds even where no handler does."""
-        handover, settler, find = self._handover, self._settler, self._registry.find
+        handover, settler, registrations = self._handover, self._settler, self._registry.by_type
         monotonic_s = self._clock.monotonic_s
         yielded_s = monotonic_s()
-        while True:
+        while not slot.is_closing:
             job = handover.take_now() or await handover.take()
-            registration = find(job.type)
+            registration = registrations.get(job.type)
             started_s = monotonic_s()
             if registration is None:
                 outcome: Outcome = UNHANDLED
@@ -157,8 +157,7 @@ class Worker:
             ended_s = monotonic_s()
             handover.ended(ended_s - started_s)
             settlement = decide(job, outcome, retry, rng=self._rng)
-            settler.put(Ended(job, settlement, None if registration is None else ended_s - started_s))
-            if settler.is_full:
+            if not settler.put(Ended(job, settlement, None if registration is None else ended_s - started_s)):
                 await settler.room()
             if ended_s - yielded_s > BUSY_S:
                 await asyncio.sleep(0)

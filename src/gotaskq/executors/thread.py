@@ -7,6 +7,7 @@ ending; this is what the standard library's pool cannot do.
 
 import asyncio
 import contextlib
+import inspect
 import threading
 from collections.abc import Callable
 from contextvars import copy_context
@@ -35,7 +36,7 @@ class _Call:
     def run(self) -> None:
         """Call the handler in this thread, and take what it gave back to the loop."""
         try:
-            deliver = partial(self.result.set_result, self._call())
+            deliver = partial(self.result.set_result, _refuse_coroutine(self._call()))
         except BaseException as error:  # noqa: BLE001 - carried to the attempt, which knows what to make of it
             deliver = partial(self.result.set_exception, _as_carried(error))
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
@@ -110,6 +111,14 @@ class ThreadExecutor:
                     return
                 call.is_running = False
                 self._unfinished -= 1
+
+
+def _refuse_coroutine(returned: object) -> object:
+    """Pass on what a handler returned; a coroutine means that none of it has run, which must not look like success."""
+    if not inspect.iscoroutine(returned):
+        return returned
+    returned.close()
+    raise TypeError("a `def` handler returned a coroutine, which nothing awaits; make the handler `async def`")
 
 
 def _as_carried(error: BaseException) -> BaseException:

@@ -40,6 +40,7 @@ class MemoryBackend:
         self._rng = rng
         self._jobs: dict[JobId, Job] = {}
         self._ids: list[JobId] = []  # ascending, with gaps where jobs were deleted; for listing
+        self._newest_id = JobId(0)
         self._queues: dict[str, WaitingQueue] = {}
         self._deadlines: dict[JobId, int] = {}
         self._dead = DeadJobs(max_count=limits.max_dead_jobs, ttl_ms=limits.dead_job_ttl_ms)
@@ -79,25 +80,32 @@ class MemoryBackend:
 
     async def enqueue(self, jobs: Sequence[Job], *, atomic: bool = False) -> list[Enqueued]:
         """Store new jobs; each on its own, or with `atomic` all or none."""
-        if len(jobs) == 1:
-            return [self._enqueue(jobs[0])]
         if atomic and (refusals := self._refusals(jobs)):
             return [refusals.get(place, Enqueued.WITHHELD) for place in range(len(jobs))]
-        return [self._enqueue(job) for job in jobs]
+        return [self.enqueue_now(job) for job in jobs]
 
-    def _enqueue(self, job: Job) -> Enqueued:
-        reply = self._check(job)
-        if reply is Enqueued.OK:
-            # An instant once stored is past: else a clock that steps back would hide which heap a job stands in.
-            if job.created_at_ms > self._latest_ms:
-                self._latest_ms = job.created_at_ms
-            self._jobs[job.id] = job
-            if not self._ids or job.id > self._ids[-1]:
-                self._ids.append(job.id)
-            else:
-                insort(self._ids, job.id)
-            self._file_pending(self._queues[job.queue], job, is_due=job.delay_ms == 0)
-        return reply
+    def enqueue_now(self, job: Job) -> Enqueued:
+        """Store one new job."""
+        job_id = job.id
+        queue = self._queues.get(job.queue)
+        if queue is None or job_id in self._jobs or queue.ready + queue.scheduled >= self._max_queue_depth:
+            return self._check(job)
+        # An instant once stored is past: else a clock that steps back would hide which heap a job stands in.
+        if job.created_at_ms > self._latest_ms:
+            self._latest_ms = job.created_at_ms
+        self._jobs[job_id] = job
+        if job_id > self._newest_id:
+            self._newest_id = job_id
+            self._ids.append(job_id)
+        else:
+            insort(self._ids, job_id)
+        if job.delay_ms:
+            self._file_pending(queue, job, is_due=False)
+            return Enqueued.OK
+        queue.push_ready(job)
+        if self._waiting:
+            self._wake()
+        return Enqueued.OK
 
     def _refusals(self, jobs: Sequence[Job]) -> dict[int, Enqueued]:
         """Say which jobs cannot be stored beside the others, by their place in the call."""
@@ -180,7 +188,10 @@ class MemoryBackend:
             return Settled.LOST
         if job.lease is None or job.lease.nonce != lease.nonce:
             return Settled.ALREADY if job.settled_nonce == lease.nonce else Settled.LOST
-        settled = _apply(job, settlement, now_ms=now_ms)
+        if type(settlement) is Complete:  # nearly all are: no match to go through
+            settled = transition.complete(job, now_ms=now_ms)
+        else:
+            settled = _apply(job, settlement, now_ms=now_ms)
         self._leave_running(settled)
         if settled.status is CANCELLED and not isinstance(settlement, Cancel):
             return Settled.CANCELLED

@@ -1,0 +1,225 @@
+"""The fast lane: answers the two hot requests, `POST /jobs` and `POST /{queue}/jobs`, inside the protocol.
+
+No ASGI scope, no task, no route match; decoding, admission and encoding are the same functions as in the full way.
+Invariant: the lane takes only requests that are plain beyond doubt and falls through on everything else, so it may be
+stricter than the full way and is never more lenient. Answers leave in the order of the requests.
+
+Clients send the same header block again and again, so a block is judged once: `verdicts` remembers, for the exact
+bytes of a block, where its job goes and how long its body is (benchmarks/questions/http_ingestion.py).
+"""
+
+import asyncio
+import re
+from typing import Any, Final, NamedTuple
+
+from uvicorn.config import Config
+from uvicorn.server import ServerState
+
+from gotaskq.api.answers import JSON, Answer, fault
+from gotaskq.api.protocol import HardenedProtocol, render
+from gotaskq.api.requests import MAX_BODY_BYTES
+from gotaskq.api.submit import submit, submit_now
+from gotaskq.app import TaskQ
+from gotaskq.engine.admission import check_queue_name
+from gotaskq.errors import InvalidRequestError
+from gotaskq.job import DEFAULT_QUEUE
+
+MAX_BLOCK_BYTES: Final = 2_048  # a plain client's headers are far below; larger ones take the full way
+MAX_VERDICTS: Final = 1_024  # with their blocks at most 2 MiB; forgotten all at once when full
+MAX_AWAITED_BYTES: Final = 65_536  # a body that is still coming is waited for here up to this size
+
+# Header names are tokens, values visible characters, spaces and tabs; RFC 9110 allows more in values, we do not.
+_BLOCK = re.compile(
+    rb"POST (/jobs|/[A-Za-z0-9._-]{1,64}/jobs) HTTP/1\.1\r\n"
+    rb"((?:[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}:[\x20-\x7e\t]*\r\n){1,32})\r\n"
+)
+_LENGTH = re.compile(rb"[0-9]{1,7}")
+
+# What needs the full way: framing, negotiation, browsers, idempotency, waiting, tracing.
+NOT_PLAIN: Final = frozenset(
+    {
+        b"content-encoding",
+        b"expect",
+        b"idempotency-key",
+        b"origin",
+        b"prefer",
+        b"sec-fetch-dest",
+        b"sec-fetch-mode",
+        b"sec-fetch-site",
+        b"te",
+        b"traceparent",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+
+
+class Verdict(NamedTuple):
+    """What a plain header block says: the queue, and how many bytes of body follow."""
+
+    queue: str
+    body_bytes: int
+
+
+class FastLane:
+    """What all connections of a server share: the app, and what is known of header blocks."""
+
+    def __init__(self, taskq: TaskQ) -> None:
+        self.door = taskq.door
+        self.is_immediate = taskq.door.is_immediate
+        self.verdicts: dict[bytes, Verdict] = {}
+        self._dated: list[tuple[bytes, bytes]] | None = None
+        self._created_head = b""
+
+    def judge(self, block: bytes) -> Verdict | None:
+        """Return what a header block says if it is plain, else None."""
+        if len(self.verdicts) >= MAX_VERDICTS:
+            self.verdicts.clear()
+        verdict = _judge(block)
+        if verdict is not None:
+            self.verdicts[block] = verdict
+        return verdict
+
+    def render(self, answer: Answer, default_headers: list[tuple[bytes, bytes]]) -> bytes:
+        """Return the answer's bytes; the head of a 201 is put together once a second, when the date changes."""
+        if answer.status != 201 or answer.headers:
+            return render(answer, default_headers)
+        if default_headers is not self._dated:
+            self._dated = default_headers
+            lines = b"".join(b"%b: %b\r\n" % header for header in default_headers)
+            self._created_head = b"HTTP/1.1 201 Created\r\n" + lines + b"content-length: "
+        body = answer.body
+        return b"%b%d\r\ncontent-type: application/json\r\n\r\n%b" % (self._created_head, len(body), body)
+
+
+class FastLaneProtocol(HardenedProtocol):
+    """The hardened protocol with the lane before it."""
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        lane: FastLane,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._lane = lane
+        self._awaited = b""  # a plain request whose body is still coming
+        self._submitting: asyncio.Task[None] | None = None
+
+    def data_received(self, data: bytes) -> None:
+        """Answer what the lane takes; give the rest to the parser."""
+        if self._awaited:
+            data, self._awaited = self._awaited + data, b""
+        lane = self._lane
+        while self._is_free():
+            end = data.find(b"\r\n\r\n", 0, MAX_BLOCK_BYTES) + 4
+            block = data[:end] if end > 3 else b""
+            verdict = lane.verdicts.get(block) or lane.judge(block)
+            if verdict is None:
+                break
+            stop = end + verdict.body_bytes
+            if len(data) < stop:
+                if stop > MAX_AWAITED_BYTES:
+                    break
+                self._await_body(data, received=len(data) - end)
+                return
+            if lane.is_immediate:
+                self._write(self._submit_now(verdict.queue, data[end:stop]))
+            else:
+                self._submitting = self.loop.create_task(self._submit_and_write(verdict.queue, data[end:stop]))
+            if len(data) == stop:
+                return
+            data = data[stop:]
+        super().data_received(data)
+
+    @property
+    def is_answering(self) -> bool:
+        """Whether a request is complete and its answer is not."""
+        return self._submitting is not None or super().is_answering
+
+    @property
+    def is_waiting_for_turn(self) -> bool:
+        """Whether an answer from outside the parser is outstanding, which the parser's must not overtake."""
+        return self._submitting is not None
+
+    def shutdown(self) -> None:
+        """Close once what is under way has been answered."""
+        if self._submitting is None:
+            super().shutdown()
+        else:
+            self._submitting.add_done_callback(lambda _: self.transport.close())
+
+    def _is_free(self) -> bool:
+        """Say whether the next bytes begin a request and nothing stands before its answer."""
+        return not (
+            self.is_in_message
+            or self.unanswered
+            or self._held
+            or self._submitting is not None
+            or self.flow.write_paused
+            or self.access_log
+            or self.transport.is_closing()
+        )
+
+    def _await_body(self, data: bytes, *, received: int) -> None:
+        self._awaited = data
+        self.await_body(received)
+
+    def _submit_now(self, queue: str, body: bytes) -> Answer:
+        try:
+            return submit_now(self._lane.door, body, queue)
+        except Exception as error:  # noqa: BLE001 - a fault of ours must not take the connection's other requests down
+            return fault(error)
+
+    async def _submit_and_write(self, queue: str, body: bytes) -> None:
+        try:
+            answer = await submit(self._lane.door, body, queue)
+        except Exception as error:  # noqa: BLE001 - as above
+            answer = fault(error)
+        self._submitting = None
+        if not self.transport.is_closing():  # who has gone loses the answer, not the job
+            self._write(answer)
+            self._go_on()
+
+    def _write(self, answer: Answer) -> None:
+        self.transport.write(self._lane.render(answer, self.server_state.default_headers))
+        self.server_state.total_requests += 1
+        self._since_s = self.loop.time()
+        self._is_awaiting_body = False
+
+
+def _judge(block: bytes) -> Verdict | None:
+    request = _BLOCK.fullmatch(block)
+    if request is None:
+        return None
+    headers: dict[bytes, bytes] = {}
+    for line in request[2].split(b"\r\n")[:-1]:
+        name, _, value = line.partition(b":")
+        name = name.lower()
+        if name in headers or name in NOT_PLAIN:
+            return None
+        headers[name] = value.strip(b" \t")
+    length = headers.get(b"content-length", b"")
+    media_type = headers.get(b"content-type", JSON.encode()).partition(b";")[0].strip().lower()
+    is_plain = (
+        bool(headers.get(b"host"))
+        and _LENGTH.fullmatch(length) is not None
+        and int(length) <= MAX_BODY_BYTES
+        and media_type == JSON.encode()
+        and headers.get(b"connection", b"keep-alive").lower() == b"keep-alive"
+    )
+    if not is_plain:
+        return None
+    try:
+        return Verdict(_queue_of(request[1].decode()), int(length))
+    except InvalidRequestError:
+        return None
+
+
+def _queue_of(path: str) -> str:
+    """Return the queue `/jobs` or `/{queue}/jobs` names."""
+    return DEFAULT_QUEUE if path == "/jobs" else check_queue_name(path.split("/")[1])
