@@ -193,13 +193,12 @@ def lapse(job: Job, *, max_crashes: int, now_ms: int) -> Job:
     _require(job, RUNNING, PENDING)
     crashes = job.crashes + 1
     if job.is_cancel_requested:
-        return replace(cancel(job, now_ms=now_ms), crashes=crashes, settled_nonce=None)
+        return replace(cancel(job, now_ms=now_ms), crashes=crashes, settled_nonce=job.settled_nonce)
     if crashes < max_crashes:
         return replace(
             job,
             status=PENDING,
             lease=None,
-            settled_nonce=None,
             crashes=crashes,
             updated_at_ms=now_ms,
             run_after_ms=now_ms,
@@ -208,7 +207,6 @@ def lapse(job: Job, *, max_crashes: int, now_ms: int) -> Job:
         job,
         status=DEAD,
         lease=None,
-        settled_nonce=None,
         crashes=crashes,
         death_reason=DeathReason.WORKER_LOST,
         error=f"worker lost: the lease ran out {crashes} times, last with {job.worker}",
@@ -233,7 +231,7 @@ def cancel(job: Job, *, now_ms: int) -> Job:
     return replace(
         job,
         status=CANCELLED,
-        settled_nonce=job.lease.nonce if job.lease else None,
+        settled_nonce=job.lease.nonce if job.lease else job.settled_nonce,
         lease=None,
         updated_at_ms=now_ms,
         finished_at_ms=now_ms,
@@ -250,7 +248,7 @@ def replay(job: Job, *, now_ms: int) -> Job:
         crashes=0,
         releases=0,
         replays=job.replays + 1,
-        settled_nonce=None,
+        is_cancel_requested=False,
         unhandled_since_ms=None,
         error=None,
         death_reason=None,

@@ -47,7 +47,7 @@ class TextFormatter(logging.Formatter):
         at = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S.%f")[:-3]
         fields = "".join(f" {name}={_shown(value)}" for name, value in _fields(record).items())
         line = f"{at} {record.levelname.lower():7} {_one_line(record.getMessage())}{fields}"
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        return line + _indented(self.formatException(record.exc_info)) if record.exc_info else line
 
 
 def configure_logging(*, level: str, style: str, stream: TextIO | None = None) -> None:
@@ -114,6 +114,11 @@ def _fields(record: logging.LogRecord) -> dict[str, object]:
 
 def _shown(value: object) -> str:
     return json.dumps(value, default=repr) if isinstance(value, str) and not value.isalnum() else _one_line(str(value))
+
+
+def _indented(traceback: str) -> str:
+    """Return the traceback below its line; indented, so that no message in it can look like a line of the log."""
+    return "".join(f"\n    {_one_line(line)}" for line in traceback.splitlines())
 
 
 def _one_line(text: str) -> str:

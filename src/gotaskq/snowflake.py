@@ -23,33 +23,31 @@ logger = logging.getLogger(__name__)
 
 
 class SnowflakeIds:
-    """Draws ids that never repeat within this generator and never go down.
+    """Draws ids that go up strictly, and so never repeat within this generator.
 
     A clock that steps back changes nothing: the generator keeps counting from the last instant it used, and warns when
-    the step is larger than 50 ms. More than 65,536 ids in one millisecond go on in the next.
+    the step is larger than 50 ms. Where the sequence begins anew within a millisecond, the ids go on in the next, so
+    one millisecond never has more than 65,536.
     """
 
     def __init__(self, rng: Random, *, partition: int = 0) -> None:
         self._sequence = rng.getrandbits(SEQUENCE_BITS)
         self._partition_bits = partition << SEQUENCE_BITS
         self._instant_ms = 0
-        self._drawn = 0
         self._has_warned = False
 
     def draw(self, now_ms: int) -> JobId:
         """Return the next id for the instant `now_ms`."""
         instant_ms = now_ms - EPOCH_MS
+        self._sequence = (self._sequence + 1) & SEQUENCE_MASK
         if instant_ms > self._instant_ms:
             self._instant_ms = instant_ms
-            self._drawn = 0
             self._has_warned = False
-        elif self._drawn == IDS_PER_MS:
-            self._instant_ms += 1
-            self._drawn = 0
-        if instant_ms < self._instant_ms - TOLERATED_STEP_BACK_MS and not self._has_warned:
-            self._warn_of_step_back(now_ms)
-        self._drawn += 1
-        self._sequence = (self._sequence + 1) & SEQUENCE_MASK
+        else:
+            if self._sequence == 0:
+                self._instant_ms += 1
+            if instant_ms < self._instant_ms - TOLERATED_STEP_BACK_MS and not self._has_warned:
+                self._warn_of_step_back(now_ms)
         return JobId(self._instant_ms << TIME_SHIFT | self._partition_bits | self._sequence)
 
     def _warn_of_step_back(self, now_ms: int) -> None:

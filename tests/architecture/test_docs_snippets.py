@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import pytest
 
+import gotaskq
 from gotaskq import TaskQ
 from gotaskq.api.routes import Routes
 from gotaskq.config import VARIABLES, describe, load_settings
@@ -136,3 +137,18 @@ def test_every_route_is_in_the_reference() -> None:
     rows = re.findall(r"^\| `([A-Z]+ /\S*)` \|", (ROOT / "docs/reference/http-api.md").read_text(), re.MULTILINE)
 
     assert sorted(rows) == sorted(routes)
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    page = (ROOT / "docs/reference/library.md").read_text()
+    members = [name for name in dir(TaskQ) if not name.startswith("_")]
+
+    assert [name for name in [*gotaskq.__all__, *members] if not re.search(rf"`[^`]*\b{name}\b[^`]*`", page)] == []
+
+
+def test_every_file_the_architecture_names_is_there() -> None:
+    files = {str(path.relative_to(ROOT)) for folder in ("src", "tests") for path in (ROOT / folder).rglob("*.py")}
+    named = re.findall(r"`((?:\w+/)*\w+\.py)`", (ROOT / "docs/understand/architecture.md").read_text())
+
+    assert named
+    assert [name for name in named if not any(f"/{file}".endswith(f"/{name}") for file in files)] == []

@@ -30,7 +30,7 @@ async def read_body(request: Request) -> bytes:
     """Return the body; raises BodyTooLargeError, before reading where its length is announced, or ContentTypeError."""
     refuse_cross_site_forms(request)
     length = request.headers.get("content-length", "")
-    if length.isdigit() and int(length[:20]) > MAX_BODY_BYTES:
+    if length.isascii() and length.isdigit() and int(length[:20]) > MAX_BODY_BYTES:
         raise BodyTooLargeError
     chunks: list[bytes] = []
     size = 0

@@ -60,7 +60,7 @@ def encode_job(job: Job) -> bytes:
         job.payload_json,
         _encode_counters(job.status, job.priority, job.delay_ms, job.max_retries, job.retry_count),
         _encode_instants(job.created_at_ms, job.updated_at_ms, job.run_after_ms),
-        b"" if job.attempt == 0 and job.queue == DEFAULT_QUEUE else _encode_more(job),
+        b"" if _is_as_submitted(job) else _encode_more(job),
     )
 
 

@@ -129,13 +129,16 @@ class Admission:
         if atomic and any(isinstance(job, GotaskqError) for job in admitted):
             return [job if isinstance(job, GotaskqError) else WithheldError() for job in admitted]
         jobs = [job for job in admitted if isinstance(job, Job)]
+        stored: set[JobId] = set()
         for _ in range(COLLISION_TRIES):
             replies = await self._backend.enqueue(jobs, atomic=atomic)
+            stored.update(job.id for job, reply in zip(jobs, replies, strict=True) if reply is Enqueued.OK)
             if Enqueued.COLLISION not in replies:
                 break
             jobs = [self._drawn_again(job, reply) for job, reply in zip(jobs, replies, strict=True)]
-        stored = iter(zip(jobs, replies, strict=True))
-        return [job if isinstance(job, GotaskqError) else self._accepted_or_error(*next(stored)) for job in admitted]
+        replies = [Enqueued.OK if job.id in stored else reply for job, reply in zip(jobs, replies, strict=True)]
+        answers = iter(zip(jobs, replies, strict=True))
+        return [job if isinstance(job, GotaskqError) else self._accepted_or_error(*next(answers)) for job in admitted]
 
     def _admit_or_error(self, request: JobRequest) -> Job | InvalidRequestError:
         try:
@@ -162,8 +165,9 @@ class Admission:
         if self.is_closed:
             raise ShuttingDownError
         # The classes too: True == 1 and 5.0 == 5, but what is refused once must be refused always.
-        priority, max_retries = request.priority, request.max_retries
-        kind = (request.type, request.queue, priority, request.delay, max_retries, type(priority), type(max_retries))
+        priority, delay, max_retries = request.priority, request.delay, request.max_retries
+        classes = (type(priority), type(delay), type(max_retries))
+        kind = (request.type, request.queue, priority, delay, max_retries, classes)
         mould = self._moulds.get(kind) or self._make_mould(kind, request)
         now_ms = self._clock.now_ms()
         return replace(

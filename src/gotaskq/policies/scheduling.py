@@ -35,6 +35,7 @@ class RoundRobin:
         self._turns: list[Turn] = []  # twice round, so that every rotation is one slice
         self._places: dict[str, int] = {}
         self._next = 0
+        self._last: str | None = None
 
     def order(self, queues: tuple[str, ...]) -> Sequence[Turn]:
         """Return the queues, each with a turn of one job, beginning behind the last one served."""
@@ -45,11 +46,11 @@ class RoundRobin:
     def served(self, queue: str) -> None:
         """Begin the next order behind this queue."""
         if queue in self._places:
+            self._last = queue
             self._next = (self._places[queue] + 1) % len(self._queues)
 
     def _remember(self, queues: tuple[str, ...]) -> None:
-        following = self._turns[self._next].queue if self._turns else None
         self._queues = queues
         self._turns = [Turn(queue, 1) for queue in queues] * 2
         self._places = {queue: place for place, queue in enumerate(queues)}
-        self._next = self._places.get(following, 0) if following else 0
+        self._next = (self._places[self._last] + 1) % len(queues) if self._last in self._places else 0

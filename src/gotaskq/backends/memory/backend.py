@@ -7,11 +7,13 @@ dead, a DONE or CANCELLED one among the finished. The clock of this store never 
 
 import asyncio
 import contextlib
-from bisect import bisect_left, insort
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from random import Random
 from typing import Final, assert_never
+
+from msgspec.structs import replace
 
 from gotaskq import job as transition
 from gotaskq.backend import Enqueued, Extended, JobQuery, Page, QueueCounts, Settled, StoreLimits
@@ -98,8 +100,10 @@ class MemoryBackend:
             self._newest_id = job_id
             self._ids.append(job_id)
         else:
-            insort(self._ids, job_id)
+            self._insert_old_id(job_id, queue)
         if job.delay_ms:
+            # The delay counts from now by this store's clock, which may be ahead of one that stepped back.
+            job = self._jobs[job_id] = replace(job, run_after_ms=self._now_ms() + job.delay_ms)
             self._file_pending(queue, job, is_due=False)
             return Enqueued.OK
         queue.push_ready(job)
@@ -107,12 +111,23 @@ class MemoryBackend:
             self._wake()
         return Enqueued.OK
 
+    def _insert_old_id(self, job_id: JobId, queue: WaitingQueue) -> None:
+        """Give an id its place that is not the newest: from another generator, or of a job that was deleted since."""
+        queue.discard(job_id)
+        place = bisect_left(self._ids, job_id)
+        if place == len(self._ids) or self._ids[place] != job_id:
+            self._ids.insert(place, job_id)
+
     def _refusals(self, jobs: Sequence[Job]) -> dict[int, Enqueued]:
         """Say which jobs cannot be stored beside the others, by their place in the call."""
         taken: Counter[str] = Counter()
+        seen: dict[JobId, str] = {}
         refusals: dict[int, Enqueued] = {}
         for place, job in enumerate(jobs):
             reply = self._check(job, beside=taken[job.queue])
+            if job.id in seen:  # twice in one call
+                reply = Enqueued.DUPLICATE if seen[job.id] == job.enqueue_nonce else Enqueued.COLLISION
+            seen.setdefault(job.id, job.enqueue_nonce)
             if reply is Enqueued.OK:
                 taken[job.queue] += 1
             elif reply is not Enqueued.DUPLICATE:
@@ -361,6 +376,7 @@ class MemoryBackend:
             if job.status is DEAD:
                 self._forget_dead(self._dead.remove(job_id))
             else:
+                self._finished.remove(job_id)
                 del self._jobs[job_id]
             deleted += 1
         return deleted

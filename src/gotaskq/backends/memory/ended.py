@@ -1,6 +1,6 @@
 """Jobs that have ended, in the order they did, until their retention is over."""
 
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Iterator
 
 from gotaskq.job import Job, JobId
@@ -13,26 +13,42 @@ class FinishedJobs:
         self._jobs = jobs
         self._max_count = max_count
         self._ttl_ms = ttl_ms
-        self._order: deque[JobId] = deque()  # some may have been deleted by now
+        self._order: deque[JobId] = deque()
+        # Entries of jobs that were deleted: left in place, as finding them would cost a search.
+        self._stale: Counter[JobId] = Counter()
 
     def add(self, job: Job) -> None:
         """Remember that a job has ended."""
         self._order.append(job.id)
         if len(self._order) > self._max_count:
-            self._jobs.pop(self._order.popleft(), None)
+            self._make_room()
+
+    def remove(self, job_id: JobId) -> None:
+        """Forget that a job has ended."""
+        self._stale[job_id] += 1
 
     def prune(self, *, now_ms: int, limit: int) -> int:
         """Forget at most `limit` jobs that ended longer ago than the retention time; return how many."""
         pruned = 0
-        while self._order and pruned < limit:
-            job = self._jobs.get(self._order[0])
-            if job is not None and ended_at_ms(job) > now_ms - self._ttl_ms:
+        while pruned < limit and (oldest := self._oldest()) is not None:
+            if ended_at_ms(self._jobs[oldest]) > now_ms - self._ttl_ms:
                 break
-            self._order.popleft()
-            if job is not None:
-                del self._jobs[job.id]
-                pruned += 1
+            del self._jobs[self._order.popleft()]
+            pruned += 1
         return pruned
+
+    def _make_room(self) -> None:
+        while len(self._order) - self._stale.total() > self._max_count and self._oldest() is not None:
+            del self._jobs[self._order.popleft()]
+
+    def _oldest(self) -> JobId | None:
+        """Return the job that ended first, dropping stale entries before it."""
+        while self._order and self._order[0] in self._stale:
+            job_id = self._order.popleft()
+            self._stale[job_id] -= 1
+            if not self._stale[job_id]:
+                del self._stale[job_id]
+        return self._order[0] if self._order else None
 
 
 class DeadJobs:

@@ -47,11 +47,11 @@ class WaitingQueue:
         self.ready += 1
 
     def push_scheduled(self, job: Job) -> bool:
-        """Add a job that is not due yet; say whether it is the next to be due."""
+        """Add a job that is not due yet; say whether it may be the next to be due."""
         key = job.run_after_ms << ID_BITS | job.id
         heappush(self._scheduled, key)
         self.scheduled += 1
-        return self._scheduled[0] == key
+        return self._scheduled[0] == key or self.scheduled == 1  # what is before the only one is stale
 
     def pop_ready(self, jobs: Mapping[JobId, Job]) -> Job | None:
         """Take the due job with the lowest rank; None when there is none."""
@@ -76,6 +76,13 @@ class WaitingQueue:
     def promote_all(self, jobs: Mapping[JobId, Job], *, now_ms: int) -> None:
         """Move every job that is due by now to the ready ones."""
         self.promote(jobs, now_ms=now_ms, limit=len(self._scheduled))
+
+    def discard(self, job_id: JobId) -> None:
+        """Drop the stale entries of a job that was deleted, because its id comes back."""
+        for heap in (self._ready, self._scheduled):
+            if any(key & ID_MASK == job_id for key in heap):
+                heap[:] = [key for key in heap if key & ID_MASK != job_id]
+                heapify(heap)
 
     def compact(self, jobs: Mapping[JobId, Job]) -> None:
         """Drop stale entries, once they are the larger part."""

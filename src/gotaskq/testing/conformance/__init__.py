@@ -1,0 +1,80 @@
+"""The contract of a backend, as tests: who passes them can stand in for any other.
+
+    class TestMyBackend(BackendConformance):
+        async def make_backend(self, limits, *, clock, rng):
+            return MyBackend(limits, clock=clock, rng=rng)
+
+Needs pytest and pytest-asyncio with `asyncio_mode = "auto"`. A class for a real server also overrides the `clock`
+fixture with one that moves the server's time.
+"""
+
+from typing import Final
+
+import pytest
+
+TOPICS: Final = (
+    "cancelling",
+    "dead_letters",
+    "enqueue",
+    "given",
+    "leases",
+    "listing",
+    "queues",
+    "reserve",
+    "retention",
+    "settle",
+    "waiting",
+)
+pytest.register_assert_rewrite(*(f"{__name__}.{topic}" for topic in TOPICS))  # must come before they are imported
+
+from gotaskq.testing.conformance.cancelling import CancelConformance, CancelRequestedConformance  # noqa: E402
+from gotaskq.testing.conformance.dead_letters import DeadRetentionConformance, ReplayConformance  # noqa: E402
+from gotaskq.testing.conformance.enqueue import AtomicEnqueueConformance, EnqueueConformance  # noqa: E402
+from gotaskq.testing.conformance.leases import (  # noqa: E402
+    ExtendConformance,
+    LateWorkerConformance,
+    ReapConformance,
+)
+from gotaskq.testing.conformance.listing import DeadListingConformance, ListingConformance  # noqa: E402
+from gotaskq.testing.conformance.queues import (  # noqa: E402
+    CountsConformance,
+    PromoteConformance,
+    QueuesConformance,
+)
+from gotaskq.testing.conformance.reserve import ReserveConformance, TurnsConformance  # noqa: E402
+from gotaskq.testing.conformance.retention import (  # noqa: E402
+    CompletedLimitConformance,
+    CompletedRetentionConformance,
+    DeleteConformance,
+)
+from gotaskq.testing.conformance.settle import FencingConformance, SettleConformance  # noqa: E402
+from gotaskq.testing.conformance.waiting import WaitingConformance  # noqa: E402
+
+__all__ = ["BackendConformance"]
+
+
+class BackendConformance(
+    EnqueueConformance,
+    AtomicEnqueueConformance,
+    ReserveConformance,
+    TurnsConformance,
+    SettleConformance,
+    FencingConformance,
+    ExtendConformance,
+    ReapConformance,
+    LateWorkerConformance,
+    CancelConformance,
+    CancelRequestedConformance,
+    QueuesConformance,
+    CountsConformance,
+    PromoteConformance,
+    ListingConformance,
+    DeadListingConformance,
+    ReplayConformance,
+    DeadRetentionConformance,
+    DeleteConformance,
+    CompletedRetentionConformance,
+    CompletedLimitConformance,
+    WaitingConformance,
+):
+    """Every sentence of the contract; subclass it and define `make_backend`."""

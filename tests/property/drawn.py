@@ -1,0 +1,44 @@
+"""What Hypothesis draws for the machine: small numbers, so that queues are full and jobs meet again."""
+
+from typing import Final, NamedTuple
+
+from hypothesis import strategies as st
+from tests.property.model import Limits
+
+from gotaskq.policies.scheduling import Turn
+
+QUEUES: Final = (*["default"] * 5, *["mail"] * 4, "nowhere")  # the last one is never created
+TYPES: Final = ("email.send", "sms.send")
+LIMITS: Final = Limits(max_depth=4, max_ended=4, max_dead=3, ended_ttl_ms=60_005, dead_ttl_ms=120_005)
+# Every delay, lease and step is a multiple of 10 ms and no time to live is: what happens at a limit is left open.
+DELAYS_S: Final = (0, 0, 0, 5, 40)
+LEASES_S: Final = (5, 30, 300)
+STEPS_S: Final = (0.01, 4.99, 5, 29, 30, 31, 70)
+
+
+class NewJob(NamedTuple):
+    """What is drawn of a job."""
+
+    queue: str
+    job_type: str
+    priority: int
+    delay_s: int
+
+
+new_jobs = st.builds(
+    NewJob,
+    queue=st.sampled_from(QUEUES),
+    job_type=st.sampled_from(TYPES),
+    priority=st.sampled_from((0, 5, 10)),
+    delay_s=st.sampled_from(DELAYS_S),
+)
+turns = st.lists(
+    st.builds(Turn, queue=st.sampled_from(QUEUES), take=st.integers(1, 3)),
+    min_size=1,
+    max_size=2,
+    unique_by=lambda turn: turn.queue,
+)
+places = st.integers(0, 5)
+settlement_kinds = st.sampled_from(("complete", "reschedule", "release", "unhandled", "dead-letter", "dead-letter"))
+delays_ms = st.sampled_from(DELAYS_S).map(lambda delay_s: delay_s * 1000)
+other_jobs = st.sampled_from(({"enqueue_nonce": "another"}, {"enqueue_nonce": "another", "queue": "mail"}))

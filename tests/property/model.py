@@ -1,0 +1,287 @@
+"""What a store must do, written a second time: dicts and lists, time passed in, nothing shared with what is tested.
+
+Follows the table of transitions (T1 to T14) word for word and slowly. Where the contract leaves a choice, the model
+says what is allowed (`repliable`, `lapsed`, `expired`) and is then told what the store chose.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+REFUSED = frozenset({"collision", "full", "no_queue"})
+
+
+@dataclass
+class Record:
+    """One job; the names are those of the job's members, so that the two can be compared."""
+
+    id: int
+    enqueue_nonce: str
+    queue: str
+    type: str
+    payload_json: bytes
+    priority: int
+    rank: int
+    max_retries: int
+    created_at_ms: int
+    run_after_ms: int
+    status: str = "PENDING"
+    retry_count: int = 0
+    attempt: int = 0
+    crashes: int = 0
+    releases: int = 0
+    replays: int = 0
+    started_at_ms: int | None = None
+    finished_at_ms: int | None = None
+    unhandled_since_ms: int | None = None
+    error: str | None = None
+    death_reason: str | None = None
+    worker: str | None = None
+    is_cancel_requested: bool = False
+    nonce: str | None = None  # of the lease, while there is one
+    deadline_ms: int = 0
+    settled_nonces: list[str] = field(default_factory=list)  # the latest last
+
+
+@dataclass
+class Limits:
+    """How much the store keeps."""
+
+    max_depth: int
+    max_ended: int
+    max_dead: int
+    ended_ttl_ms: int
+    dead_ttl_ms: int
+
+
+class Model:
+    """The store."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.jobs: dict[int, Record] = {}
+        self.paused: dict[str, bool] = {"default": False}
+        self.ended: list[int] = []  # DONE and CANCELLED, in order of their end
+        self.deaths: list[int] = []  # DEAD, in order of their death
+
+    # -- in: T1 of the table
+
+    def create_queue(self, name: str) -> bool:
+        return name not in self.paused and not self.paused.setdefault(name, False)
+
+    def enqueue(self, records: Sequence[Record], *, atomic: bool) -> list[str]:
+        before = dict(self.jobs)
+        replies = [self._enqueue(record) for record in records]
+        if atomic and REFUSED.intersection(replies):
+            self.jobs = before
+            return [reply if reply in REFUSED else "withheld" for reply in replies]
+        return replies
+
+    def _enqueue(self, record: Record) -> str:
+        if record.id in self.jobs:
+            return "duplicate" if self.jobs[record.id].enqueue_nonce == record.enqueue_nonce else "collision"
+        if record.queue not in self.paused:
+            return "no_queue"
+        if len(self._waiting(record.queue)) >= self.limits.max_depth:
+            return "full"
+        self.jobs[record.id] = replace(record, settled_nonces=[])
+        return "ok"
+
+    # -- out: T2 and T3
+
+    def next(self, turns: Sequence[tuple[str, int]], *, limit: int, now_ms: int) -> list[int]:
+        """Say which jobs a reservation must bring, in order."""
+        lines = {queue: [] if self.paused[queue] else self._due(queue, now_ms) for queue, _ in turns}
+        taken: list[int] = []
+        while any(lines.values()) and len(taken) < limit:
+            for queue, take in turns:
+                share = min(take, limit - len(taken))
+                taken += lines[queue][:share]
+                lines[queue] = lines[queue][share:]
+        return taken
+
+    def start(self, job_id: int, *, nonce: str, worker: str, lease_ms: int, now_ms: int) -> None:
+        job = self.jobs[job_id]
+        assert job.status == "PENDING"
+        job.status = "RUNNING"
+        job.attempt += 1
+        job.nonce = nonce
+        job.worker = worker
+        job.started_at_ms = now_ms
+        job.deadline_ms = now_ms + lease_ms
+
+    def extend(self, job_id: int, nonce: str, *, lease_ms: int, now_ms: int) -> str:
+        job = self.jobs.get(job_id)
+        if job is None or job.nonce != nonce:
+            return "lost"
+        job.deadline_ms = max(job.deadline_ms, now_ms + lease_ms)
+        return "cancel_requested" if job.is_cancel_requested else "held"
+
+    # -- settle: T4 to T7 and T12
+
+    def repliable(self, job_id: int, nonce: str) -> set[str]:
+        """Say what may be replied to one who does not hold the lease; empty when it is held."""
+        job = self.jobs.get(job_id)
+        if job is None or nonce not in (job.nonce, *job.settled_nonces):
+            return {"lost"}
+        if job.nonce == nonce:
+            return set()
+        return {"already"} if job.settled_nonces[-1] == nonce else {"already", "lost"}
+
+    def complete(self, job_id: int, *, now_ms: int) -> str:
+        self._end(self._unlease(job_id), "DONE", now_ms=now_ms)
+        return "ok"
+
+    def cancelled_by_holder(self, job_id: int, *, now_ms: int) -> str:
+        self._end(self._unlease(job_id), "CANCELLED", now_ms=now_ms)
+        return "ok"
+
+    def reschedule(self, job_id: int, *, delay_ms: int, error: str, now_ms: int) -> str:
+        job = self._unlease(job_id)
+        if job.is_cancel_requested:
+            self._end(job, "CANCELLED", now_ms=now_ms)
+            return "cancelled"
+        job.status = "PENDING"
+        job.retry_count += 1
+        job.error = error
+        job.unhandled_since_ms = None
+        job.run_after_ms = now_ms + delay_ms
+        return "ok"
+
+    def release(self, job_id: int, *, delay_ms: int, unhandled: bool, now_ms: int) -> str:
+        job = self._unlease(job_id)
+        if job.is_cancel_requested:
+            self._end(job, "CANCELLED", now_ms=now_ms)
+            return "cancelled"
+        job.status = "PENDING"
+        job.attempt -= 1
+        job.releases += 1
+        if not unhandled:
+            job.unhandled_since_ms = None
+        elif job.unhandled_since_ms is None:
+            job.unhandled_since_ms = now_ms
+        job.run_after_ms = now_ms + delay_ms
+        return "ok"
+
+    def dead_letter(self, job_id: int, *, reason: str, error: str, now_ms: int) -> str:
+        self._die(self._unlease(job_id), reason=reason, error=error, now_ms=now_ms)
+        return "ok"
+
+    # -- leases that ran out: T8 and T9
+
+    def lapsed(self, now_ms: int) -> set[int]:
+        return {job.id for job in self.jobs.values() if job.status == "RUNNING" and job.deadline_ms < now_ms}
+
+    def reap(self, job_id: int, *, max_crashes: int, now_ms: int) -> Record:
+        job = self.jobs[job_id]
+        job.nonce = None
+        job.crashes += 1
+        if job.is_cancel_requested:
+            self._end(job, "CANCELLED", now_ms=now_ms)
+        elif job.crashes >= max_crashes:
+            error = f"worker lost: the lease ran out {job.crashes} times, last with {job.worker}"
+            self._die(job, reason="worker_lost", error=error, now_ms=now_ms)
+        else:
+            job.status = "PENDING"
+            job.run_after_ms = now_ms
+        return job
+
+    # -- steering: T10, T11, T13 and T14
+
+    def cancel(self, job_id: int, *, now_ms: int) -> Record | None:
+        job = self.jobs.get(job_id)
+        if job is not None and job.status == "PENDING":
+            self._end(job, "CANCELLED", now_ms=now_ms)
+        elif job is not None and job.status == "RUNNING":
+            job.is_cancel_requested = True
+        return job
+
+    def replay(self, job_ids: Iterable[int], *, now_ms: int) -> list[int]:
+        replayed = []
+        for job_id in job_ids:
+            if job_id in self.deaths:
+                self.deaths.remove(job_id)
+                job = self.jobs[job_id]
+                job.status = "PENDING"
+                job.retry_count = job.crashes = job.releases = 0
+                job.replays += 1
+                job.error = job.death_reason = None
+                job.started_at_ms = job.finished_at_ms = job.unhandled_since_ms = None
+                job.is_cancel_requested = False
+                job.run_after_ms = now_ms
+                replayed.append(job_id)
+        return replayed
+
+    def delete(self, job_ids: Iterable[int], *, status: str | None) -> int:
+        deleted = 0
+        for job_id in job_ids:
+            job = self.jobs.get(job_id)
+            if job is not None and job.status in ("DONE", "CANCELLED", "DEAD") and status in (None, job.status):
+                self.forget(job_id)
+                deleted += 1
+        return deleted
+
+    def expired(self, now_ms: int) -> set[int]:
+        return {job_id for job_id in self.ended if self._age_ms(job_id, now_ms) > self.limits.ended_ttl_ms} | {
+            job_id for job_id in self.deaths if self._age_ms(job_id, now_ms) > self.limits.dead_ttl_ms
+        }
+
+    def forget(self, job_id: int) -> None:
+        del self.jobs[job_id]
+        (self.ended if job_id in self.ended else self.deaths).remove(job_id)
+
+    # -- looking
+
+    def counts(self, queue: str, now_ms: int) -> tuple[int, int, int, int, bool]:
+        """Return how many are ready, scheduled, running and dead, and whether the queue is paused."""
+        of_queue = [job.status for job in self.jobs.values() if job.queue == queue]
+        ready = len(self._due(queue, now_ms))
+        scheduled = len(self._waiting(queue)) - ready
+        return ready, scheduled, of_queue.count("RUNNING"), of_queue.count("DEAD"), self.paused[queue]
+
+    def listing(self, *, status: str | None = None, queue: str | None = None, type: str | None = None) -> list[int]:  # noqa: A002
+        order = reversed(self.deaths) if status == "DEAD" else sorted(self.jobs, reverse=True)
+        return [
+            job_id
+            for job_id in order
+            if status in (None, self.jobs[job_id].status)
+            and queue in (None, self.jobs[job_id].queue)
+            and type in (None, self.jobs[job_id].type)
+        ]
+
+    # -- within
+
+    def _waiting(self, queue: str) -> list[Record]:
+        return [job for job in self.jobs.values() if job.queue == queue and job.status == "PENDING"]
+
+    def _due(self, queue: str, now_ms: int) -> list[int]:
+        due = [job for job in self._waiting(queue) if job.run_after_ms <= now_ms]
+        return [job.id for job in sorted(due, key=lambda job: (-job.priority, job.created_at_ms, job.id))]
+
+    def _age_ms(self, job_id: int, now_ms: int) -> int:
+        finished_at_ms = self.jobs[job_id].finished_at_ms
+        assert finished_at_ms is not None
+        return now_ms - finished_at_ms
+
+    def _unlease(self, job_id: int) -> Record:
+        job = self.jobs[job_id]
+        assert job.status == "RUNNING"
+        assert job.nonce is not None
+        job.settled_nonces.append(job.nonce)
+        job.nonce = None
+        return job
+
+    def _end(self, job: Record, status: str, *, now_ms: int) -> None:
+        job.status = status
+        job.finished_at_ms = now_ms
+        self.ended.append(job.id)
+        if len(self.ended) > self.limits.max_ended:
+            self.forget(self.ended[0])
+
+    def _die(self, job: Record, *, reason: str, error: str, now_ms: int) -> None:
+        job.status = "DEAD"
+        job.death_reason = reason
+        job.error = error
+        job.finished_at_ms = now_ms
+        self.deaths.append(job.id)
+        if len(self.deaths) > self.limits.max_dead:
+            self.forget(self.deaths[0])

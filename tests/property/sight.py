@@ -1,0 +1,54 @@
+"""What can be seen of a store, laid beside the model."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from tests.property.model import Record
+
+from gotaskq.backend import JobQuery, QueueCounts
+from gotaskq.job import Job, Status
+
+# Record members that have the same name and value in Job.
+SAME: Final = (
+    *("id", "enqueue_nonce", "queue", "type", "payload_json", "priority", "rank", "max_retries", "retry_count"),
+    *("attempt", "crashes", "releases", "replays", "created_at_ms", "run_after_ms", "started_at_ms", "finished_at_ms"),
+    *("unhandled_since_ms", "error", "worker", "is_cancel_requested"),
+)
+QUERIES: Final = (
+    JobQuery(),
+    JobQuery(status=Status.DEAD),
+    JobQuery(status=Status.PENDING, queue="mail"),
+    JobQuery(status=Status.DEAD, type="sms.send"),
+)
+
+
+class Walk:
+    """A listing in progress while the store goes on changing."""
+
+    def __init__(self, query: JobQuery, there: Sequence[int]) -> None:
+        self.query = query
+        self.cursor: str | None = None
+        self.seen: list[int] = []
+        self.there_all_along = set(there)
+
+    def check(self) -> None:
+        assert len(set(self.seen)) == len(self.seen)
+        assert self.there_all_along <= set(self.seen)
+
+
+def record_of(job: Job) -> Record:
+    members = ("id", "enqueue_nonce", "queue", "type", "payload_json", "priority", "rank", "max_retries")
+    return Record(**{name: getattr(job, name) for name in (*members, "created_at_ms", "run_after_ms")})
+
+
+def compare(job: Job, record: Record) -> None:
+    seen = {name: getattr(job, name) for name in SAME} | {
+        "status": job.status.value,
+        "death_reason": job.death_reason and job.death_reason.value,
+        "nonce": job.lease and job.lease.nonce,
+    }
+    assert seen == {name: getattr(record, name) for name in seen}
+
+
+def visible_counts(counts: QueueCounts) -> tuple[int, int, int, int, bool]:
+    return counts.ready, counts.scheduled, counts.running, counts.dead, counts.is_paused

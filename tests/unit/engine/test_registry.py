@@ -1,0 +1,133 @@
+"""The registry: which function runs which type, and where."""
+
+from collections.abc import Awaitable
+from functools import partial
+
+import pytest
+from tests.unit.engine.jobs import running
+
+from gotaskq.engine.middleware import CallNext
+from gotaskq.engine.registry import Registry
+from gotaskq.errors import RegistrationError
+from gotaskq.executor import Handler
+from gotaskq.executors.asyncio_task import AsyncioExecutor
+from gotaskq.job import Job
+from gotaskq.policies.retry import NoRetry
+
+
+class NamedExecutor:
+    """Says its own name instead of running anything."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def open(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+    async def run(self, handler: Handler, job: Job) -> object:
+        return self.name
+
+
+class AsyncCallable:
+    async def __call__(self, job: Job) -> None:
+        pass
+
+
+class SyncCallable:
+    def __call__(self, job: Job) -> None:
+        pass
+
+
+async def on_loop(job: Job, *, more: int = 0) -> None:
+    pass
+
+
+def in_thread(job: Job, *, more: int = 0) -> None:
+    pass
+
+
+@pytest.fixture
+def registry() -> Registry:
+    return Registry(on_loop=NamedExecutor("loop"), in_thread=NamedExecutor("thread"))
+
+
+@pytest.mark.parametrize(
+    ("handler", "place"),
+    [
+        (on_loop, "loop"),
+        (partial(on_loop, more=1), "loop"),
+        (AsyncCallable(), "loop"),
+        (AsyncCallable().__call__, "loop"),
+        (in_thread, "thread"),
+        (partial(in_thread, more=1), "thread"),
+        (SyncCallable(), "thread"),
+        (print, "thread"),
+        (lambda job: None, "thread"),
+    ],
+)
+async def test_async_handlers_run_on_the_loop_and_others_in_a_thread(
+    registry: Registry, handler: Handler, place: str
+) -> None:
+    registration = registry.register("work", handler)
+
+    ran = await registration.call(running())
+
+    assert ran == place
+
+
+def test_a_registration_is_found_by_its_type(registry: Registry) -> None:
+    registration = registry.register("email", on_loop, retry=NoRetry())
+
+    assert registry.find("email") is registration
+    assert registry.find("Email") is None
+    assert (registration.type, registration.handler, registration.retry) == ("email", on_loop, NoRetry())
+
+
+def test_the_types_are_sorted(registry: Registry) -> None:
+    for job_type in ("b", "a", "c"):
+        registry.register(job_type, on_loop)
+
+    assert registry.types() == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("job_type", ["a", "0", "email.send", "a/b:c-d_e", "A" * 128])
+def test_a_type_within_the_rule_is_taken(registry: Registry, job_type: str) -> None:
+    assert registry.register(job_type, on_loop).type == job_type
+
+
+@pytest.mark.parametrize("job_type", ["", " ", "-a", ".a", "a b", "a\n", "größe", "a" * 129, "a{b}", "a\x00"])
+def test_a_type_outside_the_rule_is_refused_with_the_rule(registry: Registry, job_type: str) -> None:
+    with pytest.raises(RegistrationError, match="must be 1 to 128 of"):
+        registry.register(job_type, on_loop)
+
+
+def test_a_type_has_one_handler(registry: Registry) -> None:
+    registry.register("email", on_loop)
+
+    with pytest.raises(RegistrationError, match="has a handler already"):
+        registry.register("email", in_thread)
+
+    found = registry.find("email")
+    assert found is not None
+    assert found.handler is on_loop
+
+
+def test_what_cannot_be_called_is_refused(registry: Registry) -> None:
+    with pytest.raises(RegistrationError, match="cannot be called"):
+        registry.register("email", "send_email")  # type: ignore[arg-type]  # what a user without a type checker may pass
+
+
+async def test_middleware_is_put_around_every_handler() -> None:
+    async def shout(job: Job, call_next: CallNext) -> object:
+        return f"{await call_next(job)}!"
+
+    registry = Registry(on_loop=AsyncioExecutor(), in_thread=NamedExecutor("thread"), middleware=[shout])
+    registration = registry.register("work", in_thread)
+
+    ran = registration.call(running())
+
+    assert isinstance(ran, Awaitable)
+    assert await ran == "thread!"

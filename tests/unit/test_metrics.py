@@ -1,0 +1,212 @@
+"""Metrics: each event counts where it should, and no caller can make the page grow."""
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
+from tests.unit.engine.jobs import pending, running
+
+from gotaskq.backend import QueueCounts
+from gotaskq.events import JobDied, JobDone, JobEnqueued, JobRetryScheduled
+from gotaskq.job import DeathReason, Job
+from gotaskq.metrics import BUCKETS_S, MAX_QUEUES, MAX_TYPES, OTHER, Metrics, Series
+from gotaskq.prometheus import CONTENT_TYPE, render
+
+JOB = running()
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics(has_handler=lambda job_type: job_type != "nobody")
+
+
+def only(metrics: Metrics) -> Series:
+    [(_, series)] = metrics.series()
+    return series
+
+
+def counts(series: Series) -> tuple[int, int, int, int, int]:
+    return series.enqueued, series.done, series.failed, series.retried, series.dead
+
+
+@pytest.mark.parametrize(
+    ("count", "expected", "timed"),
+    [
+        (lambda metrics: metrics.count_enqueued(JobEnqueued(JOB)), (1, 0, 0, 0, 0), 0),
+        (lambda metrics: metrics.count_done(JobDone(JOB, 0.5)), (0, 1, 0, 0, 0), 1),
+        (lambda metrics: metrics.count_retried(JobRetryScheduled(JOB, "E", 5, 0.5)), (0, 0, 1, 1, 0), 1),
+        (lambda metrics: metrics.count_dead(JobDied(JOB, DeathReason.NO_RETRY, "E", 0.5)), (0, 0, 1, 0, 1), 1),
+        (lambda metrics: metrics.count_dead(JobDied(JOB, DeathReason.WORKER_LOST, "E", None)), (0, 0, 0, 0, 1), 0),
+    ],
+    ids=["enqueued", "done", "retried", "dead after an attempt", "dead without one"],
+)
+def test_an_event_counts_once_where_it_should(
+    metrics: Metrics, count: Callable[[Metrics], None], expected: tuple[int, ...], timed: int
+) -> None:
+    count(metrics)
+
+    assert counts(only(metrics)) == expected
+    assert sum(only(metrics).buckets) == timed
+    assert only(metrics).duration_s == 0.5 * timed
+
+
+def test_each_queue_and_type_is_a_series(metrics: Metrics) -> None:
+    for queue, job_type in [("b", "x"), ("a", "y"), ("a", "x"), ("b", "x")]:
+        metrics.count_enqueued(JobEnqueued(pending(queue=queue, type=job_type)))
+
+    assert [(labels, series.enqueued) for labels, series in metrics.series()] == [
+        (("a", "x"), 1),
+        (("a", "y"), 1),
+        (("b", "x"), 2),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("duration_s", "bucket"), [(0.0, 0), (0.005, 0), (0.0051, 1), (1.0, 7), (10.0, 10), (10.1, 11), (1e9, 11)]
+)
+def test_a_duration_falls_into_the_bucket_whose_bound_it_does_not_exceed(
+    metrics: Metrics, duration_s: float, bucket: int
+) -> None:
+    metrics.count_done(JobDone(JOB, duration_s))
+
+    assert only(metrics).buckets.index(1) == bucket
+
+
+def test_types_without_a_handler_are_one_series(metrics: Metrics) -> None:
+    metrics = Metrics(has_handler=lambda job_type: job_type == "email")
+
+    for number in range(10_000):
+        metrics.count_enqueued(JobEnqueued(pending(type=f"t{number}")))
+    metrics.count_enqueued(JobEnqueued(pending(type="email")))
+
+    assert [(labels, series.enqueued) for labels, series in metrics.series()] == [
+        (("default", "email"), 1),
+        (("default", OTHER), 10_000),
+    ]
+
+
+def test_beyond_so_many_types_the_rest_are_one_series(metrics: Metrics) -> None:
+    for number in range(MAX_TYPES + 50):
+        metrics.count_enqueued(JobEnqueued(pending(type=f"t{number}")))
+
+    series = dict(metrics.series())
+    assert len(series) == MAX_TYPES + 1
+    assert series["default", OTHER].enqueued == 50
+
+
+def test_beyond_so_many_queues_the_rest_are_one_series(metrics: Metrics) -> None:
+    for number in range(MAX_QUEUES + 50):
+        metrics.count_enqueued(JobEnqueued(pending(queue=f"q{number}")))
+
+    series = dict(metrics.series())
+    assert len(series) == MAX_QUEUES + 1
+    assert series[OTHER, "email"].enqueued == 50
+
+
+def test_a_named_series_keeps_its_name_when_there_are_too_many(metrics: Metrics) -> None:
+    for number in range(MAX_TYPES + 50):
+        metrics.count_enqueued(JobEnqueued(pending(type=f"t{number}")))
+
+    metrics.count_done(JobDone(pending(type="t0"), 0.1))
+    metrics.count_done(JobDone(pending(type=f"t{MAX_TYPES + 1}"), 0.1))
+
+    series = dict(metrics.series())
+    assert (series["default", "t0"].done, series["default", OTHER].done) == (1, 1)
+
+
+def test_a_handler_that_came_later_gets_its_name() -> None:
+    handled: set[str] = set()
+    metrics = Metrics(has_handler=handled.__contains__)
+    metrics.count_enqueued(JobEnqueued(JOB))
+
+    handled.add(JOB.type)
+    metrics.count_enqueued(JobEnqueued(JOB))
+
+    assert [labels for labels, _ in metrics.series()] == [("default", "email"), ("default", OTHER)]
+
+
+# ---- the page
+
+
+def queue_counts(*, ready: int = 0, scheduled: int = 0) -> QueueCounts:
+    return QueueCounts(ready=ready, scheduled=scheduled, running=0, dead=0, is_paused=False)
+
+
+def samples(page: bytes) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(page.decode())
+        for sample in family.samples
+    }
+
+
+def key(name: str, **labels: str) -> tuple[str, frozenset[tuple[str, str]]]:
+    return name, frozenset(labels.items())
+
+
+def test_an_untouched_page_is_valid_and_shows_the_gauges(metrics: Metrics) -> None:
+    page = render(metrics, queues={"default": queue_counts()}, active_workers=0)
+
+    assert samples(page) == {
+        key("gotaskq_queue_depth", queue="default"): 0,
+        key("gotaskq_active_workers"): 0,
+    }
+    assert CONTENT_TYPE.startswith("text/plain; version=0.0.4")
+
+
+def test_the_page_shows_what_was_counted(metrics: Metrics) -> None:
+    metrics.count_enqueued(JobEnqueued(JOB))
+    metrics.count_retried(JobRetryScheduled(JOB, "E", 5, 0.02))
+    metrics.count_done(JobDone(JOB, 0.3))
+
+    found = samples(render(metrics, queues={"default": queue_counts(ready=2, scheduled=3)}, active_workers=4))
+
+    labels = {"queue": "default", "type": "email"}
+    assert found[key("gotaskq_jobs_enqueued_total", **labels)] == 1
+    assert found[key("gotaskq_jobs_processed_total", status="done", **labels)] == 1
+    assert found[key("gotaskq_jobs_processed_total", status="failed", **labels)] == 1
+    assert found[key("gotaskq_jobs_retried_total", **labels)] == 1
+    assert found[key("gotaskq_jobs_dead_total", **labels)] == 0
+    assert found[key("gotaskq_job_duration_seconds_count", **labels)] == 2
+    assert found[key("gotaskq_job_duration_seconds_sum", **labels)] == pytest.approx(0.32)
+    assert found[key("gotaskq_queue_depth", queue="default")] == 5
+    assert found[key("gotaskq_active_workers")] == 4
+
+
+def test_the_depths_of_queues_without_a_name_are_added_up(metrics: Metrics) -> None:
+    queues = {f"q{number:03}": queue_counts(ready=1) for number in range(MAX_QUEUES + 7)}
+
+    found = samples(render(metrics, queues=queues, active_workers=0))
+
+    depths = {labels: value for (name, labels), value in found.items() if name == "gotaskq_queue_depth"}
+    assert len(depths) == MAX_QUEUES + 1
+    assert depths[frozenset({("queue", OTHER)})] == 7
+
+
+@given(st.lists(st.floats(0, 1e6), max_size=50))
+def test_a_histogram_cumulates_and_ends_with_the_count(durations_s: list[float]) -> None:
+    metrics = Metrics(has_handler=lambda job_type: True)
+    metrics.count_enqueued(JobEnqueued(JOB))
+    for duration_s in durations_s:
+        metrics.count_done(JobDone(JOB, duration_s))
+
+    found = samples(render(metrics, queues={}, active_workers=0))
+
+    labels = {"queue": "default", "type": "email"}
+    bounds = [*map(str, BUCKETS_S), "+Inf"]
+    cumulated = [found[key("gotaskq_job_duration_seconds_bucket", le=bound, **labels)] for bound in bounds]
+    assert cumulated == [sum(duration_s <= float(bound) for duration_s in durations_s) for bound in bounds]
+    assert cumulated[-1] == found[key("gotaskq_job_duration_seconds_count", **labels)]
+
+
+def test_two_apps_in_a_process_do_not_mix() -> None:
+    def counting(job: Job) -> Metrics:
+        metrics = Metrics(has_handler=lambda job_type: True)
+        metrics.count_enqueued(JobEnqueued(job))
+        return metrics
+
+    first, second = counting(JOB), counting(JOB)
+
+    assert (only(first).enqueued, only(second).enqueued) == (1, 1)
