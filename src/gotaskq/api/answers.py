@@ -19,6 +19,7 @@ from gotaskq.errors import (
     QueueExistsError,
     QueueFullError,
     UnavailableError,
+    WithheldError,
 )
 
 JSON: Final = "application/json"
@@ -47,6 +48,8 @@ def refuse(error: GotaskqError) -> Answer:
             return Answer(404, encode_error(str(error)))
         case QueueExistsError():
             return Answer(409, encode_error(str(error), field="queue"))
+        case WithheldError():
+            return Answer(409, encode_error(str(error)))
         case QueueFullError(retry_after_s=retry_after_s):
             return Answer(429, encode_error(str(error)), (("retry-after", str(retry_after_s)),))
         case UnavailableError(retry_after_s=retry_after_s):
@@ -64,4 +67,5 @@ def fault(error: Exception) -> Answer:
 
 
 TOO_LARGE: Final = Answer(413, encode_error("body is larger than 1 MiB"), (("connection", "close"),))
+BATCH_TOO_LARGE: Final = Answer(413, encode_error("batch is larger than 8 MiB"), (("connection", "close"),))
 WRONG_TYPE: Final = Answer(415, encode_error("content-type must be application/json"))

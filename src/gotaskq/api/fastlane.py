@@ -17,12 +17,11 @@ from uvicorn.server import ServerState
 
 from gotaskq.api.answers import JSON, Answer, fault
 from gotaskq.api.protocol import HardenedProtocol, render
-from gotaskq.api.requests import MAX_BODY_BYTES
+from gotaskq.api.schemas import MAX_BODY_BYTES
 from gotaskq.api.submit import submit, submit_now
 from gotaskq.app import TaskQ
 from gotaskq.engine.admission import check_queue_name
 from gotaskq.errors import InvalidRequestError
-from gotaskq.job import DEFAULT_QUEUE
 
 MAX_BLOCK_BYTES: Final = 2_048  # a plain client's headers are far below; larger ones take the full way
 MAX_VERDICTS: Final = 1_024  # with their blocks at most 2 MiB; forgotten all at once when full
@@ -58,7 +57,7 @@ NOT_PLAIN: Final = frozenset(
 class Verdict(NamedTuple):
     """What a plain header block says: the queue, and how many bytes of body follow."""
 
-    queue: str
+    queue: str | None
     body_bytes: int
 
 
@@ -169,13 +168,13 @@ class FastLaneProtocol(HardenedProtocol):
         self._awaited = data
         self.await_body(received)
 
-    def _submit_now(self, queue: str, body: bytes) -> Answer:
+    def _submit_now(self, queue: str | None, body: bytes) -> Answer:
         try:
             return submit_now(self._lane.door, body, queue)
         except Exception as error:  # noqa: BLE001 - a fault of ours must not take the connection's other requests down
             return fault(error)
 
-    async def _submit_and_write(self, queue: str, body: bytes) -> None:
+    async def _submit_and_write(self, queue: str | None, body: bytes) -> None:
         try:
             answer = await submit(self._lane.door, body, queue)
         except Exception as error:  # noqa: BLE001 - as above
@@ -220,6 +219,6 @@ def _judge(block: bytes) -> Verdict | None:
         return None
 
 
-def _queue_of(path: str) -> str:
-    """Return the queue `/jobs` or `/{queue}/jobs` names."""
-    return DEFAULT_QUEUE if path == "/jobs" else check_queue_name(path.split("/")[1])
+def _queue_of(path: str) -> str | None:
+    """Return the queue `/{queue}/jobs` names; None for `/jobs`, whose body may name one."""
+    return None if path == "/jobs" else check_queue_name(path.split("/")[1])

@@ -9,10 +9,11 @@ from typing import Final
 from starlette.requests import ClientDisconnect, Request
 
 from gotaskq.api.answers import JSON
+from gotaskq.api.schemas import MAX_BODY_BYTES
 from gotaskq.errors import GotaskqError, InvalidRequestError
 from gotaskq.job import JobId
 
-MAX_BODY_BYTES: Final = 1 << 20
+MAX_BATCH_BYTES: Final = 8 << 20
 MAX_PAGE: Final = 1_000
 
 _JOB_ID = re.compile(r"[0-9]{1,20}")
@@ -21,24 +22,28 @@ _JOB_ID = re.compile(r"[0-9]{1,20}")
 class BodyTooLargeError(GotaskqError):
     """The body is larger than it may be."""
 
+    def __init__(self, max_bytes: int) -> None:
+        super().__init__(f"body is larger than {max_bytes} bytes")
+        self.max_bytes = max_bytes
+
 
 class ContentTypeError(GotaskqError):
     """A browser sent this from another site's page, as something that is not JSON."""
 
 
-async def read_body(request: Request) -> bytes:
+async def read_body(request: Request, *, max_bytes: int = MAX_BODY_BYTES) -> bytes:
     """Return the body; raises BodyTooLargeError, before reading where its length is announced, or ContentTypeError."""
     refuse_cross_site_forms(request)
     length = request.headers.get("content-length", "")
-    if length.isascii() and length.isdigit() and int(length[:20]) > MAX_BODY_BYTES:
-        raise BodyTooLargeError
+    if length.isascii() and length.isdigit() and int(length[:20]) > max_bytes:
+        raise BodyTooLargeError(max_bytes)
     chunks: list[bytes] = []
     size = 0
     try:
         async for chunk in request.stream():
             size += len(chunk)
-            if size > MAX_BODY_BYTES:
-                raise BodyTooLargeError
+            if size > max_bytes:
+                raise BodyTooLargeError(max_bytes)
             chunks.append(chunk)
     except ClientDisconnect as error:  # nobody reads the answer, but it is no fault of ours either
         raise InvalidRequestError("body is incomplete") from error

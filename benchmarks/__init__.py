@@ -1,0 +1,1 @@
+"""Benchmarks: how fast the queue is, always beside a reference measured in the same run."""

@@ -1,0 +1,202 @@
+"""Starts servers, drives them in turns, and takes medians, so that noise on the machine hits all alike.
+
+Used by the question modules. The servers of one run live side by side, but only one at a time has work.
+Invariant: a server started here is dead when `running` is left, whatever happened inside.
+"""
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from statistics import median
+from typing import IO
+
+from benchmarks.report import REPOSITORY
+from benchmarks.tools import Load, LoadResult, ToolError, available_tools, drive
+
+HOST = "127.0.0.1"
+START_WAIT_S = 15.0
+STOP_WAIT_S = 5.0  # then the server is killed
+POLL_S = 0.02
+OUTPUT_SHOWN = 2000  # characters of a dead server's last words
+
+
+class ServerError(Exception):
+    """A server did not start or ended too early; the message carries its last output."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How thoroughly to measure. wrk rounds `duration_s` up to whole seconds."""
+
+    runs: int = 3
+    duration_s: float = 3.0
+    warmup_s: float = 1.0
+    connections: int = 100
+    hey_connections: int = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSpec:
+    """A server to measure: how to start it (`{port}` in an argument is replaced) and what to send to it."""
+
+    name: str
+    argv: Sequence[str]
+    env: Mapping[str, str] = field(default_factory=dict)
+    path: str = "/jobs"
+    body: str = '{"type":"logger","payload":{"msg":"hello"},"priority":5,"delay":0,"max_retries":5}'
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """What one tool saw of one server over all runs; the properties are medians."""
+
+    runs: tuple[LoadResult, ...]
+
+    @property
+    def requests_per_s(self) -> float:
+        """Answers per second."""
+        return median(run.requests_per_s for run in self.runs)
+
+    @property
+    def p50_ms(self) -> float:
+        """Latency half of the requests stayed under."""
+        return median(run.p50_ms for run in self.runs)
+
+    @property
+    def p99_ms(self) -> float:
+        """Latency all but one in a hundred requests stayed under."""
+        return median(run.p99_ms for run in self.runs)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """The figures of every server by every tool, from one interleaved run."""
+
+    tools: Sequence[str]
+    figures: Mapping[tuple[str, str], Figures]
+
+    def of(self, server: ServerSpec, tool: str) -> Figures:
+        """Return what `tool` saw of `server`."""
+        return self.figures[server.name, tool]
+
+
+def compare(servers: Sequence[ServerSpec], options: Options) -> Comparison:
+    """Start all servers afresh for each run, warm them up, and let every tool go round them."""
+    tools = available_tools()
+    results: defaultdict[tuple[str, str], list[LoadResult]] = defaultdict(list)
+    for number in range(1, options.runs + 1):
+        with ExitStack() as started:
+            urls = [(server, started.enter_context(running(server))) for server in servers]
+            for server, url in urls:
+                _drive("loadgen", server, url, options, duration_s=options.warmup_s)
+            for tool in tools:
+                for server, url in urls:
+                    result = _drive(tool, server, url, options, duration_s=options.duration_s)
+                    results[server.name, tool].append(result)
+                    print(f"  run {number}/{options.runs}  {server.name:<22} {_in_words(result)}", file=sys.stderr)
+    return Comparison(tools=tools, figures={key: Figures(runs=tuple(runs)) for key, runs in results.items()})
+
+
+def _drive(tool: str, server: ServerSpec, base_url: str, options: Options, *, duration_s: float) -> LoadResult:
+    load = Load(
+        url=base_url + server.path,
+        body=server.body,
+        duration_s=duration_s,
+        connections=options.connections,
+        hey_connections=options.hey_connections,
+    )
+    try:
+        return drive(tool, load)
+    except ToolError as error:
+        raise ToolError(f"{server.name}: {error}") from error
+
+
+def _in_words(result: LoadResult) -> str:
+    rate = f"{result.tool:<8} {result.requests_per_s:>9,.0f} req/s"
+    return f"{rate}   p50 {result.p50_ms:.1f} ms   p99 {result.p99_ms:.1f} ms"
+
+
+@contextmanager
+def running(server: ServerSpec) -> Iterator[str]:
+    """Start the server on a free port, wait until it answers, give its base URL, and end it afterwards."""
+    port = _free_port()
+    argv = [argument.replace("{port}", str(port)) for argument in server.argv]
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(
+            argv,
+            cwd=REPOSITORY,
+            env={**os.environ, **server.env},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # so that its children can be ended with it
+        )
+        try:
+            _wait_until_it_answers(server, process, port, output)
+            yield f"http://{HOST}:{port}"
+        except ToolError as error:
+            if process.poll() is None:
+                raise
+            raise ServerError(f"{error}; it had ended with code {process.returncode}: {_tail(output)}") from error
+        finally:
+            _stop(process)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _wait_until_it_answers(
+    server: ServerSpec, process: "subprocess.Popen[bytes]", port: int, output: IO[bytes]
+) -> None:
+    deadline = time.monotonic() + START_WAIT_S
+    while not _answers(port):
+        if process.poll() is not None:
+            raise ServerError(f"{server.name} ended with code {process.returncode} at its start: {_tail(output)}")
+        if time.monotonic() > deadline:
+            raise ServerError(f"{server.name} did not answer on port {port} in {START_WAIT_S:g} s: {_tail(output)}")
+        time.sleep(POLL_S)
+
+
+def _answers(port: int) -> bool:
+    """Ask for anything: an answer of any status means that the server is up."""
+    connection = http.client.HTTPConnection(HOST, port, timeout=1)
+    try:
+        connection.request("GET", "/")
+        connection.getresponse()
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+    return True
+
+
+def _tail(output: IO[bytes]) -> str:
+    output.seek(0)
+    return output.read().decode(errors="replace").strip()[-OUTPUT_SHOWN:] or "it printed nothing"
+
+
+def _stop(process: "subprocess.Popen[bytes]") -> None:
+    _signal_group(process, signal.SIGTERM)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(STOP_WAIT_S)
+    # Also after a clean end: a child that outlived its parent would take a core from the next server.
+    _signal_group(process, signal.SIGKILL)
+    process.wait()
+
+
+def _signal_group(process: "subprocess.Popen[bytes]", number: signal.Signals) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, number)

@@ -1,0 +1,1 @@
+"""The questions that `python -m benchmarks` can answer, one module each."""
