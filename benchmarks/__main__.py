@@ -1,6 +1,7 @@
 """The command `python -m benchmarks`: measures the questions, prints one table, keeps the figures as JSON.
 
 A question is a module in benchmarks/questions with `QUESTION: str` and `measure(options: Options) -> list[Row]`.
+One with `ON_REQUEST = True` is measured only when it is named.
 Invariant: a question that cannot be measured is reported and does not stop the others; no figure fails the command.
 """
 
@@ -20,7 +21,7 @@ from benchmarks.report import Row, format_table, save_results
 from benchmarks.tools import ToolError
 
 RESULTS = Path(__file__).parent / "results"
-QUICK = Options(duration_s=1.0, warmup_s=0.5)
+QUICK = Options(duration_s=1.0, warmup_s=0.5, is_quick=True)
 
 
 class Question(Protocol):
@@ -45,8 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     # Leave by an exception, so that servers are ended on the way out.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    wanted = {name: known[name] for name in arguments.questions or known}
-    options = replace(QUICK if arguments.quick else Options(), runs=arguments.runs)
+    wanted = {name: known[name] for name in arguments.questions or _usual(known)}
+    options = replace(QUICK if arguments.quick else Options(), runs=arguments.runs, seconds=arguments.seconds)
     measured = _measure(wanted, options)
     if measured:
         print(format_table([row for rows in measured.values() for row in rows]))
@@ -59,6 +60,10 @@ def discover() -> dict[str, Question]:
     """Import every question module, by name."""
     names = sorted(module.name for module in pkgutil.iter_modules(questions.__path__))
     return {name: cast("Question", importlib.import_module(f"{questions.__name__}.{name}")) for name in names}
+
+
+def _usual(known: dict[str, Question]) -> list[str]:
+    return [name for name, question in known.items() if not getattr(question, "ON_REQUEST", False)]
 
 
 def _measure(wanted: dict[str, Question], options: Options) -> dict[str, list[Row]]:
@@ -75,9 +80,10 @@ def _measure(wanted: dict[str, Question], options: Options) -> dict[str, list[Ro
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure ours beside references.")
     add = parser.add_argument
-    add("questions", nargs="*", metavar="question", help="which to measure (all)")
+    add("questions", nargs="*", metavar="question", help="which to measure (all but the soak)")
     add("--quick", action="store_true", help="one second per measurement: enough to see a factor, not a percent")
     add("--runs", type=_runs, default=3, help="turns per server, of which the median counts (3)")
+    add("--seconds", type=float, default=600.0, help="how long the soak takes (600)")
     add("--list", action="store_true", help="name the questions and stop")
     add("--label", help="name in the results file instead of the commit")
     add("--results", type=Path, default=RESULTS, help="folder for the results (benchmarks/results)")

@@ -5,6 +5,7 @@ Invariant: a server started here is dead when `running` is left, whatever happen
 """
 
 import http.client
+import json
 import os
 import signal
 import socket
@@ -19,12 +20,13 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import IO
 
-from benchmarks.report import REPOSITORY
+from benchmarks.report import REPOSITORY, format_figure
 from benchmarks.tools import Load, LoadResult, ToolError, available_tools, drive
 
 HOST = "127.0.0.1"
 START_WAIT_S = 15.0
 STOP_WAIT_S = 5.0  # then the server is killed
+WORKLOAD_WAIT_S = 300.0
 POLL_S = 0.02
 OUTPUT_SHOWN = 2000  # characters of a dead server's last words
 
@@ -35,9 +37,11 @@ class ServerError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """How thoroughly to measure. wrk rounds `duration_s` up to whole seconds."""
+    """How thoroughly to measure. wrk rounds `duration_s` up to whole seconds; `seconds` is for the soak only."""
 
     runs: int = 3
+    is_quick: bool = False
+    seconds: float = 600.0
     duration_s: float = 3.0
     warmup_s: float = 1.0
     connections: int = 100
@@ -53,6 +57,15 @@ class ServerSpec:
     env: Mapping[str, str] = field(default_factory=dict)
     path: str = "/jobs"
     body: str = '{"type":"logger","payload":{"msg":"hello"},"priority":5,"delay":0,"max_retries":5}'
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """A server that runs: where it answers, and its process."""
+
+    url: str
+    port: int
+    pid: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +133,28 @@ def _drive(tool: str, server: ServerSpec, base_url: str, options: Options, *, du
         raise ToolError(f"{server.name}: {error}") from error
 
 
+def figures_of(workload: str, function: str, **arguments: object) -> dict[str, float]:
+    """Run a workload in a process of its own and return its figures; raises ToolError."""
+    argv = [sys.executable, "-m", "benchmarks.workloads", workload, function, json.dumps(arguments)]
+    try:
+        ended = subprocess.run(
+            argv, cwd=REPOSITORY, capture_output=True, text=True, timeout=WORKLOAD_WAIT_S, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise ToolError(f"{workload}.{function} did not end within {WORKLOAD_WAIT_S:g} s and was killed") from error
+    if ended.returncode:
+        raise ToolError(f"{workload}.{function} failed: {ended.stderr.strip()[-OUTPUT_SHOWN:]}")
+    figures: dict[str, float] = json.loads(ended.stdout)
+    shown = "   ".join(f"{name} {format_figure(figure)}" for name, figure in figures.items())
+    print(f"  {workload}.{function:<20} {shown}", file=sys.stderr)
+    return figures
+
+
+def telling_tool() -> str:
+    """Return the most telling load generator here: wrk, else our own; hey is the limit before the server is."""
+    return "wrk" if "wrk" in available_tools() else "loadgen"
+
+
 def _in_words(result: LoadResult) -> str:
     rate = f"{result.tool:<8} {result.requests_per_s:>9,.0f} req/s"
     return f"{rate}   p50 {result.p50_ms:.1f} ms   p99 {result.p99_ms:.1f} ms"
@@ -128,7 +163,14 @@ def _in_words(result: LoadResult) -> str:
 @contextmanager
 def running(server: ServerSpec) -> Iterator[str]:
     """Start the server on a free port, wait until it answers, give its base URL, and end it afterwards."""
-    port = _free_port()
+    with serving(server) as served:
+        yield served.url
+
+
+@contextmanager
+def serving(server: ServerSpec) -> Iterator[Server]:
+    """Do as `running`, for those who need the process too."""
+    port = free_port()
     argv = [argument.replace("{port}", str(port)) for argument in server.argv]
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(
@@ -142,7 +184,7 @@ def running(server: ServerSpec) -> Iterator[str]:
         )
         try:
             _wait_until_it_answers(server, process, port, output)
-            yield f"http://{HOST}:{port}"
+            yield Server(url=f"http://{HOST}:{port}", port=port, pid=process.pid)
         except ToolError as error:
             if process.poll() is None:
                 raise
@@ -151,7 +193,8 @@ def running(server: ServerSpec) -> Iterator[str]:
             _stop(process)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         port: int = probe.getsockname()[1]

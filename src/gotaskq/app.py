@@ -212,8 +212,21 @@ class TaskQ:
 
         Raises InvalidRequestError, QueueNotFoundError, QueueFullError, ShuttingDownError or BackendUnavailableError.
         """
-        request = JobRequest(job_type, Raw(encode_payload(payload)), priority, delay, max_retries, queue)
+        request = self.job(job_type, payload, queue=queue, priority=priority, delay=delay, max_retries=max_retries)
         return await self._parts.admission.submit(request)
+
+    @staticmethod
+    def job(
+        job_type: str,
+        payload: object = None,
+        *,
+        queue: str = "default",
+        priority: int = 0,
+        delay: float = 0,
+        max_retries: int | None = None,
+    ) -> JobRequest:
+        """Return a job's request, for `enqueue_many`; raises InvalidRequestError for a payload JSON cannot hold."""
+        return JobRequest(job_type, Raw(encode_payload(payload)), priority, delay, max_retries, queue)
 
     async def enqueue_many(self, requests: Sequence[JobRequest]) -> list[Job]:
         """Store all of the jobs or none, in one call to the store; raises what the first refused one is refused for."""

@@ -12,7 +12,16 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Final, TextIO, get_args
 
-from gotaskq.events import Event, JobDied, JobRetryScheduled, LeaseLapsed, LeaseLost, Observer, QueueCreated
+from gotaskq.events import (
+    Event,
+    JobDied,
+    JobReleased,
+    JobRetryScheduled,
+    LeaseLapsed,
+    LeaseLost,
+    Observer,
+    QueueCreated,
+)
 from gotaskq.job import Job
 
 # What every LogRecord has by itself; the rest came with `extra` and are the fields of our line.
@@ -59,15 +68,14 @@ def configure_logging(*, level: str, style: str, stream: TextIO | None = None) -
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    logging.getLogger("uvicorn").setLevel(
-        max(logging.WARNING, root.level)
-    )  # its start and stop lines are ours to write
+    # Uvicorn's lines about its start and stop are ours to write.
+    logging.getLogger("uvicorn").setLevel(max(logging.WARNING, root.level))
 
 
 def log_events(observe: Callable[[Observer, Sequence[type[Event]]], None]) -> None:
-    """Write one line for each event whose level is on: what went wrong at WARNING, what is made at INFO, else DEBUG.
+    """Write a line for each event whose level is on: what went wrong at WARNING, what is made or given back at INFO.
 
-    Call it after `configure_logging`: an event whose level is off is not even observed.
+    The rest is at DEBUG. Call it after `configure_logging`: an event whose level is off is not even observed.
     """
     observe(_log_event, [event_type for event_type in get_args(Event) if logger.isEnabledFor(_level(event_type))])
 
@@ -79,7 +87,7 @@ def _log_event(event: Event) -> None:
 def _level(event_type: type[Event]) -> int:
     if event_type in (JobDied, LeaseLost, LeaseLapsed):
         return logging.WARNING
-    return logging.INFO if event_type is QueueCreated else logging.DEBUG
+    return logging.INFO if event_type in (QueueCreated, JobReleased) else logging.DEBUG
 
 
 def _about(event: Event) -> dict[str, object]:
@@ -96,6 +104,8 @@ def _about(event: Event) -> dict[str, object]:
         about["error"] = event.error
     if isinstance(event, JobDied):
         about["reason"] = event.reason.value
+    if isinstance(event, JobReleased):
+        about["is_unhandled"] = event.is_unhandled
     if isinstance(event, JobRetryScheduled):
         about["delay_ms"] = event.delay_ms
     return about

@@ -160,8 +160,9 @@ class BackendMachine(RuleBasedStateMachine):
     def mix_up_leases(self, job_of: Lease, nonce_of: Lease) -> Lease:
         return Lease(job_of.job_id, nonce_of.nonce)
 
-    @rule(leases=st.lists(leases, min_size=1, max_size=3), lease_s=st.sampled_from(LEASES_S))
-    def extend(self, leases: list[Lease], lease_s: int) -> None:
+    @rule(leases=st.lists(leases, max_size=2), place=places, lease_s=st.sampled_from(LEASES_S))
+    def extend(self, leases: list[Lease], place: int, lease_s: int) -> None:
+        leases = [*leases, *self._held()[place:]]
         replies = self.run(self.backend.extend(leases, lease_ms=lease_s * 1000))
 
         assert [reply.value for reply in replies] == [
@@ -174,8 +175,7 @@ class BackendMachine(RuleBasedStateMachine):
     @precondition(lambda self: self._in("RUNNING"))
     @rule(drawn=st.lists(st.tuples(places, settlement_kinds), min_size=1, max_size=2), delay_ms=delays_ms)
     def settle_what_runs(self, drawn: list[tuple[int, str]], delay_ms: int) -> None:
-        running = [self.model.jobs[job_id] for job_id in self._in("RUNNING")]
-        held = [Lease(JobId(job.id), job.nonce) for job in running if job.nonce is not None]
+        held = self._held()
         self.settle([(held[place % len(held)], kind) for place, kind in drawn], delay_ms=delay_ms)
 
     @rule(drawn=st.lists(st.tuples(leases, settlement_kinds), min_size=1, max_size=3), delay_ms=delays_ms)
@@ -187,6 +187,10 @@ class BackendMachine(RuleBasedStateMachine):
             lease = settlement.lease
             repliable = self.model.repliable(lease.job_id, lease.nonce)
             assert reply.value in (repliable or {self._settle_model(settlement)})
+
+    def _held(self) -> list[Lease]:
+        running = [self.model.jobs[job_id] for job_id in self._in("RUNNING")]
+        return [Lease(JobId(job.id), job.nonce) for job in running if job.nonce is not None]
 
     def _settlement(self, kind: str, lease: Lease, delay_ms: int) -> Settlement:
         job = self.model.jobs.get(lease.job_id)

@@ -195,7 +195,7 @@ EVENTS: list[tuple[Event, str, str, dict[str, object]]] = [
         "job_died",
         ABOUT_JOB | {"error": "E: e", "reason": "no_retry"},
     ),
-    (JobReleased(JOB, is_unhandled=True), "debug", "job_released", ABOUT_JOB),
+    (JobReleased(JOB, is_unhandled=True), "info", "job_released", ABOUT_JOB | {"is_unhandled": True}),
     (JobCancelled(JOB), "debug", "job_cancelled", ABOUT_JOB),
     (JobReplayed(JOB), "debug", "job_replayed", ABOUT_JOB),
     (LeaseLapsed(JOB), "warning", "lease_lapsed", ABOUT_JOB),
@@ -226,7 +226,7 @@ def test_an_event_is_a_line_with_its_name_level_and_fields(
     [
         ("error", set()),
         ("warning", {JobDied, LeaseLost, LeaseLapsed}),
-        ("info", {JobDied, LeaseLost, LeaseLapsed, QueueCreated}),
+        ("info", {JobDied, LeaseLost, LeaseLapsed, JobReleased, QueueCreated}),
         ("debug", set(get_args(Event))),
     ],
 )

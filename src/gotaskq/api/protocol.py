@@ -9,6 +9,7 @@ import asyncio
 import re
 from typing import Any, Final, cast
 
+import httptools
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
@@ -70,9 +71,13 @@ class HardenedProtocol(HttpToolsProtocol):
         self._body_left = 0
         self._body_bytes = 0
         self._is_awaiting_body = False  # outside the parser
+        self._is_upgrade = False
         self._held = b""  # came in, and is not given to the parser yet
+        self._mute_bytes = 0  # given to the parser since it last told us anything: it keeps an unfinished header
+        self._refusal: Answer | None = None  # to be sent when the requests before it are answered
         self._since_s = 0.0  # when the present wait began: for a request, its headers, its body, or a reader
         self._write_blocked_s: float | None = None
+        self._closing_s: float | None = None  # since when a sweep has seen this connection closing
 
     # -- the transport's side ----------------------------------------------------------------------------------------
 
@@ -85,7 +90,7 @@ class HardenedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what came in, up to the pipelining limit; hold the rest back until answers have gone out."""
-        if self.transport.is_closing():
+        if self.transport.is_closing() or self._refusal is not None:
             return
         self._held = self._held + data if self._held else data
         self._feed()
@@ -104,7 +109,11 @@ class HardenedProtocol(HttpToolsProtocol):
         """Close this connection if a deadline of it has passed; the server calls this about once a second."""
         if self._write_blocked_s is not None and now_s - self._write_blocked_s > WRITE_DEADLINE_S:
             self.transport.abort()
-        elif self.transport.is_closing() or self.is_answering:
+        elif self.transport.is_closing():  # what is left to write may be too little to count as blocked
+            self._closing_s = now_s if self._closing_s is None else self._closing_s
+            if now_s - self._closing_s > WRITE_DEADLINE_S:
+                self.transport.abort()
+        elif self.is_answering:
             pass
         elif not self.is_in_message and not self._is_awaiting_body:
             if now_s - self._since_s > IDLE_S:
@@ -136,10 +145,30 @@ class HardenedProtocol(HttpToolsProtocol):
             # A body of known length cannot hide a further request, so it goes in one piece.
             size = max(FEED_BYTES, self._body_left)
             piece, self._held = self._held[:size], self._held[size:]
+            self._mute_bytes += len(piece)
             try:
-                super().data_received(piece)
-            except RefusedError as refused:  # raised in a callback: httptools hands it on
-                self._refuse(refused.answer)
+                self.parser.feed_data(piece)
+            except httptools.HttpParserUpgrade as upgrade:
+                self._parse_without_upgrade(piece[upgrade.args[0] :])
+            except httptools.HttpParserError as error:  # around a RefusedError, when a callback of ours raised it
+                refused = error.__context__
+                self._refuse(refused.answer if isinstance(refused, RefusedError) else BAD_REQUEST)
+            else:
+                if self._mute_bytes > MAX_HEADER_BYTES + FEED_BYTES:
+                    self._refuse(TOO_MANY_HEADERS)
+
+    def _parse_without_upgrade(self, rest: bytes) -> None:
+        """Parse a request again without its wish for another protocol: the parser would pass over its body."""
+        lines = [b"%b %b HTTP/%b\r\n" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())]
+        for name, value in self.headers:
+            if name == b"connection":
+                kept = [token for token in value.split(b",") if token.strip().lower() != b"upgrade"]
+                lines.extend([b"connection: %b\r\n" % b",".join(kept)] if kept else [])
+            elif name != b"upgrade":
+                lines.append(b"%b: %b\r\n" % (name, value))
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn makes it
+        self._held = b"".join([*lines, b"\r\n", rest, self._held])
 
     def on_response_complete(self) -> None:
         """Go on with what was held back."""
@@ -150,8 +179,12 @@ class HardenedProtocol(HttpToolsProtocol):
         self._go_on()
 
     def _go_on(self) -> None:
-        """Parse what was held back while an answer was outstanding."""
-        if self._held and not self.transport.is_closing():
+        """Parse what was held back while an answer was outstanding, or refuse what was to be refused after it."""
+        if self.transport.is_closing():
+            return
+        if self._refusal is not None:
+            self._refuse(self._refusal)
+        elif self._held:
             self.flow.resume_reading()
             self.loop.call_soon(self._feed)
 
@@ -165,9 +198,19 @@ class HardenedProtocol(HttpToolsProtocol):
         self._refuse(BAD_REQUEST)
 
     def _refuse(self, answer: Answer) -> None:
-        """Answer and close; where an earlier request is still being answered only close, as answers go in order."""
+        """Answer and close, once the requests before this one are answered; one that has an answer gets no second."""
         self._held = b""
-        if not self.is_answering and not self.transport.is_closing():
+        has_cycle = self.is_in_message and self._has_headers
+        is_counted = has_cycle and not self.cycle.response_complete
+        if self.unanswered > is_counted or self.is_waiting_for_turn:
+            if is_counted:  # it waits for its turn, which will not come
+                self.pipeline.popleft()
+                self.unanswered -= 1
+            self.is_in_message = False
+            self._refusal = answer
+            self.flow.pause_reading()
+            return
+        if not self.transport.is_closing() and not (has_cycle and self.cycle.response_started):
             self.transport.write(render(answer, self.server_state.default_headers, close=True))
         self.transport.close()
 
@@ -179,18 +222,21 @@ class HardenedProtocol(HttpToolsProtocol):
         self.is_in_message = True
         self._is_awaiting_body = False
         self._has_headers = False
-        self._header_bytes = self._body_left = self._body_bytes = 0
+        self._is_upgrade = False
+        self._mute_bytes = self._header_bytes = self._body_left = self._body_bytes = 0
         self._since_s = self.loop.time()
 
     def on_url(self, url: bytes) -> None:
         """Take a piece of the target."""
         super().on_url(url)
+        self._mute_bytes = 0
         if len(self.url) > MAX_REQUEST_LINE_BYTES:
             raise RefusedError(TOO_LONG_A_LINE)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header."""
         super().on_header(name, value)
+        self._mute_bytes = 0
         size = len(name) + len(value)
         self._header_bytes += size
         if size > MAX_HEADER_BYTES or self._header_bytes > MAX_HEADERS_BYTES or len(self.headers) > MAX_HEADERS:
@@ -198,7 +244,13 @@ class HardenedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Refuse what parsers disagree about; begin the body's deadline."""
-        self._body_left = self._framed_length()
+        body_bytes = self._framed_length()
+        if self.parser.should_upgrade():
+            if self.parser.get_method() == b"CONNECT":
+                raise RefusedError(BAD_REQUEST)
+            self._is_upgrade = True
+            return
+        self._body_left = body_bytes
         if len(self.tasks) >= MAX_REQUESTS_UNDER_WAY:
             raise RefusedError(BUSY)
         super().on_headers_complete()
@@ -209,11 +261,14 @@ class HardenedProtocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """Take a piece of the body."""
         super().on_body(body)
+        self._mute_bytes = 0
         self._body_left = max(0, self._body_left - len(body))
         self._body_bytes += len(body)
 
     def on_message_complete(self) -> None:
         """End a request: what runs now is our own time."""
+        if self._is_upgrade:
+            return
         super().on_message_complete()
         self.is_in_message = False
         self._since_s = self.loop.time()
@@ -228,7 +283,7 @@ class HardenedProtocol(HttpToolsProtocol):
             raise RefusedError(BAD_REQUEST)
         if hosts == 0 and self.parser.get_http_version() == "1.1":
             raise RefusedError(BAD_REQUEST)
-        if encodings and (encodings != [b"chunked"] or lengths):
+        if encodings and (encodings != [b"chunked"] or lengths or self.parser.get_http_version() != "1.1"):
             raise RefusedError(BAD_REQUEST)
         if len(lengths) > 1 or (lengths and _CONTENT_LENGTH.fullmatch(lengths[0]) is None):
             raise RefusedError(BAD_REQUEST)

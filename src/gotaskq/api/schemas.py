@@ -16,7 +16,7 @@ from msgspec import Raw
 
 from gotaskq.engine.admission import ABSENT, JobRequest, check_queue_name
 from gotaskq.errors import GotaskqError, InvalidRequestError
-from gotaskq.job import DEFAULT_QUEUE, Job, Status
+from gotaskq.job import DEFAULT_QUEUE, PENDING, DeathReason, Job, Status
 from gotaskq.payload import SHORT_PAYLOAD_BYTES, check_payload
 
 _MILLISECONDS: Final = tuple(b'.%03dZ"' % millisecond for millisecond in range(1000))
@@ -122,8 +122,13 @@ def encode_job(job: Job) -> bytes:
         job.payload_json,
         _encode_counters(job.status, job.priority, job.delay_ms, job.max_retries, job.retry_count),
         _encode_instants(job.created_at_ms, job.updated_at_ms, job.run_after_ms),
-        b"" if _is_as_submitted(job) else _encode_more(job),
+        b"" if _is_new(job) else _encode_more(job),
     )
+
+
+def _is_new(job: Job) -> bool:
+    """Say whether the job has none of the members we added: it waits on the default queue and never ran."""
+    return job.started_at_ms is None and job.status is PENDING and job.queue == DEFAULT_QUEUE and job.replays == 0
 
 
 # Jobs of one burst share these, byte for byte: remembered, they cost a fifth (benchmarks/questions/http_ingestion.py).
@@ -173,7 +178,7 @@ def _encode_more(job: Job) -> bytes:
     more: dict[str, object] = {
         "queue": None if job.queue == DEFAULT_QUEUE else job.queue,
         "error": job.error,
-        "reason": job.death_reason and job.death_reason.value,
+        "reason": _reason(job),
         "attempt": job.attempt,
         "crashes": job.crashes,
         "replays": job.replays,
@@ -182,6 +187,13 @@ def _encode_more(job: Job) -> bytes:
         "finished_at": job.finished_at_ms and Raw(encode_instant(job.finished_at_ms)),
     }
     return b"".join(b',"%b":%b' % (name.encode(), _encode(value)) for name, value in more.items() if value)
+
+
+def _reason(job: Job) -> str | None:
+    """Return why a job is dead, or why one that was taken goes on waiting."""
+    if job.death_reason is not None:
+        return job.death_reason.value
+    return DeathReason.NO_HANDLER.value if job.unhandled_since_ms is not None else None
 
 
 def _encode_seconds(milliseconds: int) -> bytes:

@@ -35,7 +35,6 @@ from gotaskq.snowflake import SnowflakeIds
 
 MAX_DELAY_S: Final = 31_536_000  # a year
 MAX_MAX_RETRIES: Final = 100
-MAX_PAYLOAD_BYTES: Final = 1 << 20
 ABSENT: Final = Raw(b"null")  # what a request holds that names no payload
 COLLISION_TRIES: Final = 3
 MAX_MOULDS: Final = 4_096  # bounds what hostile callers can make us remember

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 from typing import Final
 
+from gotaskq.engine.context import InOwnContext
 from gotaskq.engine.middleware import CallNext
 from gotaskq.engine.slot import Slot
 from gotaskq.job import Job
@@ -24,7 +25,7 @@ async def run_attempt(call: CallNext, job: Job, slot: Slot) -> Outcome:
     slot.job = job
     outcome: Outcome = SUCCEEDED
     try:
-        await call(job)
+        await InOwnContext(call, job)
     except asyncio.CancelledError as error:
         outcome = _stopped(slot, error)
     except (KeyboardInterrupt, GeneratorExit):

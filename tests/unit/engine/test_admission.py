@@ -181,7 +181,9 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("request_", "field", "message"), REFUSED, ids=lambda value: value if isinstance(value, str) else "")
+@pytest.mark.parametrize(
+    ("request_", "field", "message"), REFUSED, ids=lambda value: value if isinstance(value, str) else ""
+)
 async def test_a_value_outside_its_limits_is_refused_and_named(
     admission: Admission,
     backend: MemoryBackend,

@@ -66,6 +66,17 @@ class ReplayConformance(ConformanceSuite):
         running = await start_again(backend, dead)
         assert await backend.settle([Complete(lease_of(running))]) == [Settled.OK]
 
+    async def test_a_replayed_job_takes_its_old_place(self, backend: Backend, job: Jobs, clock: MovableClock) -> None:
+        dead = await given_dead(backend, job())
+        await clock.advance(1)
+        younger = job()
+        await enqueue(backend, younger)
+        await clock.advance(1)
+
+        await backend.replay([dead.id])
+
+        assert ids(await reserve(backend)) == [dead.id, younger.id]
+
     async def test_a_job_returns_to_its_own_queue(self, backend: Backend, job: Jobs) -> None:
         await backend.create_queue("mail")
         dead = await given_dead(backend, job(queue="mail"))

@@ -90,14 +90,16 @@ class SettleConformance(ConformanceSuite):
             assert (running.attempt, running.retry_count) == (number + 1, number)
             assert running.error == f"SMTPError: {number}"
 
-    async def test_a_rescheduled_job_keeps_its_place(self, backend: Backend, job: Jobs) -> None:
+    async def test_a_rescheduled_job_keeps_its_place(self, backend: Backend, job: Jobs, clock: MovableClock) -> None:
         running = await given_running(backend, job(priority=5))
-        low, high = job(priority=4), job(priority=6)
-        await enqueue(backend, low, high)
+        await clock.advance(1)
+        low, younger, high = job(priority=4), job(priority=5), job(priority=6)
+        await enqueue(backend, low, younger, high)
+        await clock.advance(1)
 
         await backend.settle([Reschedule(lease_of(running), 0, "SMTPError: 421")])
 
-        assert ids(await reserve(backend)) == [high.id, running.id, low.id]
+        assert ids(await reserve(backend)) == [high.id, running.id, younger.id, low.id]
 
     async def test_dead_letter_gives_the_job_up(self, backend: Backend, job: Jobs, clock: MovableClock) -> None:
         running = await given_running(backend, job())
@@ -130,9 +132,10 @@ class SettleConformance(ConformanceSuite):
 
     async def test_a_released_job_keeps_its_place(self, backend: Backend, job: Jobs, clock: MovableClock) -> None:
         running = await given_running(backend, job())
-        await clock.advance(60)
+        await clock.advance(1)
         younger = job()
         await enqueue(backend, younger)
+        await clock.advance(1)
 
         await backend.settle([Release(lease_of(running))])
 

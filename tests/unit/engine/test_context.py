@@ -1,12 +1,14 @@
-"""The event loop's executor: a handler runs in its caller's task, but in a context of its own."""
+"""An attempt on the event loop: the handler runs in its slot's task, but in a context of its own."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextvars import ContextVar
+from functools import partial
 
 import pytest
 from tests.unit.engine.jobs import running
 
+from gotaskq.engine.context import InOwnContext
 from gotaskq.executors.asyncio_task import AsyncioExecutor
 from gotaskq.job import Job
 
@@ -15,7 +17,7 @@ user: ContextVar[str] = ContextVar("user", default="nobody")
 
 
 async def run(handler: object) -> object:
-    return await AsyncioExecutor().run(handler, JOB)  # type: ignore[arg-type]  # what `async def` makes
+    return await InOwnContext(partial(AsyncioExecutor().run, handler), JOB)  # type: ignore[arg-type]  # any `async def`
 
 
 async def test_it_returns_what_the_handler_returns() -> None:
@@ -129,7 +131,7 @@ async def test_a_handler_that_does_not_wait_is_run_at_once() -> None:
     async def answer(job: Job) -> int:
         return 7
 
-    awaiting = AsyncioExecutor().run(answer, JOB).__await__()
+    awaiting = InOwnContext(answer, JOB).__await__()
     with pytest.raises(StopIteration) as stopped:
         next(awaiting)
 

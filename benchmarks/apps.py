@@ -1,0 +1,32 @@
+"""The apps that `gotaskq run` serves to be measured; their handlers do nothing that could be taken for our work.
+
+Used by name (`benchmarks.apps:app`) in the server commands of the questions.
+"""
+
+import os
+import time
+from functools import cache
+
+from gotaskq import Job, TaskQ
+
+STARTS_FILE = "BENCH_STARTS"  # the variable that names the file `stamped` writes to
+
+app = TaskQ()
+stamped = TaskQ()
+
+
+@app.handler("logger")
+async def nothing(job: Job) -> None:
+    """Do nothing."""
+
+
+@stamped.handler("logger")
+async def stamp(job: Job) -> None:
+    """Write down when the handler started; the clock is one for all processes of a machine."""
+    started_ns = time.monotonic_ns()
+    os.write(_starts(), b"%d\n" % started_ns)
+
+
+@cache
+def _starts() -> int:
+    return os.open(os.environ[STARTS_FILE], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
