@@ -90,6 +90,7 @@ BAD_MEMBERS = [
     *(("priority", value) for value in BAD_PRIORITIES),
     *(("delay", value) for value in BAD_DELAYS),
     *(("max_retries", value) for value in BAD_MAX_RETRIES),
+    *(("queue", value) for value in ('""', '"a b"', '"ä"', '".."', '"v1"', f'"{"a" * 65}"', "5", "true", "[]")),
     ("payload", "[" * 65 + "]" * 65),
     ("payload", '{"a":' * 65 + "1" + "}" * 65),
     ("payload", '[{"a":' * 33 + "1" + "}]" * 33),

@@ -15,21 +15,6 @@ from tests.integration.server_process import ServerProcess, running_server
 from tests.integration.wire import INSTANT, ORIGINAL_MEMBERS, assert_is_error
 
 NOT_IDS = ["0", "1", "9" * 20, "9" * 21, "9" * 1_000, "abc", "1.5", "-1", "1e3", "0x10", "%31%00", "1%0A", "%EF%BC%91"]
-METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-ALLOWED = {
-    "/jobs": {"POST"},
-    "/default/jobs": {"POST"},
-    "/jobs/1": {"GET", "HEAD"},
-    "/dlq": {"GET", "HEAD"},
-    "/dlq/1": {"DELETE"},
-    "/dlq/1/replay": {"POST"},
-    "/queue": {"GET", "HEAD"},
-    "/queue/mail": {"POST"},
-    "/metrics": {"GET", "HEAD"},
-    "/healthz": {"GET", "HEAD"},
-    "/readyz": {"GET", "HEAD"},
-}
-
 numbers = itertools.count()
 
 
@@ -213,11 +198,41 @@ def test_an_unknown_queue_is_not_found(server: ServerProcess) -> None:
     assert_is_error(answer, 404, "queue not found: nowhere")
 
 
+def test_a_queue_may_be_named_in_the_body(server: ServerProcess) -> None:
+    queue = new_queue(server)
+
+    answer = server.post("/jobs", b'{"type":"logger","queue":"%b"}' % queue.upper().encode())
+
+    assert (answer.status, answer.json["queue"]) == (201, queue)
+
+
+def test_the_queue_of_the_path_counts_before_that_of_the_body(server: ServerProcess) -> None:
+    queue = new_queue(server)
+
+    answer = server.post(f"/{queue}/jobs", b'{"type":"logger","queue":"nowhere"}')
+
+    assert (answer.status, answer.json["queue"]) == (201, queue)
+
+
+@pytest.mark.parametrize("value", [b"null", b'"default"', b'"Default"'])
+def test_the_default_queue_may_be_named_in_the_body(server: ServerProcess, value: bytes) -> None:
+    answer = server.post("/jobs", b'{"type":"logger","queue":%b}' % value)
+
+    assert answer.status == 201
+    assert list(answer.json) == ORIGINAL_MEMBERS
+
+
+def test_an_unknown_queue_in_the_body_is_not_found(server: ServerProcess) -> None:
+    answer = server.post("/jobs", b'{"type":"logger","queue":"Nowhere"}')
+
+    assert_is_error(answer, 404, "queue not found: nowhere")
+
+
 # ---- looking up
 
 
 def test_a_job_is_looked_up_as_it_was_answered(server: ServerProcess) -> None:
-    created = server.post("/jobs", b'{"type":"logger","payload":[1],"priority":3,"delay":9,"max_retries":1}')
+    created = server.post("/jobs", b'{"type":"logger","payload":[1],"priority":3,"max_retries":1}')
 
     answer = server.get(f"/jobs/{created.json['id']}")
 
@@ -316,58 +331,3 @@ def test_the_queues_are_a_sorted_bare_array(server: ServerProcess) -> None:
     assert (answer.status, answer.headers["content-type"]) == (200, "application/json")
     assert answer.json == sorted(answer.json)
     assert {"default", f"z{number}", f"a{number}", f"m{number}"} <= set(answer.json)
-
-
-# ---- the rest of the surface
-
-
-def test_the_metrics_are_prometheus_text(server: ServerProcess) -> None:
-    answer = server.get("/metrics")
-
-    assert answer.status == 200
-    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
-
-
-@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
-def test_a_server_that_runs_is_healthy_and_ready(server: ServerProcess, path: str) -> None:
-    answer = server.get(path)
-
-    assert (answer.status, answer.json) == (200, {"status": "ok"})
-
-
-REFUSED_METHODS = [(method, path) for path in ALLOWED for method in METHODS if method not in ALLOWED[path]]
-
-
-@pytest.mark.parametrize(("method", "path"), REFUSED_METHODS)
-def test_a_method_that_is_not_allowed_is_told_which_are(server: ServerProcess, method: str, path: str) -> None:
-    answer = server.ask(method, path)
-
-    assert_is_error(answer, 405, "method not allowed")
-    assert set(answer.headers["allow"].split(", ")) == ALLOWED[path]
-
-
-@pytest.mark.parametrize(
-    "path", ["/", "/nope", "/jobs/", "/jobs/1/2", "/queue/", "//jobs", "/a/b/jobs", "/Jobs", "/dlq/1/x"]
-)
-def test_an_unknown_path_is_not_found_in_json(server: ServerProcess, path: str) -> None:
-    answer = server.get(path)
-
-    assert_is_error(answer, 404, "not found")
-
-
-@pytest.mark.parametrize("path", ["/dlq", "/queue", "/healthz", "/readyz", "/jobs/1", "/nope"])
-def test_head_answers_as_get_does_without_the_body(server: ServerProcess, path: str) -> None:
-    with server.connect() as connection:
-        got = connection.ask("GET", path)
-        head = connection.ask("HEAD", path)
-        again = connection.ask("GET", path)
-
-    assert (head.status, head.body) == (got.status, b"")
-    assert head.headers["content-length"] == str(len(got.body))
-    assert again.body == got.body
-
-
-def test_the_server_does_not_say_what_it_is_made_of(server: ServerProcess) -> None:
-    answer = server.get("/healthz")
-
-    assert "server" not in answer.headers

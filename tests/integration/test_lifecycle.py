@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from tests.integration.conftest import StartServer
-from tests.integration.http_client import Connection
 from tests.integration.server_process import ServerProcess, eventually, run_command
 
 DRAINING = "draining"
@@ -108,46 +107,27 @@ def test_idle_connections_do_not_keep_the_process(start_server: StartServer) -> 
         assert exit_code == 0
 
 
-def test_a_server_that_drains_is_not_ready_and_takes_no_jobs(start_server: StartServer, tmp_path: Path) -> None:
-    server = start_server()
-    running_job(server, tmp_path)
-    with server.connect() as health, server.connect() as door:
-        assert health.ask("GET", "/readyz").status == 200
-        assert door.ask("POST", "/jobs", b'{"type":"ok"}').status == 201
-
+@pytest.mark.parametrize("fast_lane", ["true", "false"])
+def test_while_it_drains_it_is_not_ready_takes_no_jobs_and_answers_look_ups(
+    start_server: StartServer, tmp_path: Path, fast_lane: str
+) -> None:
+    server = start_server(env={"FAST_LANE": fast_lane})
+    running = running_job(server, tmp_path)
+    with server.connect() as kept:
+        before = kept.ask("GET", "/readyz"), kept.ask("POST", "/jobs", b'{"type":"ok"}')
         begin_drain(server)
 
-        # The listener closes within moments; until then the answer is 503.
-        assert status_or_closed(health, "GET", "/readyz") in (503, None)
-        assert status_or_closed(door, "POST", "/jobs") in (503, None)
+        ready, refused = kept.ask("GET", "/readyz"), kept.ask("POST", "/jobs", b'{"type":"ok"}')
+        refused_anew = server.post("/jobs", b'{"type":"ok"}')
+        looked_up = server.job(running["id"])
+
+    assert [answer.status for answer in before] == [200, 201]
+    assert (ready.status, ready.json) == (503, {"status": "draining"})
+    assert (refused.status, refused_anew.status) == (503, 503)
+    assert int(refused.headers["retry-after"]) > 0
+    assert looked_up["status"] == "RUNNING"
     (tmp_path / "go").touch()
     assert server.wait() == 0
-
-
-def status_or_closed(connection: Connection, method: str, path: str) -> int | None:
-    try:
-        return connection.ask(method, path, b'{"type":"ok"}').status
-    except ConnectionError:
-        return None
-
-
-def test_once_draining_the_port_is_free_for_the_next_process(start_server: StartServer, tmp_path: Path) -> None:
-    server = start_server()
-    running_job(server, tmp_path)
-
-    begin_drain(server)
-    eventually(lambda: is_refused(server.address))
-    (tmp_path / "go").touch()
-
-    assert server.wait() == 0
-
-
-def is_refused(address: tuple[str, int]) -> bool:
-    try:
-        with socket.create_connection(address, timeout=1):
-            return False
-    except ConnectionRefusedError:
-        return True
 
 
 # ---- starting

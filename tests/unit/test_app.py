@@ -157,6 +157,31 @@ async def test_a_payload_that_is_no_json_is_refused(app: TaskQ, payload: object)
     assert error.value.field == "payload"
 
 
+class TickingClock(FakeClock):
+    """A clock on which a millisecond passes between any two looks at it."""
+
+    def now_ms(self) -> int:
+        self.set_now_ms(super().now_ms() + 1)
+        return super().now_ms()
+
+
+@pytest.mark.parametrize(
+    "delay",
+    [
+        0,
+        pytest.param(
+            9,
+            marks=pytest.mark.xfail(reason="the store counts the delay from a later instant than the answer shows"),
+        ),
+    ],
+)
+async def test_a_job_is_returned_as_it_is_stored(rng: Random, delay: int) -> None:
+    async with TaskQ(clock=TickingClock(), rng=rng) as app:
+        job = await app.enqueue("email", delay=delay)
+
+        assert await app.get(job.id) == job
+
+
 async def test_many_are_enqueued_together_or_not_at_all(app: TaskQ) -> None:
     async with app:
         jobs = await app.enqueue_many([JobRequest("a"), JobRequest("b", priority=9)])

@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from gotaskq.api.answers import JSON, Answer, fault
+from gotaskq.api.answers import JSON, Answer
 from gotaskq.api.protocol import HardenedProtocol, render
 from gotaskq.api.schemas import MAX_BODY_BYTES
 from gotaskq.api.submit import submit, submit_now
@@ -27,10 +27,11 @@ MAX_BLOCK_BYTES: Final = 2_048  # a plain client's headers are far below; larger
 MAX_VERDICTS: Final = 1_024  # with their blocks at most 2 MiB; forgotten all at once when full
 MAX_AWAITED_BYTES: Final = 65_536  # a body that is still coming is waited for here up to this size
 
-# Header names are tokens, values visible characters, spaces and tabs; RFC 9110 allows more in values, we do not.
+# Header names are tokens, values visible characters and spaces; RFC 9110 allows more in values, we do not; the full way
+# refuses a length with a space or a tab behind it.
 _BLOCK = re.compile(
     rb"POST (/jobs|/[A-Za-z0-9._-]{1,64}/jobs) HTTP/1\.1\r\n"
-    rb"((?:[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}:[\x20-\x7e\t]*\r\n){1,32})\r\n"
+    rb"((?:[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}:[\x20-\x7e]*\r\n){1,32})\r\n"
 )
 _LENGTH = re.compile(rb"[0-9]{1,7}")
 
@@ -112,7 +113,10 @@ class FastLaneProtocol(HardenedProtocol):
     def data_received(self, data: bytes) -> None:
         """Answer what the lane takes; give the rest to the parser."""
         if self._awaited:
+            if self.transport.is_closing():  # its deadline has passed
+                return
             data, self._awaited = self._awaited + data, b""
+            self._is_awaiting_body = False
         lane = self._lane
         while self._is_free():
             end = data.find(b"\r\n\r\n", 0, MAX_BLOCK_BYTES) + 4
@@ -127,7 +131,7 @@ class FastLaneProtocol(HardenedProtocol):
                 self._await_body(data, received=len(data) - end)
                 return
             if lane.is_immediate:
-                self._write(self._submit_now(verdict.queue, data[end:stop]))
+                self._write(submit_now(lane.door, data[end:stop], verdict.queue))
             else:
                 self._submitting = self.loop.create_task(self._submit_and_write(verdict.queue, data[end:stop]))
             if len(data) == stop:
@@ -161,24 +165,14 @@ class FastLaneProtocol(HardenedProtocol):
             or self._submitting is not None
             or self.flow.write_paused
             or self.access_log
-            or self.transport.is_closing()
         )
 
     def _await_body(self, data: bytes, *, received: int) -> None:
         self._awaited = data
         self.await_body(received)
 
-    def _submit_now(self, queue: str | None, body: bytes) -> Answer:
-        try:
-            return submit_now(self._lane.door, body, queue)
-        except Exception as error:  # noqa: BLE001 - a fault of ours must not take the connection's other requests down
-            return fault(error)
-
     async def _submit_and_write(self, queue: str | None, body: bytes) -> None:
-        try:
-            answer = await submit(self._lane.door, body, queue)
-        except Exception as error:  # noqa: BLE001 - as above
-            answer = fault(error)
+        answer = await submit(self._lane.door, body, queue)
         self._submitting = None
         if not self.transport.is_closing():  # who has gone loses the answer, not the job
             self._write(answer)
@@ -187,8 +181,7 @@ class FastLaneProtocol(HardenedProtocol):
     def _write(self, answer: Answer) -> None:
         self.transport.write(self._lane.render(answer, self.server_state.default_headers))
         self.server_state.total_requests += 1
-        self._since_s = self.loop.time()
-        self._is_awaiting_body = False
+        self.was_used = True
 
 
 def _judge(block: bytes) -> Verdict | None:
@@ -201,7 +194,7 @@ def _judge(block: bytes) -> Verdict | None:
         name = name.lower()
         if name in headers or name in NOT_PLAIN:
             return None
-        headers[name] = value.strip(b" \t")
+        headers[name] = value.lstrip(b" ")
     length = headers.get(b"content-length", b"")
     media_type = headers.get(b"content-type", JSON.encode()).partition(b";")[0].strip().lower()
     is_plain = (

@@ -64,6 +64,7 @@ class HardenedProtocol(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
+        self.was_used = False  # answered something since the last sweep, which notes when
         self.unanswered = 0  # requests given to the application whose answers are not complete
         self.is_in_message = False  # between the first byte of a request and its last
         self._has_headers = False
@@ -107,6 +108,10 @@ class HardenedProtocol(HttpToolsProtocol):
 
     def sweep(self, now_s: float) -> None:
         """Close this connection if a deadline of it has passed; the server calls this about once a second."""
+        if self.was_used:
+            self.was_used = False
+            if not self.is_in_message and not self._is_awaiting_body:
+                self._since_s = now_s
         if self._write_blocked_s is not None and now_s - self._write_blocked_s > WRITE_DEADLINE_S:
             self.transport.abort()
         elif self.transport.is_closing():  # what is left to write may be too little to count as blocked

@@ -66,7 +66,7 @@ def decode_submission(body: bytes, queue: str | None) -> JobRequest:
         check_payload(payload)
     if queue is not None:
         request.queue = queue
-    elif request.queue != DEFAULT_QUEUE:
+    elif request.queue is not None and request.queue != DEFAULT_QUEUE:
         request.queue = check_queue_name(request.queue)
     return request
 

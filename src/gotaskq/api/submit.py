@@ -2,7 +2,7 @@
 
 import msgspec
 
-from gotaskq.api.answers import Answer, refuse
+from gotaskq.api.answers import Answer, fault, refuse
 from gotaskq.api.schemas import decode_batch, decode_submission, encode_batch, encode_job
 from gotaskq.engine.admission import Admission
 from gotaskq.errors import GotaskqError, WithheldError
@@ -14,6 +14,8 @@ async def submit(door: Admission, body: bytes, queue: str | None) -> Answer:
         return Answer(201, encode_job(await door.submit(decode_submission(body, queue))))
     except GotaskqError as error:
         return refuse(error)
+    except Exception as error:  # noqa: BLE001 - a fault of ours must not take the connection's other requests down
+        return fault(error)
 
 
 def submit_now(door: Admission, body: bytes, queue: str | None) -> Answer:
@@ -22,6 +24,8 @@ def submit_now(door: Admission, body: bytes, queue: str | None) -> Answer:
         return Answer(201, encode_job(door.submit_now(decode_submission(body, queue))))
     except GotaskqError as error:
         return refuse(error)
+    except Exception as error:  # noqa: BLE001 - as above
+        return fault(error)
 
 
 async def submit_batch(door: Admission, body: bytes, *, lines: bool) -> Answer:

@@ -54,7 +54,7 @@ class JobRequest(msgspec.Struct, gc=False):
     priority: int | None = None
     delay: int | float | None = None
     max_retries: int | None = None
-    queue: str = DEFAULT_QUEUE
+    queue: str | None = DEFAULT_QUEUE
 
 
 class Admission:
@@ -82,6 +82,7 @@ class Admission:
         self._default_max_retries = max_retries
         self._max_queue_depth = max_queue_depth
         self._moulds: dict[object, Job] = {}
+        self._instant_ms = 0
         self.is_closed = False
 
     @property
@@ -172,6 +173,10 @@ class Admission:
         kind = (request.type, request.queue, priority, delay, max_retries, classes)
         mould = self._moulds.get(kind) or self._make_mould(kind, request)
         now_ms = self._clock.now_ms()
+        if now_ms == self._instant_ms:
+            now_ms = self._instant_ms  # jobs of one millisecond share one integer: 32 bytes less for each
+        else:
+            self._instant_ms = now_ms
         return replace(
             mould,
             id=self._ids.draw(now_ms),
@@ -193,7 +198,7 @@ class Admission:
         mould = self._moulds[kind] = Job(
             id=JobId(0),
             type=sys.intern(job_type),  # a million jobs of one type share one string
-            queue=sys.intern(request.queue),
+            queue=sys.intern(request.queue or DEFAULT_QUEUE),
             payload_json=b"",
             priority=0 if request.priority is None else _priority(request.priority),
             delay_ms=0 if request.delay is None else _delay_ms(request.delay),

@@ -6,7 +6,6 @@ import pytest
 from starlette.requests import Request
 
 from gotaskq.api.requests import (
-    MAX_BODY_BYTES,
     MAX_PAGE,
     BodyTooLargeError,
     ContentTypeError,
@@ -14,6 +13,7 @@ from gotaskq.api.requests import (
     limit_of,
     read_body,
 )
+from gotaskq.api.schemas import MAX_BODY_BYTES
 from gotaskq.errors import InvalidRequestError
 
 
