@@ -16,9 +16,15 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from random import random
 from time import perf_counter
 from typing import cast
 from urllib.parse import urlsplit
+
+try:
+    from uvloop import new_event_loop
+except ImportError:
+    from asyncio import new_event_loop  # type: ignore[assignment]
 
 END_OF_HEAD = b"\r\n\r\n"
 STATUS_LINE = re.compile(rb"HTTP/1\.[01] [2-5]\d\d")  # 1xx comes only to who sent Expect or Upgrade
@@ -57,10 +63,6 @@ class LoadReport:
         """How many requests got no usable answer."""
         return sum(self.errors.values())
 
-    def to_json(self) -> str:
-        """Write the report as one line of JSON."""
-        return json.dumps(asdict(self))
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Request:
@@ -79,6 +81,7 @@ class _Run:
     left: int
     pipeline: int
     timeout_s: float
+    interval_s: float = 0.0  # between two requests of a connection; 0 sends as soon as it can
     last_answer: float = 0.0
     latencies_s: "array[float]" = field(default_factory=lambda: array("d"))
     answers: Counter[bytes] = field(default_factory=Counter)
@@ -89,17 +92,11 @@ class _Run:
         """Send nothing new; what is under way may still be answered."""
         self.left = 0
 
-    def give_up(self, reason: str) -> None:
-        """End the run now; requests under way count as errors."""
-        self.stop()
-        for connection in tuple(self.open):
-            connection.fail(reason)
-
 
 class _Connection(asyncio.Protocol):
     """One keep-alive connection with at most `pipeline` requests under way."""
 
-    __slots__ = ("_buffer", "_reusable", "_run", "_sent_at", "_transport", "_wanted", "_why_lost", "closed")
+    __slots__ = ("_buffer", "_due", "_reusable", "_run", "_sent_at", "_transport", "_wanted", "_why_lost", "closed")
 
     def __init__(self, run: _Run) -> None:
         self._run = run
@@ -114,6 +111,8 @@ class _Connection(asyncio.Protocol):
         """Keep the transport; sending waits for `send`."""
         # A cast, not a check: uvloop's transports do not inherit from asyncio's.
         self._transport = cast("asyncio.Transport", transport)
+        # Connections of a paced run take turns; otherwise all would send in the same instant.
+        self._due = perf_counter() + random() * self._run.interval_s
         self._run.open.add(self)
 
     def data_received(self, data: bytes) -> None:
@@ -139,24 +138,35 @@ class _Connection(asyncio.Protocol):
         run = self._run
         run.open.discard(self)
         if self._sent_at:
-            why = f"{self._why_lost}: {exc}" if exc else self._why_lost
-            run.errors[why] += len(self._sent_at)
+            run.errors[f"{self._why_lost}: {exc}" if exc else self._why_lost] += len(self._sent_at)
         self.closed.set()
 
     def send(self) -> None:
         """Fill the pipeline from the budget; close when there is nothing to send and nothing to wait for."""
         run = self._run
         sent_at = self._sent_at
+        if run.interval_s and run.left and not self._is_due(run.interval_s):
+            return
         count = min(run.pipeline - len(sent_at), run.left)
         if count > 0 and self._reusable:
             run.left -= count
-            wire = run.request.wire
-            self._transport.write(wire if count == 1 else wire * count)
+            self._transport.write(run.request.wire * count)
             now = perf_counter()
             for _ in range(count):
                 sent_at.append(now)
         elif not sent_at or not self._reusable:
             self._transport.close()
+
+    def _is_due(self, interval_s: float) -> bool:
+        """Say whether a paced run may send here now; if not, it is asked again. Up to a second is caught up."""
+        if self._sent_at or self._transport.is_closing():
+            return False
+        now = perf_counter()
+        if now < self._due:
+            asyncio.get_running_loop().call_later(min(self._due - now, 0.5), self.send)
+            return False
+        self._due = max(self._due, now - 1) + interval_s
+        return True
 
     def fail(self, reason: str) -> None:
         """Drop the connection; its requests under way count as errors for this reason."""
@@ -169,8 +179,7 @@ class _Connection(asyncio.Protocol):
         answers = run.answers
         sent_at = self._sent_at
         now = run.last_answer = perf_counter()
-        size = len(data)
-        start = 0
+        start, size = 0, len(data)
         while start < size:
             head_end = data.find(END_OF_HEAD, start)
             if head_end < 0:
@@ -178,7 +187,9 @@ class _Connection(asyncio.Protocol):
                 break
             status = data[start + 9 : start + 12]
             if status not in answers or not data.startswith(b"HTTP/1.", start):
-                self._check_status_line(data[start : start + 12])
+                begin = data[start : start + 12]
+                if not STATUS_LINE.fullmatch(begin):
+                    raise BadResponseError(f"cannot understand an answer that starts with {begin!r}")
             at = data.find(COMMON_CONTENT_LENGTH, start, head_end) + 18
             if at > 17 and run.request.expects_body:
                 end = head_end + 4 + int(data[at : data.find(b"\r", at)])
@@ -195,10 +206,6 @@ class _Connection(asyncio.Protocol):
             answers[status] += 1
             start = end
         return start
-
-    def _check_status_line(self, begin: bytes) -> None:
-        if not STATUS_LINE.fullmatch(begin):
-            raise BadResponseError(f"cannot understand an answer that starts with {begin!r}")
 
     def _body_length(self, head: bytes) -> int:
         if not self._run.request.expects_body or head[9:12] in STATUSES_WITHOUT_BODY:
@@ -220,20 +227,22 @@ def run_load(
     body: bytes = b"",
     content_type: str | None = None,
     timeout_s: float = 20.0,
+    rate: float | None = None,
 ) -> LoadReport:
-    """Send `requests` requests, or for `duration_s` seconds when that is given, and report.
+    """Send `requests` requests, or for `duration_s` seconds when that is given, at most `rate` a second, and report.
 
     Raises OSError when the first connections cannot be made. A server silent for `timeout_s` ends the run.
     """
     if min(requests, concurrency, pipeline) < 1:
         raise ValueError(f"{requests=}, {concurrency=} and {pipeline=} must each be at least 1")
-    if duration_s is None:
-        concurrency = min(concurrency, requests)
-    else:
-        requests = ENDLESS
+    if rate is not None and (rate < 1 or pipeline > 1):
+        raise ValueError(f"{rate=} must be at least 1, and goes with a pipeline of 1 only")
+    requests = requests if duration_s is None else ENDLESS
+    concurrency = min(concurrency, requests)
     request = _build_request(url, method=method, body=body, content_type=content_type)
-    run = _Run(request=request, left=requests, pipeline=pipeline, timeout_s=timeout_s)
-    with asyncio.Runner(loop_factory=_new_event_loop) as runner:
+    interval_s = concurrency / rate if rate else 0.0
+    run = _Run(request=request, left=requests, pipeline=pipeline, timeout_s=timeout_s, interval_s=interval_s)
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
         sending_s = runner.run(_drive(run, connections=concurrency, duration_s=duration_s))
     return _report(run, concurrency=concurrency, duration_s=sending_s)
 
@@ -245,20 +254,11 @@ def _build_request(url: str, *, method: str, body: bytes, content_type: str | No
         raise ValueError("only http://host[:port]/path is supported")
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     lines = [f"{method} {target} HTTP/1.1", f"Host: {parts.netloc}"]
-    if content_type is not None:
-        lines.append(f"Content-Type: {content_type}")
+    lines += [f"Content-Type: {content_type}"] if content_type is not None else []
     if body or method in {"POST", "PUT", "PATCH"}:
         lines.append(f"Content-Length: {len(body)}")
     wire = "\r\n".join(lines).encode("latin-1") + END_OF_HEAD + body
     return _Request(url=url, host=parts.hostname, port=parts.port or 80, wire=wire, expects_body=method != "HEAD")
-
-
-def _new_event_loop() -> asyncio.AbstractEventLoop:
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.new_event_loop()
-    return uvloop.new_event_loop()
 
 
 async def _drive(run: _Run, *, connections: int, duration_s: float | None) -> float:
@@ -281,8 +281,7 @@ async def _drive(run: _Run, *, connections: int, duration_s: float | None) -> fl
 async def _connect(run: _Run) -> _Connection:
     create = asyncio.get_running_loop().create_connection
     async with asyncio.timeout(run.timeout_s):
-        _, connection = await create(lambda: _Connection(run), run.request.host, run.request.port)
-    return connection
+        return (await create(lambda: _Connection(run), run.request.host, run.request.port))[1]
 
 
 async def _keep_sending(run: _Run, connection: _Connection) -> None:
@@ -306,7 +305,9 @@ async def _give_up_when_stalled(run: _Run) -> None:
     while True:
         await asyncio.sleep(min(run.timeout_s, 0.5))
         if perf_counter() - run.last_answer > run.timeout_s:
-            run.give_up(f"no answer for {run.timeout_s:g} s")
+            run.stop()
+            for connection in tuple(run.open):
+                connection.fail(f"no answer for {run.timeout_s:g} s")
 
 
 def _report(run: _Run, *, concurrency: int, duration_s: float) -> LoadReport:
@@ -337,7 +338,6 @@ def percentile(ascending: Sequence[float], percent: float) -> float:
 
 def format_report(report: LoadReport) -> str:
     """Write the report for people, in the words hey uses, so that one parser reads both."""
-    percentiles = {50: report.p50_ms, 90: report.p90_ms, 99: report.p99_ms}
     lines = [
         "Summary:",
         f"  Total:\t{report.duration_s:.4f} secs",
@@ -346,7 +346,10 @@ def format_report(report: LoadReport) -> str:
         f"  Requests/sec:\t{report.requests_per_s:.4f}",
         "",
         "Latency distribution:",
-        *(f"  {percent}% in {ms / 1000:.4f} secs" for percent, ms in percentiles.items()),
+        *(
+            f"  {p}% in {ms / 1000:.4f} secs"
+            for p, ms in ((50, report.p50_ms), (90, report.p90_ms), (99, report.p99_ms))
+        ),
         "",
         "Status code distribution:",
         *(f"  [{status}]\t{count} responses" for status, count in report.status_counts.items()),
@@ -375,6 +378,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("-T", dest="content_type", help="content type of the body")
     add("-t", dest="timeout_s", type=_seconds, default=20.0, help="the longest silence to bear (20s)")
     add("--pipeline", type=int, default=1, help="requests under way per connection (1)")
+    add("--rate", type=float, help="send at most so many requests a second, over all connections")
     add("--json", action="store_true", help="print one line of JSON")
     return parser.parse_args(argv)
 
@@ -388,7 +392,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (OSError, ValueError) as error:
         print(f"loadgen: cannot load {options['url']}: {error!r}", file=sys.stderr)
         return 2
-    print(report.to_json() if as_json else format_report(report))
+    print(json.dumps(asdict(report)) if as_json else format_report(report))
     return 1 if report.error_count else 0
 
 

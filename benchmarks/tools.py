@@ -36,6 +36,7 @@ class Load:
     duration_s: float
     connections: int = 100
     hey_connections: int = 200
+    rate: float | None = None  # requests a second at most; only our own generator can hold back
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +109,9 @@ def parse_hey(output: str) -> LoadResult:
 
 def run_loadgen(load: Load) -> LoadResult:
     """Drive with our own generator."""
-    options = ["-z", f"{load.duration_s:g}s", "-c", str(load.connections), "-m", "POST", "-T", JSON, "--json"]
+    options = ["-z", f"{load.duration_s:.3f}s", "-c", str(load.connections), "-m", "POST", "-T", JSON, "--json"]
+    if load.rate is not None:
+        options += ["--rate", f"{load.rate:.0f}"]
     argv = [sys.executable, str(HERE / "loadgen.py"), *options, "-d", load.body, load.url]
     report = msgspec.json.decode(_run(argv, wait_s=load.duration_s), type=LoadReport)
     _refuse_failures("loadgen", answered=report.answered, failed=_bad(report.status_counts) + report.error_count)

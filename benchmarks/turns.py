@@ -1,4 +1,4 @@
-"""Measures several things in turns and makes rows of the medians; for the questions that do not drive servers with tools.
+"""Measures several things in turns and makes rows of the medians; for questions that `compare` does not fit.
 
 Invariant: run n of ours and run n of its reference follow each other, so that noise on the machine hits both.
 """
@@ -35,6 +35,7 @@ class Turns:
         unit: str,
         against: str = "",
         reference_figure: str = "",
+        reference_name: str = "",
         goal: Goal | None = None,
         note: str = "",
     ) -> Row:
@@ -46,7 +47,7 @@ class Turns:
             ours=median(ours_runs),
             unit=unit,
             reference=median(reference_runs) if reference_runs else None,
-            against=against,
+            against=reference_name or against,
             goal=goal,
             note=note,
             ours_runs=ours_runs,

@@ -15,6 +15,8 @@ from gotaskq import Job, JobRequest, Settings, TaskQ
 
 SLOTS = 10
 BATCH = 100  # jobs a call, and jobs between two turns given to the workers
+STEP = 1_000  # jobs that come and go between two looks at how many wait
+WARM_UP = 500  # jobs run before the clock starts
 WAIT_S = 120.0  # then a workload is taken for hung
 ROOMY = Settings(max_queue_depth=100_000_000)
 PAYLOAD = {"msg": "hello"}
@@ -65,7 +67,7 @@ def enqueue_and_run(*, jobs: int) -> Rates:
 
 
 async def _enqueue_and_run(jobs: int) -> Rates:
-    counted = Counted(TaskQ(settings=ROOMY), goal=jobs)
+    counted = Counted(TaskQ(settings=ROOMY))
     async with counted.app as app:
         async with app.workers(concurrency=SLOTS):
             started = perf_counter()
@@ -73,33 +75,38 @@ async def _enqueue_and_run(jobs: int) -> Rates:
                 await app.enqueue("logger", PAYLOAD)
                 if number % BATCH == 0:
                     await asyncio.sleep(0)  # enqueueing in memory waits for nothing, so nobody else would have a turn
-            await counted.wait()
+            await counted.until(jobs)
         ended = perf_counter()  # the workers have drained: every job is settled
         await _check_done(app, jobs)
     return {"jobs_per_s": jobs / (ended - started)}
 
 
 class Counted:
-    """An app whose handlers of `logger` jobs only count, up to a goal."""
+    """An app whose handlers of `logger` jobs only count."""
 
-    def __init__(self, app: TaskQ, *, goal: int) -> None:
+    def __init__(self, app: TaskQ) -> None:
         self.app = app
-        self._left = goal
+        self.ran = 0
+        self._goal = 0
         self._reached = asyncio.Event()
         app.handler("logger")(self._count)
 
     async def _count(self, _: Job) -> None:
-        self._left -= 1
-        if self._left == 0:
+        self.ran += 1
+        if self.ran == self._goal:
             self._reached.set()
 
-    async def wait(self) -> None:
+    async def until(self, goal: int) -> None:
         """Wait until so many handlers have run."""
+        if self.ran >= goal:
+            return
+        self._goal = goal
+        self._reached.clear()
         try:
             async with asyncio.timeout(WAIT_S):
                 await self._reached.wait()
         except TimeoutError as error:
-            raise LostJobsError(f"{self._left} jobs have not run after {WAIT_S:g} s") from error
+            raise LostJobsError(f"{goal - self.ran} jobs have not run after {WAIT_S:g} s") from error
 
 
 async def _check_done(app: TaskQ, jobs: int) -> None:
@@ -142,7 +149,7 @@ async def _tasks(jobs: int) -> Rates:
 
 
 def with_others_waiting(*, jobs: int, pending: int, queues: int = 1, spread: bool = False) -> Rates:
-    """Enqueue jobs and run as many, with `pending` jobs waiting all the while and `queues` queues registered.
+    """Enqueue jobs and run as many, while about `pending` jobs wait all the time and `queues` queues are registered.
 
     With `spread` the jobs go to all queues in turn, else to the default one.
     """
@@ -150,34 +157,32 @@ def with_others_waiting(*, jobs: int, pending: int, queues: int = 1, spread: boo
 
 
 async def _with_others_waiting(jobs: int, pending: int, queues: int, *, spread: bool) -> Rates:
-    counted = Counted(TaskQ(settings=ROOMY), goal=jobs)
+    counted = Counted(TaskQ(settings=ROOMY))
     async with counted.app as app:
         names = ["default", *[await app.create_queue(f"q{number}") for number in range(1, queues)]]
         targets = names if spread else names[:1]
-        await _fill(app, pending, targets)
-        enqueue_s = await _enqueue_to(app, jobs, targets)
-        started = perf_counter()
+        for first in range(0, pending, BATCH):
+            await app.enqueue_many([_to(targets, number) for number in range(first, min(first + BATCH, pending))])
         async with app.workers(concurrency=SLOTS):
-            await counted.wait()
-            run_s = perf_counter() - started
-        await _check_waiting(app, pending)
-    return {"enqueued_per_s": jobs / enqueue_s, "jobs_per_s": jobs / (enqueue_s + run_s)}
+            await counted.until(min(WARM_UP, pending))
+            return await _keep_full(counted, jobs, pending, targets)
 
 
-async def _fill(app: TaskQ, pending: int, queues: list[str]) -> None:
-    for first in range(0, pending, BATCH):
-        count = min(BATCH, pending - first)
-        await app.enqueue_many([JobRequest("logger", queue=queues[(first + n) % len(queues)]) for n in range(count)])
+def _to(queues: list[str], number: int) -> JobRequest:
+    return JobRequest("logger", queue=queues[number % len(queues)])
 
 
-async def _enqueue_to(app: TaskQ, jobs: int, queues: list[str]) -> float:
-    started = perf_counter()
-    for number in range(jobs):
-        await app.enqueue("logger", PAYLOAD, queue=queues[number % len(queues)])
-    return perf_counter() - started
-
-
-async def _check_waiting(app: TaskQ, pending: int) -> None:
-    waiting = sum(counts.depth for counts in (await app.queues()).values())
-    if waiting > pending:
-        raise LostJobsError(f"{waiting} jobs wait where at most {pending} should")
+async def _keep_full(counted: Counted, jobs: int, pending: int, queues: list[str]) -> Rates:
+    """Fill up to a step above `pending`, let the workers take it down to there, and again."""
+    enqueued, enqueue_s = pending, 0.0
+    ran, started = counted.ran, perf_counter()
+    while counted.ran - ran < jobs:
+        turn_started = perf_counter()
+        wanted = counted.ran + pending + STEP
+        for number in range(enqueued, wanted):
+            await counted.app.enqueue("logger", PAYLOAD, queue=queues[number % len(queues)])
+        enqueue_s += perf_counter() - turn_started
+        enqueued = wanted
+        await counted.until(enqueued - pending)
+    total_s = perf_counter() - started
+    return {"jobs_per_s": (counted.ran - ran) / total_s, "enqueued_per_s": (enqueued - pending) / enqueue_s}

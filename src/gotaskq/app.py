@@ -18,7 +18,7 @@ from gotaskq.backend import Backend, JobQuery, Page, QueueCounts, StoreLimits
 from gotaskq.backends import open_backend
 from gotaskq.clock import Clock, SystemClock
 from gotaskq.config import Settings, load_settings
-from gotaskq.engine.admission import Admission, JobRequest
+from gotaskq.engine.admission import Admission, JobRequest, check_queue_name
 from gotaskq.engine.bus import EventBus
 from gotaskq.engine.middleware import Middleware
 from gotaskq.engine.registry import Registry
@@ -37,7 +37,7 @@ from gotaskq.events import (
 from gotaskq.executor import Handler
 from gotaskq.executors.asyncio_task import AsyncioExecutor
 from gotaskq.executors.thread import ThreadExecutor
-from gotaskq.job import Job, JobId, Status
+from gotaskq.job import DEFAULT_QUEUE, Job, JobId, Status
 from gotaskq.metrics import Metrics
 from gotaskq.payload import encode_payload
 from gotaskq.policies.ordering import Ordering, PriorityFifo
@@ -226,7 +226,8 @@ class TaskQ:
         max_retries: int | None = None,
     ) -> JobRequest:
         """Return a job's request, for `enqueue_many`; raises InvalidRequestError for a payload JSON cannot hold."""
-        return JobRequest(job_type, Raw(encode_payload(payload)), priority, delay, max_retries, queue)
+        named = queue if queue == DEFAULT_QUEUE else check_queue_name(queue)
+        return JobRequest(job_type, Raw(encode_payload(payload)), priority, delay, max_retries, named)
 
     async def enqueue_many(self, requests: Sequence[JobRequest]) -> list[Job]:
         """Store all of the jobs or none, in one call to the store; raises what the first refused one is refused for."""

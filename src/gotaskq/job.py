@@ -33,6 +33,8 @@ class Status(Enum):
     DEAD = "DEAD"
     CANCELLED = "CANCELLED"
 
+    __hash__ = object.__hash__  # members are singletons; Enum's own hashes the name, in Python, at every look-up
+
 
 PENDING, RUNNING, DONE = Status.PENDING, Status.RUNNING, Status.DONE
 DEAD, CANCELLED = Status.DEAD, Status.CANCELLED

@@ -17,7 +17,10 @@ MAX_DEPTH: Final = 64  # deeper than any honest payload, far from every decoder'
 SHORT_PAYLOAD_BYTES: Final = 2 * MAX_DEPTH  # a level takes two bytes: one this short is not too deep
 
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
-_SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_SURROGATE_PAIR = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}")
+_BRACKETS_ALIKE: Final = bytes.maketrans(b"{}", b"[]")
+_NO_BRACKETS: Final = bytes(byte for byte in range(256) if byte not in b"[]{}")
 _decode = msgspec.json.decode
 _encode = msgspec.json.encode
 
@@ -42,12 +45,12 @@ def check_payload(payload: bytes) -> None:
     The caller has parsed the surrounding document; what its parser skips over is checked here: depth, UTF-8,
     surrogates.
     """
-    if len(payload) > SHORT_PAYLOAD_BYTES and _depth(payload) > MAX_DEPTH:
+    if len(payload) > SHORT_PAYLOAD_BYTES and _is_too_deep(payload):
         raise InvalidRequestError(f"payload is nested deeper than {MAX_DEPTH} levels", field="payload")
     if not payload.isascii():
         _check_utf8(payload)
-    if b"\\u" in payload and _SURROGATE_ESCAPE.search(payload):
-        _check_surrogates(payload)
+    if b"\\u" in payload and _has_half_a_pair(payload):
+        raise InvalidRequestError("payload holds half a surrogate pair", field="payload")
 
 
 def decode_payload(payload: bytes) -> object:
@@ -85,18 +88,16 @@ def _leaves(value: object) -> list[object]:
     return leaves
 
 
-def _depth(payload: bytes) -> int:
-    """Return how deep the payload is nested, or MAX_DEPTH where it cannot be deeper than that."""
+def _is_too_deep(payload: bytes) -> bool:
+    """Say whether brackets are left after taking away the innermost pairs MAX_DEPTH times, a fast pass each."""
     if payload.count(b"[") + payload.count(b"{") <= MAX_DEPTH:
-        return MAX_DEPTH
-    deepest = depth = 0
-    for byte in _STRING.sub(b"", payload):
-        if byte in b"[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif byte in b"]}":
-            depth -= 1
-    return deepest
+        return False
+    brackets = _STRING.sub(b"", payload).translate(_BRACKETS_ALIKE, _NO_BRACKETS)
+    for _ in range(MAX_DEPTH):
+        brackets = brackets.replace(b"[]", b"")
+        if not brackets:
+            return False
+    return True
 
 
 def _check_utf8(payload: bytes) -> None:
@@ -106,11 +107,7 @@ def _check_utf8(payload: bytes) -> None:
         raise InvalidRequestError(f"payload is not valid UTF-8: {error.reason}", field="payload") from error
 
 
-def _check_surrogates(payload: bytes) -> None:
-    # Half a surrogate pair is no character: no UTF-8 decoder downstream could take it.
-    for match in _STRING.finditer(payload):
-        if _SURROGATE_ESCAPE.search(match.group()):
-            try:
-                json.loads(match.group()).encode()
-            except (ValueError, UnicodeEncodeError) as error:
-                raise InvalidRequestError("payload holds half a surrogate pair", field="payload") from error
+def _has_half_a_pair(payload: bytes) -> bool:
+    """Say whether a surrogate stands alone: half a pair is no character, and no UTF-8 decoder could take it."""
+    escapes = payload.replace(rb"\\", b"")  # escaped backslashes gone, every \u left is an escape
+    return _SURROGATE.search(_SURROGATE_PAIR.sub(b"?", escapes)) is not None

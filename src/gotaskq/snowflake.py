@@ -31,24 +31,34 @@ class SnowflakeIds:
     """
 
     def __init__(self, rng: Random, *, partition: int = 0) -> None:
-        self._sequence = rng.getrandbits(SEQUENCE_BITS)
         self._partition_bits = partition << SEQUENCE_BITS
         self._instant_ms = 0
+        self._last = JobId(self._partition_bits | rng.getrandbits(SEQUENCE_BITS))
+        self._drawn_at_ms = 0  # the caller's instant of the last draw
         self._has_warned = False
 
     def draw(self, now_ms: int) -> JobId:
         """Return the next id for the instant `now_ms`."""
+        following = JobId(self._last + 1)
+        if now_ms != self._drawn_at_ms or not following & SEQUENCE_MASK:
+            following = self._go_on(now_ms)
+        self._last = following
+        return following
+
+    def _go_on(self, now_ms: int) -> JobId:
+        """Return the next id where the instant changes: it is another one, or the sequence begins anew."""
         instant_ms = now_ms - EPOCH_MS
-        self._sequence = (self._sequence + 1) & SEQUENCE_MASK
+        sequence = (self._last + 1) & SEQUENCE_MASK
         if instant_ms > self._instant_ms:
             self._instant_ms = instant_ms
             self._has_warned = False
         else:
-            if self._sequence == 0:
+            if sequence == 0:
                 self._instant_ms += 1
             if instant_ms < self._instant_ms - TOLERATED_STEP_BACK_MS and not self._has_warned:
                 self._warn_of_step_back(now_ms)
-        return JobId(self._instant_ms << TIME_SHIFT | self._partition_bits | self._sequence)
+        self._drawn_at_ms = now_ms
+        return JobId(self._instant_ms << TIME_SHIFT | self._partition_bits | sequence)
 
     def _warn_of_step_back(self, now_ms: int) -> None:
         self._has_warned = True

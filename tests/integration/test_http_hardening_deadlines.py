@@ -138,8 +138,8 @@ async def test_a_client_that_never_reads_is_cut_off(listening: Listening, monkey
         client.setblocking(False)
         await loop.sock_connect(client, ("127.0.0.1", listening.port))
 
-        with pytest.raises(ConnectionError):
-            while True:
+        with contextlib.suppress(ConnectionError):
+            while True:  # until we are cut off; the listening fixture bounds the time
                 await loop.sock_sendall(client, page * 100)
 
     assert listening.server.state.connections == set()

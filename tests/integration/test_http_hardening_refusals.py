@@ -1,4 +1,4 @@
-"""Refusals, over a transport of ours: in the order of the requests, at most one answer each, and within bounded memory."""
+"""Refusals, over a transport of ours: in order, at most one answer for a request, and within bounded memory."""
 
 from collections.abc import AsyncIterator
 

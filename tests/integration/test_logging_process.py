@@ -54,11 +54,9 @@ def test_at_the_usual_level_a_job_that_went_well_is_not_logged(start_server: Sta
 
 def test_nobody_can_make_a_log_line_of_their_own(start_server: StartServer) -> None:
     server = start_server("--log-format", "json", "--log-level", "debug", app=None)
-    headers = {"user-agent": "x\x1b[31m\x0b" + FORGED, "x-request-id": FORGED}
     payload = json.dumps({"msg": HOSTILE}, ensure_ascii=False).encode()
-    sent = server.ask("POST", "/jobs", b'{"type":"logger","payload":%b}' % payload, headers=headers)
-    if sent.status == 201:
-        server.wait_for_status(sent.json["id"], "DONE")
+    headers = {"user-agent": f"x\x1b[31m\x0b{FORGED}", "x-request-id": FORGED}
+    server.ask("POST", "/jobs", b'{"type":"logger","payload":%b}' % payload, headers=headers)
     plain = server.submit("logger", HOSTILE)
     server.wait_for_status(plain["id"], "DONE")
     server.post("/queue/a%0D%0A" + "%7B%22level%22:%22fake%22%7D")

@@ -162,7 +162,7 @@ class BackendMachine(RuleBasedStateMachine):
 
     @rule(leases=st.lists(leases, max_size=2), place=places, lease_s=st.sampled_from(LEASES_S))
     def extend(self, leases: list[Lease], place: int, lease_s: int) -> None:
-        leases = [*leases, *self._held()[place:]]
+        leases = [*leases, *self._held()[:place]]
         replies = self.run(self.backend.extend(leases, lease_ms=lease_s * 1000))
 
         assert [reply.value for reply in replies] == [

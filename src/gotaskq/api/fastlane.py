@@ -108,6 +108,7 @@ class FastLaneProtocol(HardenedProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self._lane = lane
         self._awaited = b""  # a plain request whose body is still coming
+        self._awaited_bytes = 0  # how long it will be
         self._submitting: asyncio.Task[None] | None = None
 
     def data_received(self, data: bytes) -> None:
@@ -116,7 +117,7 @@ class FastLaneProtocol(HardenedProtocol):
             if self.transport.is_closing():  # its deadline has passed
                 return
             data, self._awaited = self._awaited + data, b""
-            self._is_awaiting_body = False
+            self._is_awaiting_body = len(data) < self._awaited_bytes  # or its deadline would begin anew
         lane = self._lane
         while self._is_free():
             end = data.find(b"\r\n\r\n", 0, MAX_BLOCK_BYTES) + 4
@@ -128,6 +129,7 @@ class FastLaneProtocol(HardenedProtocol):
             if len(data) < stop:
                 if stop > MAX_AWAITED_BYTES:
                     break
+                self._awaited_bytes = stop
                 self._await_body(data, received=len(data) - end)
                 return
             if lane.is_immediate:

@@ -35,6 +35,7 @@ from gotaskq.snowflake import SnowflakeIds
 
 MAX_DELAY_S: Final = 31_536_000  # a year
 MAX_MAX_RETRIES: Final = 100
+OK: Final = Enqueued.OK
 ABSENT: Final = Raw(b"null")  # what a request holds that names no payload
 COLLISION_TRIES: Final = 3
 MAX_MOULDS: Final = 4_096  # bounds what hostile callers can make us remember
@@ -94,15 +95,17 @@ class Admission:
         """Admit one job, where the store takes it at once; raises as `submit`."""
         if self._now is None:
             raise GotaskqError("this store has to be waited for; use submit")
-        for _ in range(COLLISION_TRIES):
+        job = self.admit(request)
+        enqueued = self._now.enqueue_now(job)
+        if enqueued is OK:
+            self._bus.publish(JobEnqueued(job))
+            return job
+        for _ in range(COLLISION_TRIES - 1):
+            if enqueued is not Enqueued.COLLISION:
+                break
             job = self.admit(request)
             enqueued = self._now.enqueue_now(job)
-            if enqueued is Enqueued.OK:
-                self._bus.publish(JobEnqueued(job))
-                return job
-            if enqueued is not Enqueued.COLLISION:
-                return self._accepted(job, enqueued)
-        raise _ids_taken()
+        return self._accepted(job, enqueued)
 
     async def submit(self, request: JobRequest) -> Job:
         """Admit one job and return it as stored.

@@ -11,8 +11,8 @@ from gotaskq.api import fastlane
 from gotaskq.api.answers import Answer
 from gotaskq.api.fastlane import MAX_BLOCK_BYTES, MAX_VERDICTS, NOT_PLAIN, FastLane, Verdict, _judge
 from gotaskq.api.schemas import MAX_BODY_BYTES
-from gotaskq.api.submit import submit
 from gotaskq.engine.admission import Admission
+from gotaskq.job import Job
 
 CREATED = b"HTTP/1.1 201 "
 
@@ -280,6 +280,23 @@ async def test_an_awaited_body_has_its_deadline(server: InProcess) -> None:
     assert await server.depth() == 0
 
 
+async def test_an_awaited_body_that_drips_has_its_deadline_too(server: InProcess) -> None:
+    request = post(b'{"type":"a","payload":"%b"}' % (b"x" * 60_000))
+    connection, transport = server.connect()
+    connection.data_received(request[:1_000])
+
+    for second in range(30):
+        server.loop.now_s += 1
+        connection.data_received(request[1_000 * (second + 1) :][:1_000])
+        connection.sweep(server.loop.now_s)
+    assert not transport.is_closing()
+    server.loop.now_s += 0.1
+    connection.sweep(server.loop.now_s)
+
+    assert transport.sent.startswith(b"HTTP/1.1 408 ")
+    assert await server.depth() == 0
+
+
 async def test_a_fault_of_ours_is_answered_without_detail(server: InProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> Answer:
         raise RuntimeError("secret")
@@ -357,11 +374,19 @@ async def test_a_server_that_ends_gives_the_answer_first(server: InProcess, gate
     assert transport.sent.endswith(b"first")
 
 
-async def test_a_fault_while_waiting_is_answered_without_detail() -> None:
-    class Door:
-        async def submit(self, _: object) -> None:
-            raise RuntimeError("secret")
+async def test_a_fault_while_waiting_is_answered_without_detail(
+    server: InProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object) -> Job:
+        raise RuntimeError("secret")
 
-    answer = await submit(Door(), b'{"type":"ok"}', None)  # type: ignore[arg-type]  # as much of a door as is passed
+    monkeypatch.setattr(Admission, "submit", fail)
+    connection, transport = server.connect()
+    connection._lane.is_immediate = False
 
-    assert (answer.status, answer.body) == (500, b'{"error":"internal"}')
+    connection.data_received(post() + GET)
+    await answered(connection)
+
+    assert b'{"error":"internal"}' in transport.sent
+    assert b"secret" not in transport.sent
+    assert transport.sent.endswith(HEALTHY)

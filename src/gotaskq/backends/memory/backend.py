@@ -100,10 +100,10 @@ class MemoryBackend:
             self._newest_id = job_id
             self._ids.append(job_id)
         else:
-            self._insert_old_id(job_id, queue)
+            self._insert_old_id(job_id)
         if job.delay_ms:
             # The delay counts from now by this store's clock, which may be ahead of one that stepped back.
-            job = self._jobs[job_id] = replace(job, run_after_ms=self._now_ms() + job.delay_ms)
+            job = self._jobs[job_id] = replace(job, run_after_ms=self._latest_ms + job.delay_ms)
             self._file_pending(queue, job, is_due=False)
             return Enqueued.OK
         queue.push_ready(job)
@@ -111,9 +111,10 @@ class MemoryBackend:
             self._wake()
         return Enqueued.OK
 
-    def _insert_old_id(self, job_id: JobId, queue: WaitingQueue) -> None:
+    def _insert_old_id(self, job_id: JobId) -> None:
         """Give an id its place that is not the newest: from another generator, or of a job that was deleted since."""
-        queue.discard(job_id)
+        for queue in self._queues.values():
+            queue.discard(job_id)
         place = bisect_left(self._ids, job_id)
         if place == len(self._ids) or self._ids[place] != job_id:
             self._ids.insert(place, job_id)

@@ -4,6 +4,8 @@
         async def make_backend(self, limits, *, clock, rng):
             return MyBackend(limits, clock=clock, rng=rng)
 
+A backend that is `EnqueuesNow` inherits from EnqueuesNowConformance too.
+
 Needs pytest and pytest-asyncio with `asyncio_mode = "auto"`. A class for a real server also overrides the `clock`
 fixture with one that moves the server's time.
 """
@@ -16,6 +18,7 @@ TOPICS: Final = (
     "cancelling",
     "dead_letters",
     "enqueue",
+    "enqueue_now",
     "given",
     "leases",
     "listing",
@@ -30,6 +33,7 @@ pytest.register_assert_rewrite(*(f"{__name__}.{topic}" for topic in TOPICS))  # 
 from gotaskq.testing.conformance.cancelling import CancelConformance, CancelRequestedConformance  # noqa: E402
 from gotaskq.testing.conformance.dead_letters import DeadRetentionConformance, ReplayConformance  # noqa: E402
 from gotaskq.testing.conformance.enqueue import AtomicEnqueueConformance, EnqueueConformance  # noqa: E402
+from gotaskq.testing.conformance.enqueue_now import EnqueuesNowConformance  # noqa: E402
 from gotaskq.testing.conformance.leases import (  # noqa: E402
     ExtendConformance,
     LateWorkerConformance,
@@ -50,7 +54,7 @@ from gotaskq.testing.conformance.retention import (  # noqa: E402
 from gotaskq.testing.conformance.settle import FencingConformance, SettleConformance  # noqa: E402
 from gotaskq.testing.conformance.waiting import WaitingConformance  # noqa: E402
 
-__all__ = ["BackendConformance"]
+__all__ = ["BackendConformance", "EnqueuesNowConformance"]
 
 
 class BackendConformance(

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from gotaskq.backend import Backend, Enqueued, StoreLimits
-from gotaskq.job import Status
+from gotaskq.job import DEFAULT_QUEUE, Status
 from gotaskq.testing.clock import MovableClock
 from gotaskq.testing.conformance.given import (
     Jobs,
@@ -157,6 +157,24 @@ class EnqueueConformance(ConformanceSuite):
         await clock.advance(60)
         assert await counts(backend) == counted(ready=1, running=1)
         assert ids(await reserve(backend, limit=1)) == [given.id]
+
+    async def test_the_id_of_a_deleted_job_is_free_for_any_queue(
+        self, backend: Backend, job: Jobs, clock: MovableClock
+    ) -> None:
+        await backend.create_queue("mail")
+        at_once, later = job(), job(delay_s=5)
+        for gone in (at_once, later):
+            await given_cancelled(backend, gone)
+        await backend.delete([at_once.id, later.id])
+        elsewhere = [job(job_id=gone.id, nonce="another", queue="mail") for gone in (at_once, later)]
+        next_one = job()
+        await enqueue(backend, *elsewhere, next_one)
+
+        assert ids(await reserve(backend, limit=1)) == [next_one.id]
+        await clock.advance(5)
+        assert await backend.promote(limit=9) == 0
+        assert await backend.queues() == {DEFAULT_QUEUE: counted(running=1), "mail": counted(ready=2)}
+        assert ids(await reserve(backend, "mail")) == ids(elsewhere)
 
     async def test_many_callers_at_once_lose_nothing(self, backend: Backend, job: Jobs) -> None:
         given = [job() for _ in range(50)]
