@@ -56,7 +56,8 @@ class Metrics:
         job = event.job
         series = self._series.get((job.queue, job.type)) or self._find(job)
         series.done += 1
-        series.time(event.duration_s)
+        series.duration_s += event.duration_s
+        series.buckets[bisect_left(BUCKETS_S, event.duration_s)] += 1
 
     def count_retried(self, event: JobRetryScheduled) -> None:
         """Count an attempt that failed and will be retried."""

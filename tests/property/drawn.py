@@ -41,4 +41,4 @@ turns = st.lists(
 places = st.integers(0, 5)
 settlement_kinds = st.sampled_from(("complete", "reschedule", "release", "unhandled", "dead-letter", "dead-letter"))
 delays_ms = st.sampled_from(DELAYS_S).map(lambda delay_s: delay_s * 1000)
-other_jobs = st.sampled_from(({"enqueue_nonce": "another"}, {"enqueue_nonce": "another", "type": "sms.send"}))
+other_jobs = st.sampled_from(({"enqueue_nonce": "another"}, {"enqueue_nonce": "another", "queue": "mail"}))

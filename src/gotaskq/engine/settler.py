@@ -19,6 +19,7 @@ from gotaskq.events import Event, JobCancelled, JobDied, JobDone, JobReleased, J
 from gotaskq.job import Job, Lease
 from gotaskq.outcome import Cancel, Complete, DeadLetter, Release, Reschedule, Settlement
 
+OK: Final = Settled.OK
 MAX_BATCH: Final = 128  # one call to a store stays short, whatever piled up
 MAX_WAITING: Final = 1_024  # settlements that may wait before slots do: about what 50 ms of trivial jobs bring
 FIRST_RETRY_S: Final = 0.1
@@ -52,9 +53,10 @@ class Settler:
         """Take one settlement; never waits. False: the caller should wait for `room` before it brings more."""
         waiting = self._waiting
         waiting.append(ended)
-        if len(waiting) == 1:
+        count = len(waiting)
+        if count == 1:
             self._came.set()
-        return len(waiting) < MAX_WAITING
+        return count < MAX_WAITING
 
     def leases(self) -> list[Lease]:
         """Return the leases of what is not settled yet; they must be kept alive."""
@@ -87,10 +89,12 @@ class Settler:
         replies = await self._settle_until_accepted([ended.settlement for ended in batch])
         publish = self._bus.publish
         for ended, settled in zip(batch, replies, strict=True):
-            if settled is Settled.OK:
-                publish(_event(ended))
-            else:
+            if settled is not OK:
                 self._tell_refused(ended.job, settled)
+            elif type(ended.settlement) is Complete:  # nearly all are: no match to go through
+                publish(JobDone(ended.job, ended.duration_s or 0.0))
+            else:
+                publish(_event(ended))
 
     async def _settle_until_accepted(self, settlements: list[Settlement]) -> list[Settled]:
         delay_s = FIRST_RETRY_S

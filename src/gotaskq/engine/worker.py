@@ -24,7 +24,7 @@ from gotaskq.engine.slot import Slot
 from gotaskq.errors import BackendUnavailableError
 from gotaskq.events import JobStarted
 from gotaskq.job import Job, JobId, Lease, held_lease
-from gotaskq.outcome import Cancelled, Interrupted, Outcome, Release, Unhandled
+from gotaskq.outcome import Cancelled, Interrupted, Release, Unhandled
 from gotaskq.policies.retry import RetryPolicy
 from gotaskq.policies.scheduling import QueueSelector
 
@@ -140,24 +140,25 @@ class Worker:
     async def _run_slot(self, slot: Slot) -> None:
         """Run one job after the other; yield to the loop every few milliseconds even where no handler does."""
         handover, settler, registrations = self._handover, self._settler, self._registry.by_type
-        monotonic_s = self._clock.monotonic_s
-        yielded_s = monotonic_s()
+        bus, rng, monotonic_s = self._bus, self._rng, self._clock.monotonic_s
+        yielded_s = ended_s = monotonic_s()
         while not slot.is_closing:
             job = handover.take_now() or await handover.take()
             registration = registrations.get(job.type)
-            started_s = monotonic_s()
             if registration is None:
-                outcome: Outcome = UNHANDLED
-                retry = self._retry
+                handover.ended(0.0)
+                settlement = decide(job, UNHANDLED, self._retry, rng=rng)
+                duration_s = None
             else:
-                if self._bus.is_observed(JobStarted):
-                    self._bus.publish(JobStarted(job))
+                if bus.is_observed(JobStarted):
+                    bus.publish(JobStarted(job))
+                started_s = monotonic_s()
                 outcome = await run_attempt(registration.call, job, slot)
-                retry = registration.retry or self._retry
-            ended_s = monotonic_s()
-            handover.ended(ended_s - started_s)
-            settlement = decide(job, outcome, retry, rng=self._rng)
-            if not settler.put(Ended(job, settlement, None if registration is None else ended_s - started_s)):
+                ended_s = monotonic_s()
+                duration_s = ended_s - started_s
+                handover.ended(duration_s)
+                settlement = decide(job, outcome, registration.retry or self._retry, rng=rng)
+            if not settler.put(Ended(job, settlement, duration_s)):
                 await settler.room()
             if ended_s - yielded_s > BUSY_S:
                 await asyncio.sleep(0)

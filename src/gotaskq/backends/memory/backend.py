@@ -204,10 +204,13 @@ class MemoryBackend:
             return Settled.LOST
         if job.lease is None or job.lease.nonce != lease.nonce:
             return Settled.ALREADY if job.settled_nonce == lease.nonce else Settled.LOST
-        if type(settlement) is Complete:  # nearly all are: no match to go through
-            settled = transition.complete(job, now_ms=now_ms)
-        else:
-            settled = _apply(job, settlement, now_ms=now_ms)
+        if type(settlement) is Complete:  # nearly all are: no match, no filing by status
+            done = self._jobs[job.id] = transition.complete(job, now_ms=now_ms)
+            self._queues[job.queue].running -= 1
+            del self._deadlines[job.id]
+            self._finished.add(done)
+            return Settled.OK
+        settled = _apply(job, settlement, now_ms=now_ms)
         self._leave_running(settled)
         if settled.status is CANCELLED and not isinstance(settlement, Cancel):
             return Settled.CANCELLED
