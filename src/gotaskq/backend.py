@@ -75,6 +75,10 @@ class JobQuery(msgspec.Struct, frozen=True, kw_only=True):
     queue: str | None = None
     type: str | None = None
 
+    def admits(self, job: Job) -> bool:
+        """Say whether the job is one of those asked for."""
+        return self.status in (None, job.status) and self.queue in (None, job.queue) and self.type in (None, job.type)
+
 
 class Page(msgspec.Struct, frozen=True):
     """Some jobs of a listing, and where it goes on; `next_cursor` is None at the end.

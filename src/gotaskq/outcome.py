@@ -4,11 +4,12 @@ The attempt makes outcomes, the decision turns each into exactly one settlement,
 Both unions are closed: a `match` over them ends in `assert_never`.
 """
 
-from typing import TypeAlias
+from typing import TypeAlias, assert_never
 
 import msgspec
 
-from gotaskq.job import DeathReason, Lease
+from gotaskq import job as transition
+from gotaskq.job import DeathReason, Job, Lease
 
 
 class Succeeded(msgspec.Struct, frozen=True, gc=False):
@@ -74,3 +75,22 @@ class Cancel(msgspec.Struct, frozen=True, gc=False):
 
 
 Settlement: TypeAlias = Complete | Reschedule | DeadLetter | Release | Cancel
+
+
+def carry_out(settlement: Settlement, job: Job, *, now_ms: int) -> Job:
+    """Return the job as a settlement leaves it; the wish for a job's end wins over running it again."""
+    match settlement:
+        case Complete():
+            return transition.complete(job, now_ms=now_ms)
+        case DeadLetter(reason=reason, error=error):
+            return transition.dead_letter(job, reason=reason, error=error, now_ms=now_ms)
+        case Cancel():
+            return transition.cancel(job, now_ms=now_ms)
+        case Reschedule() | Release() if job.is_cancel_requested:
+            return transition.cancel(job, now_ms=now_ms)
+        case Reschedule(delay_ms=delay_ms, error=error):
+            return transition.reschedule(job, delay_ms=delay_ms, error=error, now_ms=now_ms)
+        case Release(delay_ms=delay_ms, is_unhandled=unhandled):
+            return transition.release(job, delay_ms=delay_ms, unhandled=unhandled, now_ms=now_ms)
+        case never:
+            assert_never(never)

@@ -11,7 +11,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from random import Random
-from typing import Final, assert_never
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -22,7 +22,7 @@ from gotaskq.backends.memory.waiting import WaitingQueue
 from gotaskq.clock import Clock
 from gotaskq.errors import InvalidRequestError, QueueNotFoundError
 from gotaskq.job import CANCELLED, DEAD, DEFAULT_QUEUE, DONE, FINAL, PENDING, Job, JobId, Lease, Status
-from gotaskq.outcome import Cancel, Complete, DeadLetter, Release, Reschedule, Settlement
+from gotaskq.outcome import Cancel, Complete, Settlement, carry_out
 from gotaskq.policies.scheduling import Turn
 
 NONCE_BITS: Final = 96
@@ -210,7 +210,7 @@ class MemoryBackend:
             del self._deadlines[job.id]
             self._finished.add(done)
             return Settled.OK
-        settled = _apply(job, settlement, now_ms=now_ms)
+        settled = carry_out(settlement, job, now_ms=now_ms)
         self._leave_running(settled)
         if settled.status is CANCELLED and not isinstance(settlement, Cancel):
             return Settled.CANCELLED
@@ -239,7 +239,7 @@ class MemoryBackend:
         del self._jobs[job.id]
         self._queues[job.queue].dead -= 1
 
-    # -- waiting -----------------------------------------------------------------------------------------------------
+    # -- waiting and upkeep ------------------------------------------------------------------------------------------------
 
     async def wait_for_ready(self, queues: Collection[str], *, timeout_s: float) -> None:
         """Sleep until a job is enqueued, exactly until the next one is due, or until the timeout."""
@@ -265,8 +265,6 @@ class MemoryBackend:
             if not woken.done():
                 woken.set_result(None)
         self._waiting.clear()
-
-    # -- upkeep ------------------------------------------------------------------------------------------------------
 
     async def promote(self, *, limit: int) -> int:
         """Move scheduled jobs that are due to ready; return how many."""
@@ -322,7 +320,7 @@ class MemoryBackend:
         found: list[Job] = []
         for place in range(end - 1, stop - 1, -1):
             job = self._jobs.get(self._ids[place])
-            if job is not None and _matches(job, query):
+            if job is not None and query.admits(job):
                 found.append(job)
                 if len(found) == limit:
                     stop = place
@@ -334,7 +332,7 @@ class MemoryBackend:
         found: list[Job] = []
         last = 0
         for death, job in self._dead.latest_first(before=before):
-            if _matches(job, query):
+            if query.admits(job):
                 if len(found) == limit:
                     return Page(found, str(last))
                 found.append(job)
@@ -394,28 +392,6 @@ class MemoryBackend:
         if queue is None:
             raise QueueNotFoundError(name)
         return queue
-
-
-def _apply(job: Job, settlement: Settlement, *, now_ms: int) -> Job:
-    match settlement:
-        case Complete():
-            return transition.complete(job, now_ms=now_ms)
-        case DeadLetter(reason=reason, error=error):
-            return transition.dead_letter(job, reason=reason, error=error, now_ms=now_ms)
-        case Cancel():
-            return transition.cancel(job, now_ms=now_ms)
-        case Reschedule() | Release() if job.is_cancel_requested:
-            return transition.cancel(job, now_ms=now_ms)
-        case Reschedule(delay_ms=delay_ms, error=error):
-            return transition.reschedule(job, delay_ms=delay_ms, error=error, now_ms=now_ms)
-        case Release(delay_ms=delay_ms, is_unhandled=unhandled):
-            return transition.release(job, delay_ms=delay_ms, unhandled=unhandled, now_ms=now_ms)
-        case never:
-            assert_never(never)
-
-
-def _matches(job: Job, query: JobQuery) -> bool:
-    return query.status in (None, job.status) and query.queue in (None, job.queue) and query.type in (None, job.type)
 
 
 def _cursor(after: str) -> int:
