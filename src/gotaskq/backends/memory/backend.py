@@ -239,7 +239,7 @@ class MemoryBackend:
         del self._jobs[job.id]
         self._queues[job.queue].dead -= 1
 
-    # -- waiting and upkeep ------------------------------------------------------------------------------------------------
+    # -- waiting and upkeep ------------------------------------------------------------------------------------
 
     async def wait_for_ready(self, queues: Collection[str], *, timeout_s: float) -> None:
         """Sleep until a job is enqueued, exactly until the next one is due, or until the timeout."""
