@@ -29,6 +29,7 @@ from tests.property.drawn import (
     NewJob,
     delays_ms,
     new_jobs,
+    other_jobs,
     places,
     settlement_kinds,
     turns,
@@ -108,9 +109,7 @@ class BackendMachine(RuleBasedStateMachine):
         self._enqueue([*again, *made], atomic=atomic)
         return multiple(*made)
 
-    @rule(
-        job=jobs, change=st.sampled_from(({"enqueue_nonce": "another"}, {"enqueue_nonce": "another", "queue": "mail"}))
-    )
+    @rule(job=jobs, change=other_jobs)
     def enqueue_another_with_the_same_id(self, job: Job, change: dict[str, str]) -> None:
         self._enqueue([replace(job, **change)], atomic=False)
 

@@ -20,9 +20,8 @@ pytestmark = pytest.mark.slow
 
 MemoryMachine.TestCase.settings = settings(
     max_examples=120,
-    derandomize=True,  # the same run for everybody; --hypothesis-seed is for a longer look
     stateful_step_count=50,
-    phases=(Phase.generate,),  # shrinking and explaining a failure take minutes; the steps printed are few enough
+    phases=(Phase.generate, Phase.shrink),  # explaining a failure traces every line and takes minutes
     report_multiple_bugs=False,
     suppress_health_check=list(HealthCheck),
 )

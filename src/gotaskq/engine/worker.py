@@ -28,7 +28,7 @@ from gotaskq.outcome import Cancelled, Interrupted, Release, Unhandled
 from gotaskq.policies.retry import RetryPolicy
 from gotaskq.policies.scheduling import QueueSelector
 
-BUSY_S: Final = 0.002  # how long trivial handlers may keep the loop from HTTP before they yield
+BUSY_S: Final = 0.002  # how long all slots together may keep the loop from HTTP before they yield
 HEARTBEATS_PER_LEASE: Final = 3  # two may fail before a lease is lost
 CANCEL_GRACE_S: Final = 3.0  # what a cancelled handler has to end in
 STALE_S: Final = 0.5  # a job fetched ahead that has not started by then goes back to the queue
@@ -85,6 +85,8 @@ class Worker:
             lease_ms=options.lease_ms,
         )
         self._maintenance = Maintenance(backend, bus=bus, clock=clock, rng=rng)
+        self._slice_began_s = 0.0
+        self._is_slice_over = False
         self._stopping = asyncio.Event()
         self._hurrying = asyncio.Event()
         self.ended = asyncio.Event()  # set when `run` is over, however it ended
@@ -141,7 +143,7 @@ class Worker:
         """Run one job after the other; yield to the loop every few milliseconds even where no handler does."""
         handover, settler, registrations = self._handover, self._settler, self._registry.by_type
         bus, rng, monotonic_s = self._bus, self._rng, self._clock.monotonic_s
-        yielded_s = ended_s = monotonic_s()
+        ended_s = monotonic_s()
         while not slot.is_closing:
             job = handover.take_now() or await handover.take()
             registration = registrations.get(job.type)
@@ -160,9 +162,19 @@ class Worker:
                 settlement = decide(job, outcome, registration.retry or self._retry, rng=rng)
             if not settler.put(Ended(job, settlement, duration_s)):
                 await settler.room()
-            if ended_s - yielded_s > BUSY_S:
-                await asyncio.sleep(0)
-                yielded_s = monotonic_s()
+            if ended_s - self._slice_began_s > BUSY_S:
+                await self._yield()
+
+    async def _yield(self) -> None:
+        """Give the loop back; the slots share one slice of time, which begins anew with the loop's next turn."""
+        if not self._is_slice_over:
+            self._is_slice_over = True
+            asyncio.get_running_loop().call_soon(self._begin_slice)
+        await asyncio.sleep(0)
+
+    def _begin_slice(self) -> None:
+        self._is_slice_over = False
+        self._slice_began_s = self._clock.monotonic_s()
 
     # -- draining ------------------------------------------------------------------------------------------------------
 
