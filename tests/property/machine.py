@@ -177,6 +177,14 @@ class BackendMachine(RuleBasedStateMachine):
         held = self._held()
         self.settle([(held[place % len(held)], kind) for place, kind in drawn], delay_ms=delay_ms)
 
+    @precondition(lambda self: self._in("RUNNING"))
+    @rule(place=places, kind=settlement_kinds, delay_ms=delays_ms)
+    def settle_what_another_holds(self, place: int, kind: str, delay_ms: int) -> None:
+        held = self._held()
+        job_id = held[place % len(held)].job_id
+        own_nonce = ["no such nonce", *self.model.jobs[job_id].settled_nonces][-1]
+        self.settle([(Lease(job_id, own_nonce), kind)], delay_ms=delay_ms)
+
     @rule(drawn=st.lists(st.tuples(leases, settlement_kinds), min_size=1, max_size=3), delay_ms=delays_ms)
     def settle(self, drawn: list[tuple[Lease, str]], delay_ms: int) -> None:
         settlements = [self._settlement(kind, lease, delay_ms) for lease, kind in drawn]
