@@ -126,7 +126,10 @@ class Backend(Protocol):
         ...
 
     async def reserve(self, turns: Sequence[Turn], *, limit: int, lease_ms: int, worker: str) -> list[Job]:
-        """Lease due jobs, going round the turns until `limit` are taken or none is left; the lowest rank first."""
+        """Lease due jobs, going round the turns until `limit` are taken or none is left; the lowest rank first.
+
+        A store may promote in batches: where thousands fall due at once, it ranks those promoted so far.
+        """
         ...
 
     async def extend(self, leases: Sequence[Lease], *, lease_ms: int) -> list[Extended]:

@@ -57,7 +57,7 @@ def decode_payload(payload: bytes) -> object:
     """Decode JSON to Python values; raises PayloadDecodeError for what Python cannot hold."""
     try:
         return _decode(payload)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         pass  # msgspec refuses numbers the standard library can hold: 1e400, integers of 400 digits
     try:
         return json.loads(payload)

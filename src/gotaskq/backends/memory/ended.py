@@ -16,6 +16,7 @@ class FinishedJobs:
         self._order: deque[JobId] = deque()
         # Entries of jobs that were deleted: left in place, as finding them would cost a search.
         self._stale: Counter[JobId] = Counter()
+        self._stale_count = 0
 
     def add(self, job: Job) -> None:
         """Remember that a job has ended."""
@@ -26,6 +27,7 @@ class FinishedJobs:
     def remove(self, job_id: JobId) -> None:
         """Forget that a job has ended."""
         self._stale[job_id] += 1
+        self._stale_count += 1
 
     def prune(self, *, now_ms: int, limit: int) -> int:
         """Forget at most `limit` jobs that ended longer ago than the retention time; return how many."""
@@ -38,7 +40,7 @@ class FinishedJobs:
         return pruned
 
     def _make_room(self) -> None:
-        while len(self._order) - self._stale.total() > self._max_count and self._oldest() is not None:
+        while len(self._order) - self._stale_count > self._max_count and self._oldest() is not None:
             del self._jobs[self._order.popleft()]
 
     def _oldest(self) -> JobId | None:
@@ -46,6 +48,7 @@ class FinishedJobs:
         while self._order and self._order[0] in self._stale:
             job_id = self._order.popleft()
             self._stale[job_id] -= 1
+            self._stale_count -= 1
             if not self._stale[job_id]:
                 del self._stale[job_id]
         return self._order[0] if self._order else None
