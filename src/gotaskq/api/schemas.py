@@ -131,7 +131,7 @@ def _is_new(job: Job) -> bool:
     return job.started_at_ms is None and job.status is PENDING and job.queue == DEFAULT_QUEUE and job.replays == 0
 
 
-# Jobs of one burst share these, byte for byte: remembered, they cost a fifth (benchmarks/questions/http_ingestion.py).
+# Jobs of one burst share these, byte for byte, so they are remembered (benchmarks/questions/http_ingestion.py).
 @lru_cache(maxsize=1_024)
 def _encode_counters(status: Status, priority: int, delay_ms: int, max_retries: int, retry_count: int) -> bytes:
     return b'"status":"%b","priority":%d,"delay":%b,"max_retries":%d,"retry_count":%d' % (

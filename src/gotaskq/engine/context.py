@@ -9,7 +9,7 @@ from gotaskq.job import Job
 
 
 class InOwnContext:
-    """Awaits a call as a task with a context of its own would, at a fifth of a task's price.
+    """Awaits a call as a task with a context of its own would.
 
     Each step of what is awaited runs in a copy of the context it began in; what it waits for goes through to the task.
     """
