@@ -25,6 +25,7 @@ from gotaskq.job import CANCELLED, DEAD, DEFAULT_QUEUE, DONE, FINAL, PENDING, Jo
 from gotaskq.outcome import Cancel, Complete, Settlement, carry_out
 from gotaskq.policies.scheduling import Turn
 
+OK: Final = Settled.OK
 NONCE_BITS: Final = 96
 LISTING_SCAN: Final = 10_000  # jobs one listing call looks at, so that it never holds the loop for long
 PROMOTE_BATCH: Final = 1_000  # due jobs a reservation promotes, so that a million due at once do not hold it either
@@ -162,21 +163,18 @@ class MemoryBackend:
         now_ms = self._now_ms()
         served = [(queue, turn.take) for turn in turns if (queue := self._queue(turn.queue)).has_work]
         self._promote_due([queue for queue, _ in served], now_ms=now_ms)
-        nonce = f"{self._rng.getrandbits(NONCE_BITS):024x}"
+        nonce, deadline_ms = f"{self._rng.getrandbits(NONCE_BITS):024x}", now_ms + lease_ms
         leased: list[Job] = []
         while served and len(leased) < limit:
             if len(served) == 1:
                 served = [(served[0][0], limit)]  # nobody else's turn to wait for
             for queue, take in served:
-                for _ in range(min(take, limit - len(leased))):
-                    job = queue.pop_ready(self._jobs)
-                    if job is None:
-                        break
-                    queue.running += 1
-                    job = transition.start(job, lease=Lease(job.id, nonce), worker=worker, now_ms=now_ms)
-                    self._jobs[job.id] = job
-                    self._deadlines[job.id] = now_ms + lease_ms
-                    leased.append(job)
+                for job in queue.pop_ready(self._jobs, limit=min(take, limit - len(leased))):
+                    job_id = job.id
+                    running = transition.start(job, lease=Lease(job_id, nonce), worker=worker, now_ms=now_ms)
+                    self._jobs[job_id] = running
+                    self._deadlines[job_id] = deadline_ms
+                    leased.append(running)
             served = [(queue, take) for queue, take in served if queue.ready]
         return leased
 
@@ -195,21 +193,25 @@ class MemoryBackend:
     async def settle(self, settlements: Sequence[Settlement]) -> list[Settled]:
         """Carry out what was decided, fenced by the lease."""
         now_ms = self._now_ms()
-        return [self._settle(settlement, now_ms) for settlement in settlements]
+        jobs = self._jobs
+        replies: list[Settled] = []
+        for settlement in settlements:
+            lease = settlement.lease
+            job = jobs.get(lease.job_id)
+            if job is None or job.lease is None or job.lease.nonce != lease.nonce:
+                was_settled = job is not None and job.settled_nonce == lease.nonce
+                replies.append(Settled.ALREADY if was_settled else Settled.LOST)
+            elif type(settlement) is Complete:  # nearly all are: no match, no filing by status
+                done = jobs[lease.job_id] = transition.complete(job, now_ms=now_ms)
+                self._queues[done.queue].running -= 1
+                del self._deadlines[lease.job_id]
+                self._finished.add(done)
+                replies.append(OK)
+            else:
+                replies.append(self._settle(settlement, job, now_ms))
+        return replies
 
-    def _settle(self, settlement: Settlement, now_ms: int) -> Settled:
-        lease = settlement.lease
-        job = self._jobs.get(lease.job_id)
-        if job is None:
-            return Settled.LOST
-        if job.lease is None or job.lease.nonce != lease.nonce:
-            return Settled.ALREADY if job.settled_nonce == lease.nonce else Settled.LOST
-        if type(settlement) is Complete:  # nearly all are: no match, no filing by status
-            done = self._jobs[job.id] = transition.complete(job, now_ms=now_ms)
-            self._queues[job.queue].running -= 1
-            del self._deadlines[job.id]
-            self._finished.add(done)
-            return Settled.OK
+    def _settle(self, settlement: Settlement, job: Job, now_ms: int) -> Settled:
         settled = carry_out(settlement, job, now_ms=now_ms)
         self._leave_running(settled)
         if settled.status is CANCELLED and not isinstance(settlement, Cancel):

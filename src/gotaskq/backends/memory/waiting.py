@@ -1,4 +1,4 @@
-"""One queue's waiting jobs: a heap of those that are due, a heap of those that are not yet.
+"""One queue's waiting jobs: those that are due in order of rank, and a heap of those that are not yet.
 
 An entry is one integer, the sort key shifted over the id: half the size of a tuple, and compared twice as fast
 (benchmarks/questions/memory_per_job.py). Entries of jobs that were cancelled stay until they come up or are compacted.
@@ -9,21 +9,21 @@ from heapq import heapify, heappop, heappush
 from typing import Final
 
 from gotaskq.backend import QueueCounts
+from gotaskq.backends.memory.ready import ID_BITS, ReadyEntries
 from gotaskq.job import PENDING, Job, JobId
 
-ID_BITS: Final = 63
 ID_MASK: Final = (1 << ID_BITS) - 1
 COMPACT_SLACK: Final = 1_000  # stale entries that are not worth a rebuild
 
 
 class WaitingQueue:
-    """The heaps, and how many of the queue's jobs are where; the counts leave stale entries out."""
+    """The entries, and how many of the queue's jobs are where; the counts leave stale entries out."""
 
     __slots__ = ("_ready", "_scheduled", "dead", "is_paused", "name", "ready", "running", "scheduled")
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._ready: list[int] = []  # rank << 63 | id
+        self._ready = ReadyEntries()  # rank << 63 | id
         self._scheduled: list[int] = []  # run_after_ms << 63 | id
         self.ready = 0
         self.scheduled = 0
@@ -43,7 +43,7 @@ class WaitingQueue:
 
     def push_ready(self, job: Job) -> None:
         """Add a job that is due."""
-        heappush(self._ready, job.rank << ID_BITS | job.id)
+        self._ready.push(job.rank << ID_BITS | job.id)
         self.ready += 1
 
     def push_scheduled(self, job: Job) -> bool:
@@ -53,14 +53,17 @@ class WaitingQueue:
         self.scheduled += 1
         return self._scheduled[0] == key or self.scheduled == 1  # what is before the only one is stale
 
-    def pop_ready(self, jobs: Mapping[JobId, Job]) -> Job | None:
-        """Take the due job with the lowest rank; None when there is none."""
-        while self._ready:
-            job = jobs.get(JobId(heappop(self._ready) & ID_MASK))
-            if job is not None and job.status is PENDING:
-                self.ready -= 1
-                return job
-        return None
+    def pop_ready(self, jobs: Mapping[JobId, Job], *, limit: int) -> list[Job]:
+        """Take at most `limit` due jobs to run them, the lowest rank first."""
+        popped: list[Job] = []
+        while self.ready and len(popped) < limit:
+            for key in self._ready.pop(limit - len(popped)):
+                job = jobs.get(key & ID_MASK)  # type: ignore[call-overload]  # a NewType costs a call, for each job
+                if job is not None and job.status is PENDING:
+                    popped.append(job)
+                    self.ready -= 1
+        self.running += len(popped)
+        return popped
 
     def promote(self, jobs: Mapping[JobId, Job], *, now_ms: int, limit: int) -> int:
         """Move at most `limit` jobs that are due by now to the ready ones; return how many."""
@@ -79,17 +82,23 @@ class WaitingQueue:
 
     def discard(self, job_id: JobId) -> None:
         """Drop the stale entries of a job that was deleted, because its id comes back."""
-        for heap in (self._ready, self._scheduled):
-            if any(key & ID_MASK == job_id for key in heap):
-                heap[:] = [key for key in heap if key & ID_MASK != job_id]
-                heapify(heap)
+        self._ready.keep(lambda key: key & ID_MASK != job_id)
+        if any(key & ID_MASK == job_id for key in self._scheduled):
+            self._scheduled = [key for key in self._scheduled if key & ID_MASK != job_id]
+            heapify(self._scheduled)
 
     def compact(self, jobs: Mapping[JobId, Job]) -> None:
         """Drop stale entries, once they are the larger part."""
+
+        def is_live(key: int) -> bool:
+            job = jobs.get(JobId(key & ID_MASK))
+            return job is not None and job.status is PENDING
+
         if len(self._ready) > 2 * self.ready + COMPACT_SLACK:
-            self._ready = _live(self._ready, jobs)
+            self._ready.keep(is_live)
         if len(self._scheduled) > 2 * self.scheduled + COMPACT_SLACK:
-            self._scheduled = _live(self._scheduled, jobs)
+            self._scheduled = list(filter(is_live, self._scheduled))
+            heapify(self._scheduled)
 
     def counts(self) -> QueueCounts:
         """Return the counts as they are now."""
@@ -100,9 +109,3 @@ class WaitingQueue:
             dead=self.dead,
             is_paused=self.is_paused,
         )
-
-
-def _live(heap: list[int], jobs: Mapping[JobId, Job]) -> list[int]:
-    live = [key for key in heap if (job := jobs.get(JobId(key & ID_MASK))) is not None and job.status is PENDING]
-    heapify(live)
-    return live
