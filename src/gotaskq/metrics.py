@@ -88,7 +88,11 @@ class Metrics:
         return OTHER
 
     def _find(self, job: Job) -> Series:
-        return self._series.setdefault((self.queue_label(job.queue), self._type_label(job.type)), Series())
+        labels = (self.queue_label(job.queue), self._type_label(job.type))
+        series = self._series.get(labels)
+        if series is None:
+            series = self._series[labels] = Series()
+        return series
 
     def _type_label(self, job_type: str) -> str:
         if job_type in self._types or (len(self._types) < MAX_TYPES and self._has_handler(job_type)):

@@ -17,7 +17,7 @@ from msgspec import Raw
 from gotaskq.engine.admission import ABSENT, JobRequest, check_queue_name
 from gotaskq.errors import GotaskqError, InvalidRequestError
 from gotaskq.job import DEFAULT_QUEUE, PENDING, DeathReason, Job, Status
-from gotaskq.payload import SHORT_PAYLOAD_BYTES, check_payload
+from gotaskq.payload import BACKSLASH, SHORT_PAYLOAD_BYTES, check_payload
 
 _MILLISECONDS: Final = tuple(b'.%03dZ"' % millisecond for millisecond in range(1000))
 
@@ -62,7 +62,7 @@ def decode_submission(body: bytes, queue: str | None) -> JobRequest:
         _refuse_repeated_members(body)
     if not body.isascii():
         _check_utf8(body)  # the decoder passes over what is inside the payload
-    if len(payload) > SHORT_PAYLOAD_BYTES or b"\\" in payload:
+    if len(payload) > SHORT_PAYLOAD_BYTES or BACKSLASH in payload:
         check_payload(payload)
     if queue is not None:
         request.queue = queue
@@ -116,25 +116,22 @@ def encode_batch(answers: Sequence[Job | GotaskqError], describe: Callable[[Gota
 
 def encode_job(job: Job) -> bytes:
     """Return the job as a JSON object, the original's members first and in its order."""
-    return b'{"id":"%d","type":"%b","payload":%b,%b,%b%b}' % (
-        job.id,
-        job.type.encode(),  # its pattern admits nothing that JSON would escape
-        job.payload_json,
-        _encode_counters(job.status, job.priority, job.delay_ms, job.max_retries, job.retry_count),
-        _encode_instants(job.created_at_ms, job.updated_at_ms, job.run_after_ms),
-        b"" if _is_new(job) else _encode_more(job),
-    )
-
-
-def _is_new(job: Job) -> bool:
-    """Say whether the job has none of the members we added: it waits on the default queue and never ran."""
-    return job.started_at_ms is None and job.status is PENDING and job.queue == DEFAULT_QUEUE and job.replays == 0
+    before, after = _encode_kind(job.type, job.status, job.priority, job.delay_ms, job.max_retries, job.retry_count)
+    instants = _encode_instants(job.created_at_ms, job.updated_at_ms, job.run_after_ms)
+    # One that waits on the default queue and never ran has none of the members we added.
+    is_new = job.started_at_ms is None and job.status is PENDING and job.queue == DEFAULT_QUEUE and job.replays == 0
+    more = b"" if is_new else _encode_more(job)
+    return b'{"id":"%d%b%b%b%b%b}' % (job.id, before, job.payload_json, after, instants, more)
 
 
 # Jobs of one burst share these, byte for byte, so they are remembered (benchmarks/questions/http_ingestion.py).
 @lru_cache(maxsize=1_024)
-def _encode_counters(status: Status, priority: int, delay_ms: int, max_retries: int, retry_count: int) -> bytes:
-    return b'"status":"%b","priority":%d,"delay":%b,"max_retries":%d,"retry_count":%d' % (
+def _encode_kind(
+    job_type: str, status: Status, priority: int, delay_ms: int, max_retries: int, retry_count: int
+) -> tuple[bytes, bytes]:
+    """Return what stands before the payload, from behind the id, and what stands after it, up to the instants."""
+    before = b'","type":"%b","payload":' % job_type.encode()  # its pattern admits nothing that JSON would escape
+    return before, b',"status":"%b","priority":%d,"delay":%b,"max_retries":%d,"retry_count":%d,' % (
         status.value.encode(),
         priority,
         _encode_seconds(delay_ms),

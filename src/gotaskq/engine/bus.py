@@ -5,8 +5,7 @@ Invariant: an observer that raises harms neither the job nor the other observers
 """
 
 import logging
-from collections.abc import Callable, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable, Container, Sequence
 from typing import Any, Final, TypeVar
 
 from gotaskq.events import Event
@@ -22,48 +21,47 @@ class EventBus:
     """Calls each observer of an event's type, in the order they subscribed, at once and on the caller's loop."""
 
     def __init__(self) -> None:
-        self._observers: dict[type[Any], tuple[Callable[[Any], None], ...]] = {}
-        self._batch_observers: dict[type[Any], tuple[Callable[[Sequence[Any]], None], ...]] = {}
-        self._observed: set[type[Any]] = set()
+        self._observers: dict[type[Any], tuple[Callable[[Sequence[Any]], None], ...]] = {}
 
     def subscribe(self, event_type: type[E], observer: Callable[[E], None]) -> None:
         """Call `observer` for each event of this type from now on."""
-        self._observers[event_type] = (*self._observers.get(event_type, ()), observer)
-        self._observed.add(event_type)
+
+        def tell_each(events: Sequence[E]) -> None:
+            for event in events:
+                try:
+                    observer(event)
+                except Exception:
+                    logger.exception("observer failed", extra=_about(observer, event))
+
+        self.subscribe_to_batches(event_type, tell_each)
 
     def subscribe_to_batches(self, event_type: type[E], observer: Callable[[Sequence[E]], None]) -> None:
         """Call `observer` with the events of this type from now on, as many at once as happened at once."""
-        self._batch_observers[event_type] = (*self._batch_observers.get(event_type, ()), observer)
-        self._observed.add(event_type)
+        self._observers[event_type] = (*self._observers.get(event_type, ()), observer)
 
     @property
-    def observed(self) -> AbstractSet[type[Any]]:
+    def observed(self) -> Container[type[Event]]:
         """The types somebody listens to, kept up to date: an event nobody listens to need not be made."""
-        return self._observed
+        return self._observers
 
     def publish(self, event: Event) -> None:
         """Tell every observer of this event's type."""
-        event_type = type(event)
-        for observer in self._batch_observers.get(event_type, NOBODY):
-            _tell(observer, (event,), event_type)
-        for observer in self._observers.get(event_type, NOBODY):
-            _tell(observer, event, event_type)
+        for observer in self._observers.get(type(event), NOBODY):
+            try:
+                observer((event,))
+            except Exception:
+                logger.exception("observer failed", extra=_about(observer, event))
 
-    def publish_batch(self, events: Sequence[E]) -> None:
-        """Tell of events of one type that happened at once; who did not ask for batches hears one after the other."""
+    def publish_batch(self, events: Sequence[Event]) -> None:
+        """Tell of events of one type that happened at once."""
         if not events:
             return
-        event_type = type(events[0])
-        for observer in self._batch_observers.get(event_type, NOBODY):
-            _tell(observer, events, event_type)
-        if event_type in self._observers:
-            for event in events:
-                for observer in self._observers[event_type]:
-                    _tell(observer, event, event_type)
+        for observer in self._observers.get(type(events[0]), NOBODY):
+            try:
+                observer(events)
+            except Exception:
+                logger.exception("observer failed", extra=_about(observer, events[0]))
 
 
-def _tell(observer: Callable[[Any], None], what: object, event_type: type[object]) -> None:
-    try:
-        observer(what)
-    except Exception:
-        logger.exception("observer failed", extra={"observer": repr(observer), "about": event_type.__name__})
+def _about(observer: object, event: Event) -> dict[str, str]:
+    return {"observer": repr(observer), "about": type(event).__name__}

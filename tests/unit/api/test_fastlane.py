@@ -144,8 +144,8 @@ async def test_verdicts_are_remembered_within_bounds(server: InProcess) -> None:
     lane = FastLane(server.taskq)
 
     for number in range(MAX_VERDICTS + 10):
-        assert lane.judge(block(f"x: {number}")) is not None
-        assert lane.judge(block(f"x: {number}", "te: x")) is None
+        assert lane.judge(block(f"x: {number}").removesuffix(b"\r\n\r\n")) is not None
+        assert lane.judge(block(f"x: {number}", "te: x").removesuffix(b"\r\n\r\n")) is None
         assert len(lane.verdicts) <= MAX_VERDICTS
 
     assert len(lane.verdicts) == 10
