@@ -3,8 +3,9 @@
 import msgspec
 
 from gotaskq.api.answers import Answer, fault, refuse
+from gotaskq.api.batches import decode_batch, encode_batch
 from gotaskq.api.frames import Frames
-from gotaskq.api.schemas import decode_batch, decode_submission, encode_batch, encode_job
+from gotaskq.api.schemas import decode_submission, encode_job
 from gotaskq.engine.admission import Admission
 from gotaskq.errors import GotaskqError, WithheldError
 

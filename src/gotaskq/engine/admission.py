@@ -100,7 +100,7 @@ class Admission:
         """Admit one job of a known mould, where the store takes it at once; raises as `submit`."""
         if self._now is None:
             raise GotaskqError("this store has to be waited for; use submit")
-        job = self._cast(mould, payload_json)
+        job = self._cast(mould, payload_json, self._clock.now_ms())
         enqueued = self._now.enqueue_now(job)
         if enqueued is OK:
             self._bus.publish(JobEnqueued(job))
@@ -108,7 +108,7 @@ class Admission:
         for _ in range(COLLISION_TRIES - 1):
             if enqueued is not Enqueued.COLLISION:
                 break
-            job = self._cast(mould, payload_json)
+            job = self._cast(mould, payload_json, self._clock.now_ms())
             enqueued = self._now.enqueue_now(job)
         return self._accepted(job, enqueued)
 
@@ -136,13 +136,17 @@ class Admission:
         refused, so are the others (as WithheldError).
         Raises ShuttingDownError or BackendUnavailableError.
         """
-        admitted = [self._admit_or_error(request) for request in requests]
+        now_ms = self._clock.now_ms()
+        admitted = [self._admit_or_error(request, now_ms) for request in requests]
         if atomic and any(isinstance(job, GotaskqError) for job in admitted):
             return [job if isinstance(job, GotaskqError) else WithheldError() for job in admitted]
         jobs = [job for job in admitted if isinstance(job, Job)]
         stored: set[JobId] = set()
         for _ in range(COLLISION_TRIES):
             replies = await self._backend.enqueue(jobs, atomic=atomic)
+            if replies.count(OK) == len(admitted):
+                self._bus.publish_batch([JobEnqueued(job) for job in jobs])
+                return [*jobs]
             stored.update(job.id for job, reply in zip(jobs, replies, strict=True) if reply is Enqueued.OK)
             if Enqueued.COLLISION not in replies:
                 break
@@ -151,9 +155,11 @@ class Admission:
         answers = iter(zip(jobs, replies, strict=True))
         return [job if isinstance(job, GotaskqError) else self._accepted_or_error(*next(answers)) for job in admitted]
 
-    def _admit_or_error(self, request: JobRequest | InvalidRequestError) -> Job | InvalidRequestError:
+    def _admit_or_error(self, request: JobRequest | InvalidRequestError, now_ms: int) -> Job | InvalidRequestError:
+        if isinstance(request, InvalidRequestError):
+            return request
         try:
-            return request if isinstance(request, InvalidRequestError) else self.admit(request)
+            return self._cast(self.mould(request), bytes(request.payload), now_ms)
         except InvalidRequestError as error:
             return error
 
@@ -169,7 +175,7 @@ class Admission:
 
     def admit(self, request: JobRequest) -> Job:
         """Check a request and make its job; raises InvalidRequestError or ShuttingDownError."""
-        return self._cast(self.mould(request), bytes(request.payload))
+        return self._cast(self.mould(request), bytes(request.payload), self._clock.now_ms())
 
     def mould(self, request: JobRequest) -> Job:
         """Check a request but for its payload, and return the mould of its jobs.
@@ -185,11 +191,10 @@ class Admission:
         kind = (request.type, request.queue, priority, delay, max_retries, classes)
         return self._moulds.get(kind) or self._make_mould(kind, request)
 
-    def _cast(self, mould: Job, payload_json: bytes) -> Job:
+    def _cast(self, mould: Job, payload_json: bytes, now_ms: int) -> Job:
         """Make a job of a mould."""
         if self.is_closed:
             raise ShuttingDownError
-        now_ms = self._clock.now_ms()
         if now_ms == self._instant_ms:
             now_ms = self._instant_ms  # jobs of one millisecond share their integers: 32 bytes less for each
         else:
