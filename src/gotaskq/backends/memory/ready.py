@@ -7,8 +7,9 @@ Invariant: a band's run is ascending; what would break it (a retry, an ordering 
 
 from bisect import insort
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from heapq import heapify, heappop, heappush
+from itertools import chain
 from typing import Final
 
 from gotaskq.policies.ordering import RANK_TIME_BITS
@@ -38,6 +39,9 @@ class ReadyEntries:
 
     def __len__(self) -> int:
         return sum(len(band.run) + len(band.heap) for band in self._bands.values())
+
+    def __iter__(self) -> Iterator[int]:
+        return chain.from_iterable(chain(band.run, band.heap) for band in self._bands.values())
 
     def push(self, entry: int) -> None:
         """Add an entry."""
