@@ -24,12 +24,14 @@ _BRACKETS_ALIKE: Final = bytes.maketrans(b"{}", b"[]")
 _NO_BRACKETS: Final = bytes(byte for byte in range(256) if byte not in b"[]{}")
 _decode = msgspec.json.decode
 _encode = msgspec.json.encode
+_check_json = msgspec.json.Decoder(msgspec.Raw).decode
 
 
 def encode_payload(value: object) -> bytes:
     """Encode a Python value as JSON; raises InvalidRequestError when it has no JSON form."""
     try:
         payload = _encode(value)
+        _check_json(payload)  # a msgspec.Raw in the value is written as it is
         if payload.find(b"null") >= 0:
             _refuse_nan(value)
         check_payload(payload)

@@ -17,7 +17,7 @@ from uvicorn.server import ServerState
 
 from gotaskq.api.answers import JSON, Answer
 from gotaskq.api.frames import Frames
-from gotaskq.api.protocol import HardenedProtocol, render
+from gotaskq.api.protocol import MAX_REQUESTS, HardenedProtocol, render
 from gotaskq.api.schemas import MAX_BODY_BYTES
 from gotaskq.api.submit import submit, submit_now
 from gotaskq.app import TaskQ
@@ -173,6 +173,7 @@ class FastLaneProtocol(HardenedProtocol):
             or self._submitting is not None
             or self.flow.write_paused
             or self.access_log
+            or self.requests >= MAX_REQUESTS - 1  # the last one closes the connection, and that the full way does
         )
 
     def _await_body(self, data: bytes, *, received: int) -> None:
@@ -189,6 +190,7 @@ class FastLaneProtocol(HardenedProtocol):
     def _write(self, answer: Answer) -> None:
         self.transport.write(self._lane.render(answer, self.server_state.default_headers))
         self.server_state.total_requests += 1
+        self.requests += 1
         self.was_used = True
 
 
