@@ -94,8 +94,8 @@ class TaskQ:
         self._threads = ThreadExecutor(self._settings.effective_handler_threads)
         self._registry = Registry(on_loop=AsyncioExecutor(), in_thread=self._threads, middleware=middleware)
         self._metrics = Metrics(has_handler=self.has_handler)
-        self._bus.subscribe(JobEnqueued, self._metrics.count_enqueued)
-        self._bus.subscribe(JobDone, self._metrics.count_done)
+        self._bus.subscribe_to_batches(JobEnqueued, self._metrics.count_enqueued)
+        self._bus.subscribe_to_batches(JobDone, self._metrics.count_done)
         self._bus.subscribe(JobRetryScheduled, self._metrics.count_retried)
         self._bus.subscribe(JobDied, self._metrics.count_dead)
         self._opened: _Opened | None = None

@@ -129,13 +129,15 @@ class Backend(Protocol):
     async def enqueue(self, jobs: Sequence[Job], *, atomic: bool = False) -> list[Enqueued]:
         """Store new PENDING jobs, each whole or not at all; idempotent by id and enqueue nonce.
 
-        With `atomic`, all or none: where one cannot be stored, the others are WITHHELD.
+        With `atomic`, all or none: where one cannot be stored, the others are WITHHELD, but for those that were there
+        before (DUPLICATE).
         """
         ...
 
     async def reserve(self, turns: Sequence[Turn], *, limit: int, lease_ms: int, worker: str) -> list[Job]:
         """Lease due jobs, going round the turns until `limit` are taken or none is left; the lowest rank first.
 
+        A turn with nothing to take gives nothing, and the others go on.
         A store may promote in batches: where thousands fall due at once, it ranks those promoted so far.
         """
         ...
@@ -145,7 +147,10 @@ class Backend(Protocol):
         ...
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[Settled]:
-        """Carry out what was decided, fenced by the lease; a repeat of the same settlement says ALREADY."""
+        """Carry out what was decided, fenced by the lease; a repeat of the same settlement says ALREADY.
+
+        A Cancel that nobody asked for is not carried out: LOST.
+        """
         ...
 
     async def wait_for_ready(self, queues: Collection[str], *, timeout_s: float) -> None:

@@ -5,7 +5,7 @@ and MAX_QUEUES, so no caller can make the page grow.
 """
 
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from gotaskq.events import JobDied, JobDone, JobEnqueued, JobRetryScheduled
@@ -46,18 +46,20 @@ class Metrics:
         self._queues: set[str] = set()
         self._types: set[str] = set()
 
-    def count_enqueued(self, event: JobEnqueued) -> None:
-        """Count an accepted job."""
-        job = event.job
-        (self._series.get((job.queue, job.type)) or self._find(job)).enqueued += 1
+    def count_enqueued(self, events: Sequence[JobEnqueued]) -> None:
+        """Count accepted jobs."""
+        for event in events:
+            job = event.job
+            (self._series.get((job.queue, job.type)) or self._find(job)).enqueued += 1
 
-    def count_done(self, event: JobDone) -> None:
-        """Count an attempt that succeeded."""
-        job = event.job
-        series = self._series.get((job.queue, job.type)) or self._find(job)
-        series.done += 1
-        series.duration_s += event.duration_s
-        series.buckets[bisect_left(BUCKETS_S, event.duration_s)] += 1
+    def count_done(self, events: Sequence[JobDone]) -> None:
+        """Count attempts that succeeded."""
+        for event in events:
+            job = event.job
+            series = self._series.get((job.queue, job.type)) or self._find(job)
+            series.done += 1
+            series.duration_s += event.duration_s
+            series.buckets[bisect_left(BUCKETS_S, event.duration_s)] += 1
 
     def count_retried(self, event: JobRetryScheduled) -> None:
         """Count an attempt that failed and will be retried."""
@@ -86,7 +88,11 @@ class Metrics:
         return OTHER
 
     def _find(self, job: Job) -> Series:
-        return self._series.setdefault((self.queue_label(job.queue), self._type_label(job.type)), Series())
+        labels = (self.queue_label(job.queue), self._type_label(job.type))
+        series = self._series.get(labels)
+        if series is None:
+            series = self._series[labels] = Series()
+        return series
 
     def _type_label(self, job_type: str) -> str:
         if job_type in self._types or (len(self._types) < MAX_TYPES and self._has_handler(job_type)):

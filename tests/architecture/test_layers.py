@@ -51,6 +51,8 @@ DOORS = {
     ("app", "api.server"): "TaskQ.asgi() and TaskQ.run() open the surface, imported when called",
     ("prometheus", "metrics"): "the page is made of the counters",
     ("api.schemas", "engine.admission"): "a body becomes admission's request",
+    ("api.batches", "engine.admission"): "a body becomes admission's requests",
+    ("api.frames", "engine.admission"): "a known frame stands for admission's mould",
     ("api.submit", "engine.admission"): "the one door, called by both lanes",
     ("api.routes", "engine.admission"): "queue names in paths meet admission's rule",
     ("api.fastlane", "engine.admission"): "queue names in paths meet admission's rule",

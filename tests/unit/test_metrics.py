@@ -34,8 +34,8 @@ def counts(series: Series) -> tuple[int, int, int, int, int]:
 @pytest.mark.parametrize(
     ("count", "expected", "timed"),
     [
-        (lambda metrics: metrics.count_enqueued(JobEnqueued(JOB)), (1, 0, 0, 0, 0), 0),
-        (lambda metrics: metrics.count_done(JobDone(JOB, 0.5)), (0, 1, 0, 0, 0), 1),
+        (lambda metrics: metrics.count_enqueued([JobEnqueued(JOB)]), (1, 0, 0, 0, 0), 0),
+        (lambda metrics: metrics.count_done([JobDone(JOB, 0.5)]), (0, 1, 0, 0, 0), 1),
         (lambda metrics: metrics.count_retried(JobRetryScheduled(JOB, "E", 5, 0.5)), (0, 0, 1, 1, 0), 1),
         (lambda metrics: metrics.count_dead(JobDied(JOB, DeathReason.NO_RETRY, "E", 0.5)), (0, 0, 1, 0, 1), 1),
         (lambda metrics: metrics.count_dead(JobDied(JOB, DeathReason.WORKER_LOST, "E", None)), (0, 0, 0, 0, 1), 0),
@@ -54,7 +54,7 @@ def test_an_event_counts_once_where_it_should(
 
 def test_each_queue_and_type_is_a_series(metrics: Metrics) -> None:
     for queue, job_type in [("b", "x"), ("a", "y"), ("a", "x"), ("b", "x")]:
-        metrics.count_enqueued(JobEnqueued(pending(queue=queue, type=job_type)))
+        metrics.count_enqueued([JobEnqueued(pending(queue=queue, type=job_type))])
 
     assert [(labels, series.enqueued) for labels, series in metrics.series()] == [
         (("a", "x"), 1),
@@ -69,7 +69,7 @@ def test_each_queue_and_type_is_a_series(metrics: Metrics) -> None:
 def test_a_duration_falls_into_the_bucket_whose_bound_it_does_not_exceed(
     metrics: Metrics, duration_s: float, bucket: int
 ) -> None:
-    metrics.count_done(JobDone(JOB, duration_s))
+    metrics.count_done([JobDone(JOB, duration_s)])
 
     assert only(metrics).buckets.index(1) == bucket
 
@@ -78,8 +78,8 @@ def test_types_without_a_handler_are_one_series(metrics: Metrics) -> None:
     metrics = Metrics(has_handler=lambda job_type: job_type == "email")
 
     for number in range(10_000):
-        metrics.count_enqueued(JobEnqueued(pending(type=f"t{number}")))
-    metrics.count_enqueued(JobEnqueued(pending(type="email")))
+        metrics.count_enqueued([JobEnqueued(pending(type=f"t{number}"))])
+    metrics.count_enqueued([JobEnqueued(pending(type="email"))])
 
     assert [(labels, series.enqueued) for labels, series in metrics.series()] == [
         (("default", "email"), 1),
@@ -89,7 +89,7 @@ def test_types_without_a_handler_are_one_series(metrics: Metrics) -> None:
 
 def test_beyond_so_many_types_the_rest_are_one_series(metrics: Metrics) -> None:
     for number in range(MAX_TYPES + 50):
-        metrics.count_enqueued(JobEnqueued(pending(type=f"t{number}")))
+        metrics.count_enqueued([JobEnqueued(pending(type=f"t{number}"))])
 
     series = dict(metrics.series())
     assert len(series) == MAX_TYPES + 1
@@ -98,7 +98,7 @@ def test_beyond_so_many_types_the_rest_are_one_series(metrics: Metrics) -> None:
 
 def test_beyond_so_many_queues_the_rest_are_one_series(metrics: Metrics) -> None:
     for number in range(MAX_QUEUES + 50):
-        metrics.count_enqueued(JobEnqueued(pending(queue=f"q{number}")))
+        metrics.count_enqueued([JobEnqueued(pending(queue=f"q{number}"))])
 
     series = dict(metrics.series())
     assert len(series) == MAX_QUEUES + 1
@@ -107,10 +107,10 @@ def test_beyond_so_many_queues_the_rest_are_one_series(metrics: Metrics) -> None
 
 def test_a_named_series_keeps_its_name_when_there_are_too_many(metrics: Metrics) -> None:
     for number in range(MAX_TYPES + 50):
-        metrics.count_enqueued(JobEnqueued(pending(type=f"t{number}")))
+        metrics.count_enqueued([JobEnqueued(pending(type=f"t{number}"))])
 
-    metrics.count_done(JobDone(pending(type="t0"), 0.1))
-    metrics.count_done(JobDone(pending(type=f"t{MAX_TYPES + 1}"), 0.1))
+    metrics.count_done([JobDone(pending(type="t0"), 0.1)])
+    metrics.count_done([JobDone(pending(type=f"t{MAX_TYPES + 1}"), 0.1)])
 
     series = dict(metrics.series())
     assert (series["default", "t0"].done, series["default", OTHER].done) == (1, 1)
@@ -119,10 +119,10 @@ def test_a_named_series_keeps_its_name_when_there_are_too_many(metrics: Metrics)
 def test_a_handler_that_came_later_gets_its_name() -> None:
     handled: set[str] = set()
     metrics = Metrics(has_handler=handled.__contains__)
-    metrics.count_enqueued(JobEnqueued(JOB))
+    metrics.count_enqueued([JobEnqueued(JOB)])
 
     handled.add(JOB.type)
-    metrics.count_enqueued(JobEnqueued(JOB))
+    metrics.count_enqueued([JobEnqueued(JOB)])
 
     assert [labels for labels, _ in metrics.series()] == [("default", "email"), ("default", OTHER)]
 
@@ -157,9 +157,9 @@ def test_an_untouched_page_is_valid_and_shows_the_gauges(metrics: Metrics) -> No
 
 
 def test_the_page_shows_what_was_counted(metrics: Metrics) -> None:
-    metrics.count_enqueued(JobEnqueued(JOB))
+    metrics.count_enqueued([JobEnqueued(JOB)])
     metrics.count_retried(JobRetryScheduled(JOB, "E", 5, 0.02))
-    metrics.count_done(JobDone(JOB, 0.3))
+    metrics.count_done([JobDone(JOB, 0.3)])
 
     found = samples(render(metrics, queues={"default": queue_counts(ready=2, scheduled=3)}, active_workers=4))
 
@@ -188,9 +188,9 @@ def test_the_depths_of_queues_without_a_name_are_added_up(metrics: Metrics) -> N
 @given(st.lists(st.floats(0, 1e6), max_size=50))
 def test_a_histogram_cumulates_and_ends_with_the_count(durations_s: list[float]) -> None:
     metrics = Metrics(has_handler=lambda job_type: True)
-    metrics.count_enqueued(JobEnqueued(JOB))
+    metrics.count_enqueued([JobEnqueued(JOB)])
     for duration_s in durations_s:
-        metrics.count_done(JobDone(JOB, duration_s))
+        metrics.count_done([JobDone(JOB, duration_s)])
 
     found = samples(render(metrics, queues={}, active_workers=0))
 
@@ -204,7 +204,7 @@ def test_a_histogram_cumulates_and_ends_with_the_count(durations_s: list[float])
 def test_two_apps_in_a_process_do_not_mix() -> None:
     def counting(job: Job) -> Metrics:
         metrics = Metrics(has_handler=lambda job_type: True)
-        metrics.count_enqueued(JobEnqueued(job))
+        metrics.count_enqueued([JobEnqueued(job)])
         return metrics
 
     first, second = counting(JOB), counting(JOB)

@@ -68,4 +68,7 @@ def fault(error: Exception) -> Answer:
 
 TOO_LARGE: Final = Answer(413, encode_error("body is larger than 1 MiB"), (("connection", "close"),))
 BATCH_TOO_LARGE: Final = Answer(413, encode_error("batch is larger than 8 MiB"), (("connection", "close"),))
+WRONG_CODING: Final = Answer(
+    415, encode_error("content-encoding is not served; send the body as it is"), (("accept-encoding", "identity"),)
+)
 WRONG_TYPE: Final = Answer(415, encode_error("content-type must be application/json"))

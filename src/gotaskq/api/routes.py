@@ -9,10 +9,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from gotaskq.api.answers import BATCH_TOO_LARGE, JSON, TOO_LARGE, WRONG_TYPE, Answer, refuse
+from gotaskq.api.answers import BATCH_TOO_LARGE, JSON, TOO_LARGE, WRONG_CODING, WRONG_TYPE, Answer, refuse
 from gotaskq.api.requests import (
     MAX_BATCH_BYTES,
     BodyTooLargeError,
+    ContentCodingError,
     ContentTypeError,
     job_id_of,
     limit_of,
@@ -136,6 +137,8 @@ def _endpoint(act: Callable[[Request], Awaitable[Answer]]) -> Callable[[Request]
             return _response(await act(request))
         except BodyTooLargeError as error:
             return _response(BATCH_TOO_LARGE if error.max_bytes == MAX_BATCH_BYTES else TOO_LARGE)
+        except ContentCodingError:
+            return _response(WRONG_CODING)
         except ContentTypeError:
             return _response(WRONG_TYPE)
         except GotaskqError as error:

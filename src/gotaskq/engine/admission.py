@@ -86,6 +86,7 @@ class Admission:
         self._max_queue_depth = max_queue_depth
         self._moulds: dict[object, Job] = {}
         self._instant_ms = 0
+        self._ranks: dict[int, int] = {}  # of this instant, by priority
         self.is_closed = False
 
     @property
@@ -95,9 +96,13 @@ class Admission:
 
     def submit_now(self, request: JobRequest) -> Job:
         """Admit one job, where the store takes it at once; raises as `submit`."""
+        return self.cast_now(self.mould(request), bytes(request.payload))
+
+    def cast_now(self, mould: Job, payload_json: bytes) -> Job:
+        """Admit one job of a known mould, where the store takes it at once; raises as `submit`."""
         if self._now is None:
             raise GotaskqError("this store has to be waited for; use submit")
-        job = self.admit(request)
+        job = self._cast(mould, payload_json, self._clock.now_ms())
         enqueued = self._now.enqueue_now(job)
         if enqueued is OK:
             self._bus.publish(JobEnqueued(job))
@@ -105,7 +110,7 @@ class Admission:
         for _ in range(COLLISION_TRIES - 1):
             if enqueued is not Enqueued.COLLISION:
                 break
-            job = self.admit(request)
+            job = self._cast(mould, payload_json, self._clock.now_ms())
             enqueued = self._now.enqueue_now(job)
         return self._accepted(job, enqueued)
 
@@ -118,8 +123,8 @@ class Admission:
         if self._now is not None:
             return self.submit_now(request)
         for _ in range(COLLISION_TRIES):
-            job = self.admit(request)
             self._next_partition()
+            job = self.admit(request)
             try:
                 [enqueued] = await self._backend.enqueue((job,))
             except BackendUnavailableError as error:
@@ -137,14 +142,18 @@ class Admission:
         refused, so are the others (as WithheldError).
         Raises ShuttingDownError or BackendUnavailableError.
         """
-        admitted = [self._admit_or_error(request) for request in requests]
+        self._next_partition()
+        now_ms = self._clock.now_ms()
+        admitted = [self._admit_or_error(request, now_ms) for request in requests]
         if atomic and any(isinstance(job, GotaskqError) for job in admitted):
             return [job if isinstance(job, GotaskqError) else WithheldError() for job in admitted]
         jobs = [job for job in admitted if isinstance(job, Job)]
-        self._next_partition()
         stored: set[JobId] = set()
         for _ in range(COLLISION_TRIES):
             replies = await self._backend.enqueue(jobs, atomic=atomic)
+            if replies.count(OK) == len(admitted):
+                self._bus.publish_batch([JobEnqueued(job) for job in jobs])
+                return [*jobs]
             stored.update(job.id for job, reply in zip(jobs, replies, strict=True) if reply is Enqueued.OK)
             if Enqueued.COLLISION not in replies:
                 break
@@ -157,9 +166,11 @@ class Admission:
         if self._spread is not None:
             self._spread.turn()
 
-    def _admit_or_error(self, request: JobRequest | InvalidRequestError) -> Job | InvalidRequestError:
+    def _admit_or_error(self, request: JobRequest | InvalidRequestError, now_ms: int) -> Job | InvalidRequestError:
+        if isinstance(request, InvalidRequestError):
+            return request
         try:
-            return request if isinstance(request, InvalidRequestError) else self.admit(request)
+            return self._cast(self.mould(request), bytes(request.payload), now_ms)
         except InvalidRequestError as error:
             return error
 
@@ -174,10 +185,14 @@ class Admission:
             return error
 
     def admit(self, request: JobRequest) -> Job:
-        """Check a request and make its job; raises InvalidRequestError or ShuttingDownError.
+        """Check a request and make its job; raises InvalidRequestError or ShuttingDownError."""
+        return self._cast(self.mould(request), bytes(request.payload), self._clock.now_ms())
 
-        Requests of one kind come in thousands, so each kind is checked and made once, as a mould; from then on only
-        what no two jobs share is filled in (benchmarks/questions/in_process.py).
+    def mould(self, request: JobRequest) -> Job:
+        """Check a request but for its payload, and return the mould of its jobs.
+
+        Requests of one kind come in thousands, so each kind is checked and made once; from then on only what no two
+        jobs share is filled in (benchmarks/questions/in_process.py). Raises InvalidRequestError or ShuttingDownError.
         """
         if self.is_closed:
             raise ShuttingDownError
@@ -185,17 +200,26 @@ class Admission:
         priority, delay, max_retries = request.priority, request.delay, request.max_retries
         classes = (type(priority), type(delay), type(max_retries))
         kind = (request.type, request.queue, priority, delay, max_retries, classes)
-        mould = self._moulds.get(kind) or self._make_mould(kind, request)
-        now_ms = self._clock.now_ms()
+        return self._moulds.get(kind) or self._make_mould(kind, request)
+
+    def _cast(self, mould: Job, payload_json: bytes, now_ms: int) -> Job:
+        """Make a job of a mould."""
+        if self.is_closed:
+            raise ShuttingDownError
         if now_ms == self._instant_ms:
-            now_ms = self._instant_ms  # jobs of one millisecond share one integer: 32 bytes less for each
+            now_ms = self._instant_ms  # jobs of one millisecond share their integers: 32 bytes less for each
         else:
             self._instant_ms = now_ms
+            self._ranks.clear()
+        priority = mould.priority
+        rank = self._ranks.get(priority)
+        if rank is None:
+            rank = self._ranks[priority] = self._ordering.rank(priority=priority, created_at_ms=now_ms)
         return replace(
             mould,
             id=self._ids.draw(now_ms),
-            payload_json=bytes(request.payload),
-            rank=self._ordering.rank(priority=mould.priority, created_at_ms=now_ms),
+            payload_json=payload_json,
+            rank=rank,
             created_at_ms=now_ms,
             updated_at_ms=now_ms,
             run_after_ms=now_ms + mould.delay_ms if mould.delay_ms else now_ms,

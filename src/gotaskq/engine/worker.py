@@ -12,7 +12,7 @@ from typing import Final
 
 from gotaskq.backend import Backend, Extended
 from gotaskq.clock import Clock
-from gotaskq.engine.attempt import run_attempt
+from gotaskq.engine.attempt import SUCCEEDED, begin_attempt
 from gotaskq.engine.bus import EventBus
 from gotaskq.engine.decision import decide
 from gotaskq.engine.fetcher import Fetcher
@@ -142,7 +142,8 @@ class Worker:
     async def _run_slot(self, slot: Slot) -> None:
         """Run one job after the other; yield to the loop every few milliseconds even where no handler does."""
         handover, settler, registrations = self._handover, self._settler, self._registry.by_type
-        bus, rng, monotonic_s = self._bus, self._rng, self._clock.monotonic_s
+        bus, observed = self._bus, self._bus.observed
+        rng, monotonic_s = self._rng, self._clock.monotonic_s
         ended_s = monotonic_s()
         while not slot.is_closing:
             job = handover.take_now() or await handover.take()
@@ -152,10 +153,11 @@ class Worker:
                 settlement = decide(job, UNHANDLED, self._retry, rng=rng)
                 duration_s = None
             else:
-                if bus.is_observed(JobStarted):
+                if JobStarted in observed:
                     bus.publish(JobStarted(job))
                 started_s = monotonic_s()
-                outcome = await run_attempt(registration.call, job, slot)
+                rest = begin_attempt(registration.call, job, slot)
+                outcome = SUCCEEDED if rest is None else await rest
                 ended_s = monotonic_s()
                 duration_s = ended_s - started_s
                 handover.ended(duration_s)
