@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from benchmarks import questions
-from benchmarks.harness import Options, ServerError
+from benchmarks.harness import Options
+from benchmarks.processes import ServerError
 from benchmarks.report import Row, format_table, save_results
 from benchmarks.tools import ToolError
 

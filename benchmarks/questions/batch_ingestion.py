@@ -7,7 +7,8 @@ the server, so the single side is slower than with wrk and the ratio flatters a 
 import http.client
 from functools import partial
 
-from benchmarks.harness import HOST, Options, Server, ServerSpec, serving
+from benchmarks.harness import Options, Server, ServerSpec, serving
+from benchmarks.processes import HOST
 from benchmarks.questions.http_ingestion import OURS as SINGLE
 from benchmarks.report import Goal, Row
 from benchmarks.tools import JSON, Load, drive
