@@ -18,10 +18,9 @@ from typing import Protocol, cast
 from benchmarks import questions
 from benchmarks.harness import Options
 from benchmarks.processes import ServerError
-from benchmarks.report import Row, format_table, save_results
+from benchmarks.report import RESULTS, Row, format_table, save_results
 from benchmarks.tools import ToolError
 
-RESULTS = Path(__file__).parent / "results"
 QUICK = Options(duration_s=1.0, warmup_s=0.5, is_quick=True)
 
 
