@@ -13,7 +13,7 @@ from pathlib import Path
 
 JOBS = "PEER_JOBS"  # the variable that says how many jobs wait to be drained
 REPORT = "PEER_REPORT"  # the variable that names the file the figures go to
-EDGE_PERCENT = 5  # of the jobs, at each end: there a worker starts up, or has fetched what it has not settled
+EDGE_PERCENT = 10  # of the jobs, at each end: there a worker starts up, or has fetched what it has not settled
 
 
 class Meter:
