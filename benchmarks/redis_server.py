@@ -76,6 +76,10 @@ class RedisServer:
         """Return what its allocator has given out."""
         return int(self._facts("memory")["used_memory"])
 
+    def allocator(self) -> str:
+        """Return what hands out its memory: how much a job takes depends on it."""
+        return self._facts("memory")["mem_allocator"]
+
     def waiting_clients(self) -> int:
         """Return how many clients are in a blocking call."""
         return int(self._facts("clients")["blocked_clients"])

@@ -30,10 +30,9 @@ def measure(options: Options) -> list[Row]:
                 STRINGS: _growth(redis, "json_strings", "stored", jobs=jobs),
             },
         )
+        note = f"{redis.note}, allocator {redis.allocator()}"
     question = f"{jobs:,} pending jobs in Redis"
-    return [
-        turns.row(question, ours="ours", figure="bytes_per_job", unit="B", against=STRINGS, goal=SMALL, note=redis.note)
-    ]
+    return [turns.row(question, ours="ours", figure="bytes_per_job", unit="B", against=STRINGS, goal=SMALL, note=note)]
 
 
 def _growth(redis: RedisServer, module: str, function: str, *, jobs: int, **arguments: int) -> Measure:
