@@ -16,6 +16,7 @@ from typing import Literal, get_args
 
 import msgspec
 
+from gotaskq.env_file import read_env_file
 from gotaskq.errors import ConfigError
 
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -37,10 +38,6 @@ _HOST = re.compile(r"[A-Za-z0-9._:%-]{1,255}")  # names, IPv4, and IPv6 with its
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _HIDDEN_NAME = r"(?=[^=&;?]*?(?:passw|pwd|token|secret))[^=&;?]*+="  # a lookahead and *+: linear in any text
 _SECRET_PARAMETER = re.compile(rf"([?&;]{_HIDDEN_NAME})([^&]*)", re.IGNORECASE)
-_ENV_KEY = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_.-]*)\s*=")
-_ENV_QUOTED = re.compile(r"""\s*(?:"((?:[^"\\]|\\.)*)"|'([^']*)')(?:\s+\#.*|\s*)""", re.DOTALL)
-_ENV_COMMENT = re.compile(r"\s#.*", re.DOTALL)
-_ENV_ESCAPE = re.compile(r'\\([nt\\"])')
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -187,47 +184,6 @@ def mask_url(url: str) -> str:
 def _hide_parameter(parameter: re.Match[str]) -> str:
     # The @ stays: if this "parameter" is really the middle of a password, what stands before it must go too.
     return f"{parameter[1]}***{'@' if '@' in parameter[2] else ''}"
-
-
-def read_env_file(path: Path) -> dict[str, str]:
-    """Read a `.env` file; ConfigError if it is missing or has a line that is not `KEY=VALUE`."""
-    try:
-        content = path.read_bytes()
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise ConfigError("--env-file", str(path), f"a file that can be read ({reason})") from error
-    return parse_env(content, file_name=str(path))
-
-
-def parse_env(content: bytes, *, file_name: str) -> dict[str, str]:
-    """Read the lines of a `.env` file: comments, `export`, quotes; no interpolation. The last line wins."""
-    values = {}
-    for number, line in enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
-        try:
-            values.update(_env_pair(line.decode("utf-8").strip()))
-        except ValueError:
-            allowed = "this line must be KEY=VALUE, a # comment or empty, in UTF-8"
-            # Without the cause: it holds the line, and the line may hold a password.
-            raise ConfigError("--env-file", f"{file_name}:{number}", allowed) from None
-    return values
-
-
-def _env_pair(line: str) -> dict[str, str]:
-    if not line or line.startswith("#"):
-        return {}
-    if not (key := _ENV_KEY.match(line)):
-        raise ValueError("no KEY=")
-    return {key[1]: _env_value(line[key.end() :])}
-
-
-def _env_value(text: str) -> str:
-    if not text.lstrip().startswith(('"', "'")):
-        return _ENV_COMMENT.sub("", text).strip()
-    if not (quoted := _ENV_QUOTED.fullmatch(text)):
-        raise ValueError("no closing quote, or text after it")
-    if quoted[1] is None:
-        return quoted[2]
-    return _ENV_ESCAPE.sub(lambda escape: {"n": "\n", "t": "\t"}.get(escape[1], escape[1]), quoted[1])
 
 
 @dataclass(frozen=True, slots=True)

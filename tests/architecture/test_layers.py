@@ -16,6 +16,7 @@ LAYERS = {
     "testing": "testing",
     "app": "assembly",
     "config": "settings",
+    "env_file": "settings",
     "engine": "engine",
     "backends": "adapters",
     "executors": "adapters",
@@ -39,7 +40,7 @@ MAY_IMPORT = {
     "contracts": {"vocabulary", "contracts"},
     "adapters": {"vocabulary", "contracts"},  # never the engine; of the other adapters see SAME_FOLDER
     "engine": {"vocabulary", "contracts", "engine"},  # meets adapters only through contracts
-    "settings": {"vocabulary"},
+    "settings": {"vocabulary", "settings"},
     "assembly": {"vocabulary", "contracts", "adapters", "engine", "settings", "assembly"},
     "surfaces": {"vocabulary", "assembly", "settings", "surfaces"},
     "testing": {"vocabulary", "contracts", "assembly", "settings", "testing"},
