@@ -18,7 +18,7 @@ from gotaskq.backend import Backend, JobQuery, Page, QueueCounts, StoreLimits
 from gotaskq.backends import open_backend
 from gotaskq.clock import Clock, SystemClock
 from gotaskq.config import Settings, load_settings
-from gotaskq.engine.admission import Admission, JobRequest, check_queue_name
+from gotaskq.engine.admission import Admission, JobRequest
 from gotaskq.engine.bus import EventBus
 from gotaskq.engine.middleware import Middleware
 from gotaskq.engine.registry import Registry
@@ -39,6 +39,7 @@ from gotaskq.executors.asyncio_task import AsyncioExecutor
 from gotaskq.executors.thread import ThreadExecutor
 from gotaskq.job import DEFAULT_QUEUE, Job, JobId, Status
 from gotaskq.metrics import Metrics
+from gotaskq.names import check_queue_name
 from gotaskq.payload import encode_payload
 from gotaskq.policies.ordering import Ordering, PriorityFifo
 from gotaskq.policies.retry import ExponentialBackoff, RetryPolicy

@@ -32,6 +32,7 @@ LAYERS = {
     "outcome": "vocabulary",
     "events": "vocabulary",
     "clock": "vocabulary",
+    "names": "vocabulary",
     "snowflake": "vocabulary",
 }
 
@@ -53,8 +54,6 @@ DOORS = {
     ("prometheus", "metrics"): "the page is made of the counters",
     ("api.schemas", "engine.admission"): "a body becomes admission's request",
     ("api.submit", "engine.admission"): "the one door, called by both lanes",
-    ("api.routes", "engine.admission"): "queue names in paths meet admission's rule",
-    ("api.fastlane", "engine.admission"): "queue names in paths meet admission's rule",
     ("api.server", "engine.worker"): "the server stops the worker the app started",
     ("cli.run", "logs"): "the server process sets logging up",
     ("__main__", "cli.main"): "python -m gotaskq",

@@ -86,6 +86,13 @@ def test_an_empty_environment_gives_the_defaults() -> None:
         ("PORT", "0", "port", 0),
         ("PORT", " 65535 ", "port", 65_535),
         ("NUM_WORKERS", "10000", "num_workers", 10_000),
+        ("PROCESSES", "64", "processes", 64),
+        ("QUEUES", "Mail:5, default", "queues", {"mail": 5, "default": 1}),
+        ("QUEUES", "a", "queues", {"a": 1}),
+        ("QUEUES", "*", "queues", None),
+        ("KEY_PREFIX", "shop.jobs-1_x", "key_prefix", "shop.jobs-1_x"),
+        ("PARTITIONS", "64", "partitions", 64),
+        ("MAX_CRASHES", "1", "max_crashes", 1),
         ("BASE_DELAY", "250", "base_delay_ms", 250),
         ("BASE_DELAY", "1.5s", "base_delay_ms", 1_500),
         ("MAX_DELAY", "30000", "max_delay_ms", 30_000),
@@ -135,6 +142,20 @@ def test_a_switch_is_turned_off_by_the_usual_words_in_any_case(text: str) -> Non
         ("PORT", "9" * 5_000, "a whole number"),
         ("NUM_WORKERS", "0", "from 1 to 10000"),
         ("NUM_WORKERS", "10001", "from 1 to 10000"),
+        ("PROCESSES", "0", "from 1 to 64"),
+        ("QUEUES", "a,", "* or names of queues with weights from 1 to 100, such as mail:5,default"),
+        ("QUEUES", "a:0", "weights from 1 to 100"),
+        ("QUEUES", "a:101", "weights from 1 to 100"),
+        ("QUEUES", "a:", "weights from 1 to 100"),
+        ("QUEUES", "a:x", "weights from 1 to 100"),
+        ("QUEUES", "a:1:1", "weights from 1 to 100"),
+        ("QUEUES", "a,A:2", "names of queues"),
+        ("QUEUES", "a,*", "names of queues"),
+        ("QUEUES", "queue", "names of queues"),
+        ("KEY_PREFIX", "a{b}", "1 to 32 of A-Z a-z 0-9 . _ -"),
+        ("KEY_PREFIX", "x" * 33, "1 to 32"),
+        ("PARTITIONS", "65", "from 1 to 64"),
+        ("MAX_CRASHES", "0", "from 1 to 100"),
         ("BASE_DELAY", "0", "milliseconds, or a duration"),
         ("BASE_DELAY", "0.5ms", "from 1ms"),
         ("MAX_DELAY", "soon", "milliseconds, or a duration"),
@@ -481,6 +502,14 @@ def test_the_json_description_keeps_numbers_and_switches(loaded: LoadedSettings)
 
 def test_the_json_description_says_null_for_what_is_not_set() -> None:
     assert describe_json(load_settings({}))["REDIS_URL"] == {"value": None, "source": "default"}
+
+
+@pytest.mark.parametrize(("text", "shown"), [("a:2,B", "a:2,b:1"), ("*", "*")])
+def test_queues_are_shown_as_they_are_read(text: str, shown: str) -> None:
+    loaded = load_settings({"QUEUES": text})
+
+    assert describe_json(loaded)["QUEUES"] == {"value": shown, "source": "environment QUEUES"}
+    assert load_settings({"QUEUES": shown}).settings == loaded.settings
 
 
 def test_no_repr_shows_a_password(loaded: LoadedSettings) -> None:

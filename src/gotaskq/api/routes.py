@@ -22,9 +22,9 @@ from gotaskq.api.requests import (
 from gotaskq.api.schemas import encode_job, encode_jobs
 from gotaskq.api.submit import submit, submit_batch
 from gotaskq.app import TaskQ
-from gotaskq.engine.admission import check_queue_name
 from gotaskq.errors import DeadJobNotFoundError, GotaskqError, JobNotFoundError
 from gotaskq.job import Status
+from gotaskq.names import check_queue_name
 
 NDJSON: Final = ("application/x-ndjson", "application/jsonl", "application/x-jsonlines")
 OK: Final = b'{"status":"ok"}'
