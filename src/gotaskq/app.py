@@ -7,14 +7,23 @@ one process.
 import asyncio
 import contextlib
 import os
-import platform
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from random import Random
-from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar, get_args
+from typing import TYPE_CHECKING, Self, TypeVar, get_args
 
 from msgspec import Raw
 
-from gotaskq.backend import Backend, JobQuery, Page, QueueCounts, StoreLimits
+from gotaskq.assembly import Choices, Opened, count_events, make_admission, make_worker
+from gotaskq.backend import (
+    Backend,
+    ChecksItself,
+    Finding,
+    JobQuery,
+    Page,
+    QueueCounts,
+    ReportsHealth,
+    StoreLimits,
+)
 from gotaskq.backends import open_backend
 from gotaskq.clock import Clock, SystemClock
 from gotaskq.config import Settings, load_settings
@@ -22,18 +31,16 @@ from gotaskq.engine.admission import Admission, JobRequest
 from gotaskq.engine.bus import EventBus
 from gotaskq.engine.middleware import Middleware
 from gotaskq.engine.registry import Registry
-from gotaskq.engine.worker import Worker, WorkerOptions
-from gotaskq.errors import DeadJobNotFoundError, GotaskqError, JobNotFoundError, NotOpenError, WithheldError
-from gotaskq.events import (
-    Event,
-    JobCancelled,
-    JobDied,
-    JobDone,
-    JobEnqueued,
-    JobReplayed,
-    JobRetryScheduled,
-    Observer,
+from gotaskq.engine.worker import Worker
+from gotaskq.errors import (
+    DeadJobNotFoundError,
+    GotaskqError,
+    JobNotFoundError,
+    NotOpenError,
+    QueueExistsError,
+    WithheldError,
 )
+from gotaskq.events import Event, JobCancelled, JobReplayed, Observer
 from gotaskq.executor import Handler
 from gotaskq.executors.asyncio_task import AsyncioExecutor
 from gotaskq.executors.thread import ThreadExecutor
@@ -41,21 +48,14 @@ from gotaskq.job import DEFAULT_QUEUE, Job, JobId, Status
 from gotaskq.metrics import Metrics
 from gotaskq.names import check_queue_name
 from gotaskq.payload import encode_payload
-from gotaskq.policies.ordering import Ordering, PriorityFifo
-from gotaskq.policies.retry import ExponentialBackoff, RetryPolicy
-from gotaskq.policies.scheduling import QueueSelector, RoundRobin
+from gotaskq.policies.ordering import Ordering
+from gotaskq.policies.retry import RetryPolicy
+from gotaskq.policies.scheduling import QueueSelector
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
 H = TypeVar("H", bound=Handler)
-
-
-class _Opened(NamedTuple):
-    """What exists only between open and close."""
-
-    backend: Backend
-    admission: Admission
 
 
 class TaskQ:
@@ -79,7 +79,7 @@ class TaskQ:
         settings: Settings | None = None,
         retry: RetryPolicy | None = None,
         ordering: Ordering | None = None,
-        selector: Callable[[], QueueSelector] = RoundRobin,
+        selector: Callable[[], QueueSelector] | None = None,
         middleware: Sequence[Middleware] = (),
         clock: Clock | None = None,
         rng: Random | None = None,
@@ -88,18 +88,13 @@ class TaskQ:
         self._named_backend = backend
         self._clock: Clock = clock or SystemClock()
         self._rng = rng or Random()
-        self._retry = retry
-        self._ordering = ordering or PriorityFifo()
-        self._selector = selector
+        self._choices = Choices(retry, ordering, selector, self._clock, self._rng)
         self._bus = EventBus()
         self._threads = ThreadExecutor(self._settings.effective_handler_threads)
         self._registry = Registry(on_loop=AsyncioExecutor(), in_thread=self._threads, middleware=middleware)
         self._metrics = Metrics(has_handler=self.has_handler)
-        self._bus.subscribe(JobEnqueued, self._metrics.count_enqueued)
-        self._bus.subscribe(JobDone, self._metrics.count_done)
-        self._bus.subscribe(JobRetryScheduled, self._metrics.count_retried)
-        self._bus.subscribe(JobDied, self._metrics.count_dead)
-        self._opened: _Opened | None = None
+        count_events(self._metrics, self._bus)
+        self._opened: Opened | None = None
         self._workers: list[Worker] = []
 
     @classmethod
@@ -150,16 +145,8 @@ class TaskQ:
         self._threads.max_threads = self._settings.effective_handler_threads
         backend = self._make_backend()
         await backend.open()
-        admission = Admission(
-            backend,
-            bus=self._bus,
-            clock=self._clock,
-            rng=self._rng,
-            ordering=self._ordering,
-            max_retries=self._settings.max_retries,
-            max_queue_depth=self._settings.max_queue_depth,
-        )
-        self._opened = _Opened(backend, admission)
+        admission = make_admission(self._choices, self._settings, backend=backend, bus=self._bus)
+        self._opened = Opened(backend, admission)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -168,23 +155,25 @@ class TaskQ:
         await opened.backend.close()
 
     @contextlib.asynccontextmanager
-    async def workers(self, concurrency: int | None = None) -> AsyncIterator[Worker]:
-        """Run jobs in this process while the body runs, at most `concurrency` at once; drain at its end."""
-        settings = self._settings
-        worker = Worker(
-            self._parts.backend,
+    async def workers(
+        self, concurrency: int | None = None, *, burst: bool = False, max_jobs: int | None = None
+    ) -> AsyncIterator[Worker]:
+        """Run jobs in this process while the body runs, at most `concurrency` at once; drain at its end.
+
+        The worker ends sooner, and sets its `ended`, after `max_jobs` jobs, or in a burst once none is left to run.
+        """
+        for queue in self._settings.queues or ():
+            with contextlib.suppress(QueueExistsError):  # whoever serves a queue may be its first owner
+                await self._parts.admission.create_queue(queue)
+        worker = make_worker(
+            self._choices,
+            self._settings,
+            backend=self._parts.backend,
             registry=self._registry,
-            retry=self._retry or ExponentialBackoff(settings.base_delay_ms, settings.max_delay_ms),
-            selector=self._selector(),
             bus=self._bus,
-            clock=self._clock,
-            rng=self._rng,
-            options=WorkerOptions(
-                name=f"{platform.node()}:{os.getpid()}:{self._rng.getrandbits(64):016x}",
-                concurrency=settings.num_workers if concurrency is None else concurrency,
-                lease_ms=settings.lease_ms,
-                shutdown_timeout_s=settings.shutdown_timeout_ms / 1000,
-            ),
+            concurrency=concurrency,
+            burst=burst,
+            max_jobs=max_jobs,
         )
         running = asyncio.create_task(worker.run(), name="gotaskq-worker")
         self._workers.append(worker)
@@ -338,6 +327,20 @@ class TaskQ:
         """Whether this process takes new jobs: open, and not draining."""
         return self._opened is not None and not self._opened.admission.is_closed
 
+    @property
+    def is_reachable(self) -> bool:
+        """Whether the store answered when it was last asked; a store that is always there counts as one that did."""
+        backend = self._parts.backend
+        return not isinstance(backend, ReportsHealth) or backend.is_reachable
+
+    async def check_store(self) -> list[Finding]:
+        """Return what is wrong with the store's version and settings, as far as it can tell.
+
+        Raises BackendUnavailableError. A store that has nothing to set up has no findings.
+        """
+        backend = self._parts.backend
+        return await backend.check() if isinstance(backend, ChecksItself) else []
+
     def stop_accepting(self) -> None:
         """Refuse new jobs from now on with ShuttingDownError; those that are stored go on."""
         self._parts.admission.is_closed = True
@@ -355,7 +358,7 @@ class TaskQ:
         serve(self)
 
     @property
-    def _parts(self) -> "_Opened":
+    def _parts(self) -> Opened:
         if self._opened is None:
             raise NotOpenError
         return self._opened

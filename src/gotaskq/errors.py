@@ -18,6 +18,11 @@ GotaskqError
 └── IllegalTransitionError  a job may not go from this status to that one
 """
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gotaskq.job import JobId
+
 
 class GotaskqError(Exception):
     """The root of every exception GoTaskQ raises."""
@@ -92,7 +97,7 @@ class WithheldError(GotaskqError):
 
 
 class UnavailableError(GotaskqError):
-    """The call cannot be served now; nothing was changed and it may be repeated."""
+    """The call cannot be served now and may be repeated; nothing was changed, but for what a subclass says."""
 
     retry_after_s = 5
 
@@ -105,7 +110,14 @@ class ShuttingDownError(UnavailableError):
 
 
 class BackendUnavailableError(UnavailableError):
-    """The store did not answer."""
+    """The store did not answer; `job_id` names the job of which nobody knows whether it was stored, if there is one.
+
+    The message is for the log; it may hold the store's own words, which no client sees.
+    """
+
+    def __init__(self, message: str = "the job store did not answer", *, job_id: "JobId | None" = None) -> None:
+        super().__init__(message)
+        self.job_id = job_id
 
 
 class RegistrationError(GotaskqError):

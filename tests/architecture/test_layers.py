@@ -15,6 +15,7 @@ LAYERS = {
     "demo": "surfaces",
     "testing": "testing",
     "app": "assembly",
+    "assembly": "assembly",
     "config": "settings",
     "env_file": "settings",
     "engine": "engine",

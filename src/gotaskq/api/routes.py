@@ -124,10 +124,12 @@ class Routes:
         return Answer(200, OK)
 
     async def ready(self, _: Request) -> Answer:
-        """`GET /readyz`: this process takes jobs; 503 while it starts or drains."""
-        if self._taskq.is_accepting:
-            return Answer(200, OK)
-        return Answer(503, b'{"status":"draining"}')
+        """`GET /readyz`: this process takes jobs; 503 while it starts or drains, or its store is away."""
+        if not self._taskq.is_accepting:
+            return Answer(503, b'{"status":"draining"}')
+        if not self._taskq.is_reachable:
+            return Answer(503, b'{"status":"store unavailable"}')
+        return Answer(200, OK)
 
 
 def _endpoint(act: Callable[[Request], Awaitable[Answer]]) -> Callable[[Request], Awaitable[Response]]:
