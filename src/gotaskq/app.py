@@ -45,7 +45,7 @@ from gotaskq.executor import Handler
 from gotaskq.executors.asyncio_task import AsyncioExecutor
 from gotaskq.executors.thread import ThreadExecutor
 from gotaskq.job import DEFAULT_QUEUE, Job, JobId, Status
-from gotaskq.metrics import Metrics
+from gotaskq.metrics import Counted, Metrics
 from gotaskq.names import check_queue_name
 from gotaskq.payload import encode_payload
 from gotaskq.policies.ordering import Ordering
@@ -94,6 +94,7 @@ class TaskQ:
         self._registry = Registry(on_loop=AsyncioExecutor(), in_thread=self._threads, middleware=middleware)
         self._metrics = Metrics(has_handler=self.has_handler)
         count_events(self._metrics, self._bus)
+        self._gather: Callable[[], Awaitable[Counted]] = self.counted
         self._opened: Opened | None = None
         self._workers: list[Worker] = []
 
@@ -306,7 +307,16 @@ class TaskQ:
         """Return the metrics in Prometheus' text format."""
         from gotaskq.prometheus import render
 
-        return render(self._metrics, queues=await self.queues(), active_workers=self.busy)
+        depths = self._metrics.depths(await self.queues())
+        return render(await self._gather(), depths=depths)
+
+    async def counted(self) -> Counted:
+        """Return what this process has counted, as it is now."""
+        return self._metrics.counted(active_workers=self.busy)
+
+    def gather_with(self, gather: Callable[[], Awaitable[Counted]]) -> None:
+        """Let `gather` say what the metrics page counts; for a process that is one of several."""
+        self._gather = gather
 
     @property
     def busy(self) -> int:
