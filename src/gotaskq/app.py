@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self, TypeVar, get_args
 
 from msgspec import Raw
 
-from gotaskq.assembly import Choices, Opened, count_events, make_admission, make_worker
+from gotaskq.assembly import Choices, Opened, count_events, make_admission, make_backend, make_worker
 from gotaskq.backend import (
     Backend,
     ChecksItself,
@@ -22,11 +22,10 @@ from gotaskq.backend import (
     Page,
     QueueCounts,
     ReportsHealth,
-    StoreLimits,
 )
-from gotaskq.backends import open_backend
+from gotaskq.backends import is_local
 from gotaskq.clock import Clock, SystemClock
-from gotaskq.config import Settings, load_settings
+from gotaskq.config import Settings, load_settings, mask_url
 from gotaskq.engine.admission import Admission, JobRequest
 from gotaskq.engine.bus import EventBus
 from gotaskq.engine.middleware import Middleware
@@ -85,16 +84,16 @@ class TaskQ:
         rng: Random | None = None,
     ) -> None:
         self._settings = settings or Settings()
-        self._named_backend = backend
         self._clock: Clock = clock or SystemClock()
         self._rng = rng or Random()
-        self._choices = Choices(retry, ordering, selector, self._clock, self._rng)
+        self._choices = Choices(backend, retry, ordering, selector, self._clock, self._rng)
         self._bus = EventBus()
         self._threads = ThreadExecutor(self._settings.effective_handler_threads)
         self._registry = Registry(on_loop=AsyncioExecutor(), in_thread=self._threads, middleware=middleware)
         self._metrics = Metrics(has_handler=self.has_handler)
         count_events(self._metrics, self._bus)
         self._gather: Callable[[], Awaitable[Counted]] = self.counted
+        self.is_draining = False  # set by whoever serves this app, for /readyz
         self._opened: Opened | None = None
         self._workers: list[Worker] = []
 
@@ -144,7 +143,7 @@ class TaskQ:
         if self._opened is not None:
             raise GotaskqError("this TaskQ is open already; one `async with app` at a time")
         self._threads.max_threads = self._settings.effective_handler_threads
-        backend = self._make_backend()
+        backend = make_backend(self._choices, self._settings)
         await backend.open()
         admission = make_admission(self._choices, self._settings, backend=backend, bus=self._bus)
         self._opened = Opened(backend, admission)
@@ -338,6 +337,17 @@ class TaskQ:
         return self._opened is not None and not self._opened.admission.is_closed
 
     @property
+    def is_shared(self) -> bool:
+        """Whether other processes can see the same jobs; they cannot look into this one's memory."""
+        return not is_local(self._choices.backend_or(self._settings))
+
+    @property
+    def backend_name(self) -> str:
+        """Where the jobs live, for people: a URL without its password, or the class of a backend that was given."""
+        backend = self._choices.backend_or(self._settings)
+        return mask_url(backend) if isinstance(backend, str) else type(backend).__name__
+
+    @property
     def is_reachable(self) -> bool:
         """Whether the store answered when it was last asked; a store that is always there counts as one that did."""
         backend = self._parts.backend
@@ -372,18 +382,3 @@ class TaskQ:
         if self._opened is None:
             raise NotOpenError
         return self._opened
-
-    def _make_backend(self) -> Backend:
-        named = self._named_backend
-        if named is not None and not isinstance(named, str):
-            return named
-        settings = self._settings
-        limits = StoreLimits(
-            max_queue_depth=settings.max_queue_depth,
-            complete_job_ttl_ms=settings.complete_job_ttl_ms,
-            max_completed_jobs=settings.max_completed_jobs,
-            max_dead_jobs=settings.max_dead_jobs,
-            dead_job_ttl_ms=settings.dead_job_ttl_ms,
-        )
-        url = settings.effective_backend_url if named is None else named
-        return open_backend(url, limits=limits, clock=self._clock, rng=self._rng)

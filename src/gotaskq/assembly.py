@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import NamedTuple
 
-from gotaskq.backend import Backend
+from gotaskq.backend import Backend, StoreLimits
+from gotaskq.backends import open_backend
 from gotaskq.clock import Clock
 from gotaskq.config import Settings
 from gotaskq.engine.admission import Admission
@@ -28,11 +29,16 @@ from gotaskq.policies.scheduling import QueueSelector, RoundRobin, Weighted
 class Choices:
     """What a program named when it made its app; None leaves it to the settings."""
 
+    backend: str | Backend | None
     retry: RetryPolicy | None
     ordering: Ordering | None
     selector: Callable[[], QueueSelector] | None
     clock: Clock
     rng: Random
+
+    def backend_or(self, settings: Settings) -> str | Backend:
+        """Return the backend, or the URL of one."""
+        return settings.effective_backend_url if self.backend is None else self.backend
 
 
 class Opened(NamedTuple):
@@ -40,6 +46,21 @@ class Opened(NamedTuple):
 
     backend: Backend
     admission: Admission
+
+
+def make_backend(choices: Choices, settings: Settings) -> Backend:
+    """Make the backend of an app, not open yet; raises ConfigError."""
+    backend = choices.backend_or(settings)
+    if not isinstance(backend, str):
+        return backend
+    limits = StoreLimits(
+        max_queue_depth=settings.max_queue_depth,
+        complete_job_ttl_ms=settings.complete_job_ttl_ms,
+        max_completed_jobs=settings.max_completed_jobs,
+        max_dead_jobs=settings.max_dead_jobs,
+        dead_job_ttl_ms=settings.dead_job_ttl_ms,
+    )
+    return open_backend(backend, limits=limits, clock=choices.clock, rng=choices.rng)
 
 
 def make_admission(choices: Choices, settings: Settings, *, backend: Backend, bus: EventBus) -> Admission:

@@ -115,7 +115,9 @@ class BackendUnavailableError(UnavailableError):
     The message is for the log; it may hold the store's own words, which no client sees.
     """
 
-    def __init__(self, message: str = "the job store did not answer", *, job_id: "JobId | None" = None) -> None:
+    def __init__(
+        self, message: str = "the job store is unavailable; try again later", *, job_id: "JobId | None" = None
+    ) -> None:
         super().__init__(message)
         self.job_id = job_id
 

@@ -13,6 +13,7 @@ LAYERS = {
     "api": "surfaces",
     "cli": "surfaces",
     "demo": "surfaces",
+    "processes": "surfaces",
     "testing": "testing",
     "app": "assembly",
     "assembly": "assembly",
@@ -56,7 +57,8 @@ DOORS = {
     ("api.schemas", "engine.admission"): "a body becomes admission's request",
     ("api.submit", "engine.admission"): "the one door, called by both lanes",
     ("api.server", "engine.worker"): "the server stops the worker the app started",
-    ("cli.run", "logs"): "the server process sets logging up",
+    ("processes.counts", "metrics"): "counters of several processes are added up",
+    ("cli.options", "logs"): "the server process sets logging up",
     ("__main__", "cli.main"): "python -m gotaskq",
 }
 

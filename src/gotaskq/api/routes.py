@@ -49,10 +49,16 @@ class Routes:
             Route("/dlq/{id}/replay", _endpoint(self.replay_dead), methods=["POST"]),
             Route("/queue", _endpoint(self.list_queues), methods=["GET"]),
             Route("/queue/{name}", _endpoint(self.create_queue), methods=["POST"]),
+            *self.health_routes(),
+            Route("/{queue}/jobs", _endpoint(self.submit_job), methods=["POST"]),
+        ]
+
+    def health_routes(self) -> list[Route]:
+        """Return the routes that every process has which listens at all."""
+        return [
             Route("/metrics", self.metrics, methods=["GET"]),
             Route("/healthz", _endpoint(self.live), methods=["GET"]),
             Route("/readyz", _endpoint(self.ready), methods=["GET"]),
-            Route("/{queue}/jobs", _endpoint(self.submit_job), methods=["POST"]),
         ]
 
     async def submit_job(self, request: Request) -> Answer:
@@ -125,7 +131,7 @@ class Routes:
 
     async def ready(self, _: Request) -> Answer:
         """`GET /readyz`: this process takes jobs; 503 while it starts or drains, or its store is away."""
-        if not self._taskq.is_accepting:
+        if self._taskq.is_draining or not self._taskq.is_accepting:
             return Answer(503, b'{"status":"draining"}')
         if not self._taskq.is_reachable:
             return Answer(503, b'{"status":"store unavailable"}')

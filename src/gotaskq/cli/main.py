@@ -12,6 +12,7 @@ COMMANDS: Final = {
     "config": "gotaskq.cli.settings",
     "run": "gotaskq.cli.run",
     "version": "gotaskq.cli.version",
+    "worker": "gotaskq.cli.worker",
 }
 
 
