@@ -58,6 +58,7 @@ DOORS = {
     ("api.submit", "engine.admission"): "the one door, called by both lanes",
     ("api.server", "engine.worker"): "the server stops the worker the app started",
     ("processes.counts", "metrics"): "counters of several processes are added up",
+    ("cli.settings", "backend"): "what a check of the store found is printed as it is",
     ("cli.options", "logs"): "the server process sets logging up",
     ("__main__", "cli.main"): "python -m gotaskq",
 }

@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 from random import Random
-from typing import Any, cast
+from typing import Any, Self, cast
 
 from gotaskq import Job, TaskQ
 from gotaskq.backend import Backend
@@ -25,7 +25,7 @@ class Apart:
 
     async def open(self) -> None:
         """Open, unless the file `broken` says that this one must not."""
-        if Path("broken").exists():
+        if is_broken():
             sys.exit(3)
         await self._jobs.open()
 
@@ -33,7 +33,26 @@ class Apart:
         return getattr(self._jobs, name)
 
 
-app = TaskQ(cast(Backend, Apart()))
+class Seeded(TaskQ):
+    """An app that begins with the jobs of the file `jobs`: a type a line."""
+
+    async def __aenter__(self) -> Self:
+        await super().__aenter__()
+        for job_type in seeds():
+            await self.enqueue(job_type, {"folder": os.getcwd()})  # noqa: PTH109
+        return self
+
+
+def is_broken() -> bool:
+    return Path("broken").exists()
+
+
+def seeds() -> list[str]:
+    file = Path("jobs")
+    return file.read_text().split() if file.exists() else []
+
+
+app = Seeded(cast("Backend", Apart()))
 
 
 @app.handler("ok")
@@ -43,8 +62,8 @@ async def succeed(job: Job) -> None:
 
 @app.handler("who")
 async def say_who(job: Job) -> None:
-    """Leave a file named by this process's number."""
-    (Path(job.payload["folder"]) / f"pid-{os.getpid()}").touch()
+    """Leave a file named by the job and this process."""
+    (Path(job.payload["folder"]) / f"ran-{job.id}-{os.getpid()}").touch()
 
 
 @app.handler("wait")

@@ -6,7 +6,7 @@ from typing import Final
 
 import click
 
-from gotaskq.errors import ConfigError
+from gotaskq.errors import BackendUnavailableError, ConfigError
 
 COMMANDS: Final = {
     "config": "gotaskq.cli.settings",
@@ -36,9 +36,12 @@ def gotaskq() -> None:
 
 
 def main() -> None:
-    """Run the command line; a setting that cannot be used is one line on stderr and exit code 2."""
+    """Run the command line; what an operator can mend is one line on stderr.
+
+    The exit code is 2 for a setting that cannot be used, 1 for a store that is away.
+    """
     try:
         gotaskq()
-    except ConfigError as error:
+    except (ConfigError, BackendUnavailableError) as error:
         click.echo(f"gotaskq: {error}", err=True)
-        sys.exit(2)
+        sys.exit(2 if isinstance(error, ConfigError) else 1)

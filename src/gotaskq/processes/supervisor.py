@@ -185,7 +185,10 @@ class Supervisor:
     def _pass_on(self) -> None:
         self._signals += 1
         self._ending.set()
-        number = signal.SIGKILL if self._signals >= KILL_AT_SIGNAL else signal.SIGTERM
+        number = signal.SIGTERM
+        if self._signals >= KILL_AT_SIGNAL:
+            number = signal.SIGKILL
+            logger.warning("third signal: killing what still runs")
         for child in self._children.values():
             child.send(number)
 
