@@ -1,4 +1,4 @@
-"""`gotaskq config`: the settings in force, where each came from, secrets masked; with `--check`, a look at the store."""
+"""`gotaskq config`: the settings in force, where each came from, secrets masked; `--check` looks at the store too."""
 
 import asyncio
 import json
