@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import NamedTuple
 
-from gotaskq.backend import Backend, StoreLimits
+from gotaskq.backend import Backend, StoreLayout, StoreLimits
 from gotaskq.backends import open_backend
 from gotaskq.clock import Clock
 from gotaskq.config import Settings
@@ -60,7 +60,10 @@ def make_backend(choices: Choices, settings: Settings) -> Backend:
         max_dead_jobs=settings.max_dead_jobs,
         dead_job_ttl_ms=settings.dead_job_ttl_ms,
     )
-    return open_backend(backend, limits=limits, clock=choices.clock, rng=choices.rng)
+    layout = StoreLayout(
+        key_prefix=settings.key_prefix, partitions=settings.partitions, outage_grace_ms=settings.lease_ms
+    )
+    return open_backend(backend, limits=limits, layout=layout, clock=choices.clock, rng=choices.rng)
 
 
 def make_admission(choices: Choices, settings: Settings, *, backend: Backend, bus: EventBus) -> Admission:

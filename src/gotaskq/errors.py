@@ -11,6 +11,7 @@ GotaskqError
 ├── QueueFullError          max_queue_depth is reached; try again later
 ├── UnavailableError
 │   ├── ShuttingDownError   this process takes no more jobs
+│   ├── StoreFullError      the store has no room; nothing was stored
 │   └── BackendUnavailableError
 ├── RegistrationError       a handler cannot be registered as asked
 ├── PayloadDecodeError      JSON that Python cannot hold
@@ -109,15 +110,21 @@ class ShuttingDownError(UnavailableError):
         super().__init__("shutting down; send the job to another process or try again later")
 
 
+class StoreFullError(UnavailableError):
+    """The store has no room; nothing was stored. `retry_after_s` is drawn, so that callers do not return together."""
+
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__("the job store is full; try again later")
+        self.retry_after_s = retry_after_s
+
+
 class BackendUnavailableError(UnavailableError):
     """The store did not answer; `job_id` names the job of which nobody knows whether it was stored, if there is one.
 
     The message is for the log; it may hold the store's own words, which no client sees.
     """
 
-    def __init__(
-        self, message: str = "the job store is unavailable; try again later", *, job_id: "JobId | None" = None
-    ) -> None:
+    def __init__(self, message: str = "the job store did not answer", *, job_id: "JobId | None" = None) -> None:
         super().__init__(message)
         self.job_id = job_id
 
