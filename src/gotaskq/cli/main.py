@@ -42,6 +42,9 @@ def main() -> None:
     """
     try:
         gotaskq()
-    except (ConfigError, BackendUnavailableError) as error:
+    except ConfigError as error:
         click.echo(f"gotaskq: {error}", err=True)
-        sys.exit(2 if isinstance(error, ConfigError) else 1)
+        sys.exit(2)
+    except BackendUnavailableError as error:
+        click.echo(f"gotaskq: {error}; `gotaskq config --check` says more", err=True)
+        sys.exit(1)

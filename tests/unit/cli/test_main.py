@@ -73,4 +73,6 @@ def test_a_store_that_is_away_is_one_line_and_exit_code_1(
         main()
 
     assert ended.value.code == 1
-    assert capsys.readouterr().err == "gotaskq: redis://cache:6379/0 does not answer\n"
+    assert capsys.readouterr().err == (
+        "gotaskq: redis://cache:6379/0 does not answer; `gotaskq config --check` says more\n"
+    )
