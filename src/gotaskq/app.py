@@ -32,6 +32,7 @@ from gotaskq.engine.middleware import Middleware
 from gotaskq.engine.registry import Registry
 from gotaskq.engine.worker import Worker
 from gotaskq.errors import (
+    BackendUnavailableError,
     DeadJobNotFoundError,
     GotaskqError,
     JobNotFoundError,
@@ -303,11 +304,14 @@ class TaskQ:
     # -- surfaces ------------------------------------------------------------------------------------------------------
 
     async def metrics_page(self) -> bytes:
-        """Return the metrics in Prometheus' text format."""
+        """Return the metrics in Prometheus' text format; while the store is away, without the depths of queues."""
         from gotaskq.prometheus import render
 
-        depths = self._metrics.depths(await self.queues())
-        return render(await self._gather(), depths=depths)
+        try:
+            queues = await self.queues()
+        except BackendUnavailableError:  # the counters are wanted most when something is wrong
+            queues = {}
+        return render(await self._gather(), depths=self._metrics.depths(queues))
 
     async def counted(self) -> Counted:
         """Return what this process has counted, as it is now."""

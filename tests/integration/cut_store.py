@@ -1,12 +1,12 @@
 """An app whose store is away while the file `away` is in the working directory, and then says what it must not."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any, cast
 
 from gotaskq import Job, TaskQ
-from gotaskq.backend import Backend, Enqueued
+from gotaskq.backend import Backend, Enqueued, QueueCounts
 from gotaskq.backends.memory import MemoryBackend
 from gotaskq.clock import SystemClock
 from gotaskq.errors import BackendUnavailableError
@@ -36,6 +36,11 @@ class CutStore:
         if not self.is_reachable:
             raise BackendUnavailableError(f"redis://:{SECRET}@cache: connection refused")
         return await self._jobs.get(cast("Any", job_id))
+
+    async def queues(self) -> Mapping[str, QueueCounts]:
+        if not self.is_reachable:
+            raise BackendUnavailableError(f"redis://:{SECRET}@cache: connection refused")
+        return await self._jobs.queues()
 
     def __getattr__(self, name: str) -> Any:
         if name == "enqueue_now":

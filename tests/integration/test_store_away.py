@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from tests.integration.conftest import StartServer
 from tests.integration.cut_store import SECRET
+from tests.integration.metrics_page import DEPTH, sample, samples
 from tests.integration.server_process import ServerProcess
 
 pytestmark = pytest.mark.slow  # a process each
@@ -48,3 +49,12 @@ def test_a_look_up_that_fails_says_no_more_than_to_try_again(server: ServerProce
 
     assert (answer.status, answer.json) == (503, {"error": ERROR})
     assert SECRET.encode() not in answer.body
+
+
+def test_the_counters_are_shown_all_the_same(server: ServerProcess, tmp_path: Path) -> None:
+    server.submit("ok")
+    (tmp_path / "away").touch()
+
+    assert sample(server, "gotaskq_jobs_enqueued_total", type="ok") == 1
+    assert DEPTH not in {name for name, _, _ in samples(server)}
+    assert server.get("/queue").status == 503
