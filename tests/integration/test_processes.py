@@ -147,12 +147,14 @@ def test_a_signal_drains_them_all(server: ServerProcess, tmp_path: Path, number:
 
     server.signal(number)
     for pid in pids:
+        os.kill(pid, number)  # as a terminal does and systemd: to all processes at once
         server.wait_for_line(f'"event": "draining", "pid": {pid}')
     alive = [is_alive(pid) for pid in pids]
     (tmp_path / "go").touch()
 
     assert alive == [True] * COUNT
     assert server.wait() == 0, server.stderr
+    assert "second signal" not in server.stderr
     assert "Traceback" not in server.stderr
     assert not any(is_alive(pid) for pid in pids)
 

@@ -83,8 +83,8 @@ async def _serve(taskq: TaskQ, listener: socket.socket | None, role: Role, annou
         worker = None
         if role.with_workers:
             worker = await stack.enter_async_context(taskq.workers(burst=role.burst, max_jobs=role.max_jobs))
-        drain = partial(_drain, taskq, role, server, worker)
-        _on_signals(drain)
+        end = _End(taskq, role, server, worker)
+        _on_signals(end.drain if member is not None else end.drain_or_hurry)
         _tune_garbage_collection()
         if listener is not None:
             listener.listen(BACKLOG)
@@ -93,7 +93,7 @@ async def _serve(taskq: TaskQ, listener: socket.socket | None, role: Role, annou
         else:
             line = stack.enter_context(contextlib.closing(Lifeline(member.line)))
             line.tell_ready(_greeting(taskq, listener, role))
-            line.when_cut(drain)
+            line.heed(drain=end.drain, hurry=end.hurry)
         await _run(worker, server, listener)
     return worker.busy if worker is not None else 0
 
@@ -186,23 +186,43 @@ def _on_signals(drain: Callable[[], None]) -> None:
         loop.add_signal_handler(number, drain)
 
 
-def _drain(taskq: TaskQ, role: Role, server: uvicorn.Server | None, worker: Worker | None) -> None:
-    """End what runs here; called a second time, at once."""
-    if taskq.is_draining:
+class _End:
+    """How this process is ended."""
+
+    def __init__(self, taskq: TaskQ, role: Role, server: uvicorn.Server | None, worker: Worker | None) -> None:
+        self._taskq = taskq
+        self._role = role
+        self._server = server
+        self._worker = worker
+
+    def drain(self) -> None:
+        """Take no more and finish what runs; however often it is called."""
+        if self._taskq.is_draining:
+            return
+        logger.info("draining")
+        self._taskq.is_draining = True
+        if self._role.with_api:  # else there is nobody to refuse but handlers, whose follow-up jobs others can run
+            self._taskq.stop_accepting()
+        if self._worker is not None:
+            self._worker.stop()  # HTTP goes on answering look-ups until the worker has ended
+        elif self._server is not None:
+            self._server.should_exit = True
+
+    def hurry(self) -> None:
+        """Give back what still runs, at once."""
+        self.drain()
         logger.warning("second signal: giving back what still runs")
-        if server is not None:
-            server.should_exit = server.force_exit = True
-        if worker is not None:
-            worker.hurry()
-        return
-    logger.info("draining")
-    taskq.is_draining = True
-    if role.with_api:  # else there is nobody to refuse but handlers, whose follow-up jobs others can run
-        taskq.stop_accepting()
-    if worker is not None:
-        worker.stop()  # HTTP goes on answering look-ups until the worker has ended
-    elif server is not None:
-        server.should_exit = True
+        if self._server is not None:
+            self._server.should_exit = self._server.force_exit = True
+        if self._worker is not None:
+            self._worker.hurry()
+
+    def drain_or_hurry(self) -> None:
+        """Drain at the first signal, hurry at any other."""
+        if self._taskq.is_draining:
+            self.hurry()
+        else:
+            self.drain()
 
 
 def _tune_garbage_collection() -> None:

@@ -1,7 +1,7 @@
 """A process that is one of several: its number, the folder it shares with its siblings, its line to the supervisor.
 
-The line is one end of a socket pair. Down it goes, once, that the process is ready; that it is cut means that the
-supervisor is gone, and a process that nobody would restart or stop ends too.
+The line is one end of a socket pair. Up it goes, once, that the process is ready; down it comes that it should hurry to
+end. That the line is cut means that the supervisor is gone, and a process that nobody would restart or stop ends too.
 """
 
 import asyncio
@@ -11,7 +11,9 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
+
+HURRY: Final = b"h"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +47,16 @@ class Lifeline:
         """Say that this process serves, and in which words to say so to the operator."""
         self._socket.send(json.dumps({"greeting": greeting}).encode() + b"\n")
 
-    def when_cut(self, act: Callable[[], None]) -> None:
-        """Call `act` once when the supervisor is gone."""
+    def heed(self, *, drain: Callable[[], None], hurry: Callable[[], None]) -> None:
+        """Call `hurry` when the supervisor says so, `drain` when it is gone."""
         loop = asyncio.get_running_loop()
 
         def read() -> None:
-            if not self._socket.recv(1):
+            if self._socket.recv(1) == HURRY:
+                hurry()
+            else:
                 loop.remove_reader(self._socket)
-                act()
+                drain()
 
         loop.add_reader(self._socket, read)
 

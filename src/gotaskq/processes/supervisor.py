@@ -16,7 +16,7 @@ from random import Random
 from typing import Final
 
 from gotaskq.errors import ConfigError
-from gotaskq.processes.member import Member
+from gotaskq.processes.member import HURRY, Member
 
 FIRST_DELAY_S: Final = 0.1
 MAX_DELAY_S: Final = 30.0
@@ -87,6 +87,11 @@ class Child:
         if self._process.returncode is None:
             self._process.send_signal(number)
 
+    def hurry(self) -> None:
+        """Tell it to give back what still runs, at once."""
+        if self._writer is not None and not self._writer.is_closing():
+            self._writer.write(HURRY)
+
 
 class Supervisor:
     """Keeps `count` processes."""
@@ -152,12 +157,10 @@ class Supervisor:
         ours.setblocking(False)
         with theirs:
             member = Member(number, theirs.fileno(), self._folder)
-            # A session of its own: Ctrl-C in a terminal reaches the supervisor alone, so no signal comes twice.
             process = await asyncio.create_subprocess_exec(
                 *self._command(member),
                 stdin=asyncio.subprocess.DEVNULL,
                 pass_fds=[member.line],
-                start_new_session=True,
             )
         child = self._children[number] = Child(number, process, ours)
         if self._ending.is_set():  # the signal came while it was being started
@@ -183,14 +186,21 @@ class Supervisor:
             pass
 
     def _pass_on(self) -> None:
+        """Drain at the first signal, hurry at the second, kill at the third.
+
+        A terminal or systemd sends its signal to all processes at once, so to the others it means no more than drain.
+        """
         self._signals += 1
         self._ending.set()
-        number = signal.SIGTERM
         if self._signals >= KILL_AT_SIGNAL:
-            number = signal.SIGKILL
             logger.warning("third signal: killing what still runs")
         for child in self._children.values():
-            child.send(number)
+            if self._signals == 1:
+                child.send(signal.SIGTERM)
+            elif self._signals < KILL_AT_SIGNAL:
+                child.hurry()
+            else:
+                child.send(signal.SIGKILL)
 
     def _is_clean(self, child: Child, code: int) -> bool:
         """Say whether it ended as it should: by itself, or by a signal that came before it could heed one."""
