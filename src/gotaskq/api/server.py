@@ -75,6 +75,7 @@ def serve(taskq: TaskQ, role: Role | None = None, *, announce: Callable[[str], N
 
 async def _serve(taskq: TaskQ, listener: socket.socket | None, role: Role, announce: Callable[[str], None]) -> int:
     async with taskq, contextlib.AsyncExitStack() as stack:
+        taskq.is_draining = False  # it may have been served before
         member = role.member
         if member is not None:
             counts = SharedCounts(member.folder, number=member.number, counted=taskq.counted)
