@@ -46,5 +46,5 @@ def main() -> None:
         click.echo(f"gotaskq: {error}", err=True)
         sys.exit(2)
     except BackendUnavailableError as error:
-        click.echo(f"gotaskq: {error}; `gotaskq config --check` says more", err=True)
+        click.echo(f"gotaskq: {str(error).rstrip('.')}; `gotaskq config --check` says more", err=True)
         sys.exit(1)
