@@ -6,7 +6,7 @@ The engine knows only this; each backend carries it out. What a method means, to
 
 from collections.abc import Collection, Mapping, Sequence
 from enum import Enum
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -196,6 +196,36 @@ class EnqueuesNow(Protocol):
 
     def enqueue_now(self, job: Job) -> Enqueued:
         """Do what `enqueue` does with one job, and return when it is done."""
+        ...
+
+
+@runtime_checkable
+class ReportsHealth(Protocol):
+    """What a backend offers beside the rest when its store can be away: readiness then follows the store."""
+
+    @property
+    def is_reachable(self) -> bool:
+        """Whether the store answered when it was last asked; no I/O, for it is read often."""
+        ...
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One thing a check of the store found: what is so, and what to do about it."""
+
+    severity: Literal["error", "warning", "ok"]  # an error: it will not work; a warning: it may lose or leak something
+    what: str
+    advice: str = ""
+
+
+@runtime_checkable
+class ChecksItself(Protocol):
+    """What a backend offers beside the rest when its store can be set up badly: `gotaskq config --check` asks it."""
+
+    async def check(self) -> list[Finding]:
+        """Look at the version and settings of the store, once open; raises BackendUnavailableError.
+
+        No finding holds a secret.
+        """
         ...
 
 

@@ -10,9 +10,10 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from gotaskq.api.schemas import MAX_BODY_BYTES, count_members, decode_submission, encode_job, invalid_member
-from gotaskq.engine.admission import JobRequest, check_queue_name
+from gotaskq.engine.admission import JobRequest
 from gotaskq.errors import GotaskqError, InvalidRequestError
 from gotaskq.job import DEFAULT_QUEUE, Job
+from gotaskq.names import check_queue_name
 from gotaskq.payload import BACKSLASH, SHORT_PAYLOAD_BYTES, check_payload
 
 MAX_BATCH: Final = 1_000

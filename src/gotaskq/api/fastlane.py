@@ -21,8 +21,8 @@ from gotaskq.api.protocol import MAX_REQUESTS, HardenedProtocol, render
 from gotaskq.api.schemas import MAX_BODY_BYTES
 from gotaskq.api.submit import submit, submit_now
 from gotaskq.app import TaskQ
-from gotaskq.engine.admission import check_queue_name
 from gotaskq.errors import InvalidRequestError
+from gotaskq.names import check_queue_name
 
 BLOCK_END: Final = b"\r\n\r\n"
 MAX_BLOCK_BYTES: Final = 2_048  # a plain client's headers are far below; larger ones take the full way

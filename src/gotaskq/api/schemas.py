@@ -13,9 +13,10 @@ from typing import Final
 import msgspec
 from msgspec import Raw
 
-from gotaskq.engine.admission import ABSENT, JobRequest, check_queue_name
+from gotaskq.engine.admission import ABSENT, JobRequest
 from gotaskq.errors import InvalidRequestError
 from gotaskq.job import DEFAULT_QUEUE, PENDING, DeathReason, Job, Status
+from gotaskq.names import check_queue_name
 from gotaskq.payload import BACKSLASH, SHORT_PAYLOAD_BYTES, check_payload
 
 _MILLISECONDS: Final = tuple(b'.%03dZ"' % millisecond for millisecond in range(1000))

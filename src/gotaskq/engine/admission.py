@@ -4,7 +4,6 @@ A request is checked, gets its id and rank, is stored, and only then announced.
 Invariant: a job that was answered for is in the store; one that was refused left no trace.
 """
 
-import re
 import sys
 from collections.abc import Sequence
 from random import Random
@@ -30,6 +29,7 @@ from gotaskq.errors import (
 )
 from gotaskq.events import JobEnqueued, QueueCreated
 from gotaskq.job import DEFAULT_QUEUE, MAX_PRIORITY, MIN_PRIORITY, Job, JobId
+from gotaskq.names import check_queue_name
 from gotaskq.policies.ordering import Ordering
 from gotaskq.snowflake import SnowflakeIds, SpreadIds
 
@@ -39,9 +39,6 @@ OK: Final = Enqueued.OK
 ABSENT: Final = Raw(b"null")  # what a request holds that names no payload
 COLLISION_TRIES: Final = 3
 MAX_MOULDS: Final = 4_096  # bounds what hostile callers can make us remember
-
-QUEUE_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
-RESERVED_QUEUE_NAMES: Final = frozenset({"queue", "v1", ".", ".."})  # their HTTP path would mean something else
 
 
 class JobRequest(msgspec.Struct, gc=False):
@@ -282,15 +279,6 @@ class Admission:
 
 def _ids_taken() -> BackendUnavailableError:
     return BackendUnavailableError(f"{COLLISION_TRIES} ids in a row were taken; is a clock far off?")
-
-
-def check_queue_name(name: str) -> str:
-    """Return the lower-cased name; raises InvalidRequestError for one that cannot name a queue."""
-    if QUEUE_NAME.fullmatch(name) is None:
-        raise InvalidRequestError("queue name must be 1 to 64 of A-Z a-z 0-9 . _ -", field="queue")
-    if name.lower() in RESERVED_QUEUE_NAMES:
-        raise InvalidRequestError(f"queue name {name.lower()!r} is reserved", field="queue")
-    return name.lower()
 
 
 def _priority(priority: int) -> int:

@@ -19,7 +19,7 @@ from uvicorn.server import ServerState
 
 from gotaskq import TaskQ
 from gotaskq.api.protocol import MAX_REQUESTS, HardenedProtocol
-from gotaskq.api.server import TRIED_UVICORN, _config
+from gotaskq.api.server import TRIED_UVICORN, Role, _config
 from gotaskq.config import Settings
 from gotaskq.testing.clock import FakeClock
 
@@ -85,7 +85,7 @@ class InProcess:
 
     def __init__(self, taskq: TaskQ) -> None:
         self.taskq = taskq
-        self.config = _config(taskq)
+        self.config = _config(taskq, Role())
         self.config.load()
         self.state = ServerState()
         self.state.default_headers = [(b"date", DATE)]
