@@ -21,7 +21,7 @@ from gotaskq.backends.redis.partitions import chunks, places_of
 from gotaskq.backends.redis.registry import Registry
 from gotaskq.backends.redis.scripts import Script
 from gotaskq.backends.redis.settlements import settlement_arguments
-from gotaskq.backends.redis.topology import read_url
+from gotaskq.backends.redis.topology import connect, read_url
 from gotaskq.backends.redis.wakeups import WakeUps
 from gotaskq.clock import Clock
 from gotaskq.errors import GotaskqError, QueueNotFoundError
@@ -68,9 +68,10 @@ class RedisBackend:
         self._rng = rng
         keys = Keys(self._layout.key_prefix)
         is_test = self._layout.key_prefix.startswith("gtqtest")
-        self._connection = Connection(read_url(url), keys, rng=rng, test_clock=clock.now_ms if is_test else None)
+        address = read_url(url)
+        self._connection = Connection(address, keys, rng=rng, test_clock=clock.now_ms if is_test else None)
         self._registry = Registry(self._connection, keys, partitions=self._layout.partitions, rng=rng)
-        self._wakeups = WakeUps(self._connection.client, keys.wake, rng=rng)
+        self._wakeups = WakeUps(connect(address), keys.wake, rng=rng)
         self._listing = Listing(self._connection)
         self._intake = Intake(self._connection, self._registry, self._wakeups, max_depth=self._limits.max_queue_depth)
         self._lost_claims: dict[tuple[str, int], str] = {}  # nonces of reservations whose fate is not known
@@ -81,10 +82,16 @@ class RedisBackend:
 
     async def open(self) -> None:
         """Connect, join the store, and register the default queue."""
-        await self._connection.open()
-        await self._registry.open()
+        try:
+            await self._connection.open()
+            await self._registry.open()
+        except BaseException:
+            await self.close()
+            raise
         self._upkeep = [asyncio.create_task(loop) for loop in (self._wakeups.listen(), self._keep())]
-        await asyncio.wait([asyncio.create_task(self._wakeups.is_listening.wait())], timeout=ANSWER_WITHIN_S)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ANSWER_WITHIN_S):
+                await self._wakeups.is_listening.wait()
 
     async def close(self) -> None:
         """Answer what is under way, then let go of all connections."""
@@ -94,6 +101,7 @@ class RedisBackend:
         if self._upkeep:
             await asyncio.wait(self._upkeep)
         self._upkeep = []
+        await self._wakeups.close()
         await self._connection.close()
 
     @property
@@ -102,9 +110,9 @@ class RedisBackend:
         return self._connection.is_reachable
 
     @property
-    def calls_under_way(self) -> frozenset[asyncio.Task[Any]]:
-        """The calls that the store has not answered yet."""
-        return self._connection.calls_under_way | self._intake.calls_under_way
+    def calls_under_way(self) -> int:
+        """How many calls the store has not answered yet."""
+        return self._connection.calls_under_way + self._intake.calls_under_way
 
     @property
     def partitions(self) -> int:
@@ -122,11 +130,11 @@ class RedisBackend:
 
     async def create_queue(self, name: str) -> bool:
         """Register a queue; False when it was there."""
-        return await self._connection.guarded(self._registry.add(name))
+        return await self._registry.add(name)
 
     async def queues(self) -> Mapping[str, QueueCounts]:
         """Return every registered queue with its counts, sorted by name."""
-        await self._connection.guarded(self._registry.refresh())
+        await self._registry.refresh()
         names = sorted(self._registry.paused)
         totals = {name: [0, 0, 0, 0] for name in names}
         for partition in range(self._registry.partitions):
@@ -144,7 +152,7 @@ class RedisBackend:
     async def set_paused(self, queue: str, *, paused: bool) -> None:
         """Stop or resume giving out the queue's jobs; other processes hear of it within a second."""
         await self._require((queue,))
-        await self._connection.guarded(self._registry.set_paused(queue, paused=paused))
+        await self._registry.set_paused(queue, paused=paused)
         self._wakeups.wake(queue)
 
     def is_paused(self, queue: str) -> bool:
@@ -161,7 +169,7 @@ class RedisBackend:
     async def enqueue(self, jobs: Sequence[Job], *, atomic: bool = False) -> list[Enqueued]:
         """Store new jobs; each on its own, or with `atomic` all or none (of one partition, at most 1,000)."""
         if atomic:
-            return await self._connection.guarded(self._intake.store_together(jobs))
+            return await self._intake.store_together(jobs)
         return await self._intake.store(jobs)
 
     # -- out: reserve, extend, settle ----------------------------------------------------------------------------------
@@ -178,9 +186,7 @@ class RedisBackend:
             for some in chunks(served, RESERVE_QUEUES):
                 while len(leased) < limit:
                     wanted = min(limit - len(leased), RESERVE_JOBS)
-                    jobs = await self._connection.guarded(
-                        self._claim(partition, some, limit=wanted, lease_ms=lease_ms, worker=worker)
-                    )
+                    jobs = await self._claim(partition, some, limit=wanted, lease_ms=lease_ms, worker=worker)
                     leased += jobs
                     if len(jobs) < wanted:
                         break
@@ -324,4 +330,4 @@ class RedisBackend:
         return deleted
 
     def _run(self, script: Script, partition: int, *arguments: str | bytes | int) -> Coroutine[Any, Any, Any]:
-        return self._connection.guarded(self._connection.run(script, partition, *arguments))
+        return self._connection.run(script, partition, *arguments)
