@@ -294,11 +294,18 @@ class MemoryBackend:
             self._dead.remove(job.id)
             self._forget_dead(job)
             pruned += 1
-        if len(self._ids) > 2 * len(self._jobs) + COMPACT_SLACK:
-            self._ids = [job_id for job_id in self._ids if job_id in self._jobs]
+        self._drop_gaps()
         for queue in self._queues.values():
             queue.compact()
         return pruned
+
+    def _drop_gaps(self) -> None:
+        # Jobs mostly go in the order they came, so most gaps are at the beginning; a rebuild holds the loop for longer.
+        is_there = self._jobs.__contains__
+        oldest = next(filter(is_there, self._ids), None)
+        del self._ids[: len(self._ids) if oldest is None else bisect_left(self._ids, oldest)]
+        if len(self._ids) > 2 * len(self._jobs) + COMPACT_SLACK:
+            self._ids = list(filter(is_there, self._ids))
 
     # -- looking and steering ----------------------------------------------------------------------------------------
 
