@@ -136,3 +136,16 @@ async def test_middleware_is_put_around_every_handler() -> None:
 
     assert isinstance(ran, Awaitable)
     assert await ran == "thread!"
+
+
+async def test_a_handler_runs_in_a_process_when_asked(registry: Registry) -> None:
+    registration = registry.register("resize", in_thread, executor="process")
+
+    assert await registration.call(running()) == "process"
+
+
+def test_a_handler_that_no_process_can_find_is_refused(registry: Registry) -> None:
+    with pytest.raises(RegistrationError, match="top level of a module"):
+        registry.register("resize", lambda job: None, executor="process")
+
+    assert registry.types() == []
