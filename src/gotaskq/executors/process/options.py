@@ -16,7 +16,7 @@ class ProcessOptions:
     grace_s: float = 5.0  # from SIGTERM to SIGKILL: enough to remove temporary files, short for whoever waits
     heartbeat_s: float = 5.0  # a busy child beats too; rare enough to cost nothing
     max_silence_s: float = 0.0  # a child not heard for so long is killed; a C call that holds the GIL is silent as well
-    start_timeout_s: float = 60.0  # an interpreter starts in a tenth of a second; a loaded disk may take long
+    start_timeout_s: float = 60.0  # an interpreter starts in far less than a second; a loaded disk may take long
     first_backoff_s: float = 0.1  # before the start after one that failed; doubles with each
     max_backoff_s: float = 30.0  # tried often enough to see that a repair has worked
     env: Mapping[str, str] | None = None  # None: this process's; else exactly these, to keep secrets from handlers
