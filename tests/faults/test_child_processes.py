@@ -122,10 +122,13 @@ class TestCrashes:
 
         assert results == ["asked", 1]
 
-    async def test_an_idle_child_that_dies_charges_no_job(self, executor: ProcessExecutor) -> None:
+    @pytest.mark.parametrize("is_noticed", [False, True])
+    async def test_an_idle_child_that_dies_charges_no_job(self, executor: ProcessExecutor, is_noticed: bool) -> None:
         pid = await executor.run(crashing.tell_pid, JOB)
         [child] = executor.children
         os.kill(child.pid, signal.SIGKILL)
+        if is_noticed:
+            await ended([child])
 
         after = await executor.run(crashing.tell_pid, JOB)
         await ended([child])

@@ -106,10 +106,11 @@ class Child(asyncio.Protocol):
 
     async def run(self, run: Run) -> Reply:
         """Have the child run a job; raises ChildEndedError when it ends instead of telling how the job ended."""
+        self.has_started_job = False
         if self._frames is None or self._exit_code is not None:
             raise self._end_error()
         self._reply = self._loop.create_future()
-        self.job, self.has_started_job = run.job, False
+        self.job = run.job
         self.heard_at_s = self._clock.monotonic_s()
         self._frames.write(encode(run))
         try:
@@ -229,8 +230,11 @@ class Child(asyncio.Protocol):
             with contextlib.suppress(ChildProcessError):
                 os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
             self.kill()
-        exit_code = process.wait()
-        with self._signalling:
+            with self._signalling:
+                exit_code = process.wait()
+                self._is_reaped = True
+        else:  # macOS before Python 3.13: between the two lines a signal could go astray
+            exit_code = process.wait()
             self._is_reaped = True
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
             self._loop.call_soon_threadsafe(self._note_exit, exit_code)
