@@ -385,7 +385,10 @@ class TestEnding:
             await gone(pid)
 
 
-def test_it_works_on_uvloop() -> None:
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_it_works_on_any_loop_and_leaves_nothing_open(new_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    busy: list[asyncio.Future[object]] = []
+
     async def work() -> tuple[object, str]:
         async with Desk() as desk:
             with opened(max_children=2) as executor:
@@ -396,10 +399,13 @@ def test_it_works_on_uvloop() -> None:
                 await desk.visitor()
                 call.cancel()
                 await asyncio.wait([call])
+                busy.append(asyncio.ensure_future(executor.run(linger, to(desk))))
+                await desk.visitor()
                 return result, str(raised.value)
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=new_loop) as runner:
         assert runner.run(work()) == ([1], ENDS[0][1])
+    assert busy[0].done()
 
 
 def printed(caplog: pytest.LogCaptureFixture, stream: str) -> list[str]:

@@ -143,11 +143,10 @@ class Child(asyncio.Protocol):
         self._signal(signal.SIGKILL)
 
     def close(self) -> None:
-        """Listen no more: an idle child ends by itself, one that runs a job is killed."""
-        if self.job is None:
-            self.retire()
-        else:
+        """Listen no more, since the loop may end next: an idle child ends by itself, one that runs a job is killed."""
+        if self.job is not None:
             self.kill()
+        self.retire()
         for output in self._outputs:
             output.close()
 
