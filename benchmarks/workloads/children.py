@@ -115,7 +115,7 @@ def through_the_queue(*, jobs: int, handler: str, children: int) -> Rates:
 
 
 async def _through_the_queue(jobs: int, handler: Callable[[Job], None], children: int) -> Rates:
-    app = TaskQ("memory://", settings=ROOMY, processes=ProcessOptions(max_children=children))
+    app = TaskQ("memory://", settings=ROOMY, children=ProcessOptions(max_children=children))
     app.handler("logger", executor="process")(handler)
     done = 0
     all_done = asyncio.Event()

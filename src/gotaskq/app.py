@@ -82,7 +82,7 @@ class TaskQ:
         ordering: Ordering | None = None,
         selector: Callable[[], QueueSelector] = RoundRobin,
         middleware: Sequence[Middleware] = (),
-        processes: ProcessOptions | None = None,
+        children: ProcessOptions | None = None,
         clock: Clock | None = None,
         rng: Random | None = None,
     ) -> None:
@@ -95,7 +95,7 @@ class TaskQ:
         self._selector = selector
         self._bus = EventBus()
         self._threads = ThreadExecutor(self._settings.effective_handler_threads)
-        self._children = ProcessExecutor(processes, clock=self._clock, rng=self._rng)
+        self._children = ProcessExecutor(children, clock=self._clock, rng=self._rng)
         self._registry = Registry(
             on_loop=AsyncioExecutor(), in_thread=self._threads, in_child=self._children, middleware=middleware
         )

@@ -14,7 +14,7 @@ ENDS = (JobDone, JobDied, JobCancelled)
 
 
 def make_app(*, num_workers: int = 2) -> tuple[TaskQ, "asyncio.Queue[Event]"]:
-    app = TaskQ("memory://", settings=Settings(num_workers=num_workers), retry=NoRetry(), processes=ProcessOptions())
+    app = TaskQ("memory://", settings=Settings(num_workers=num_workers), retry=NoRetry(), children=ProcessOptions())
     for handler in (echo, meet, crashing.segfault, crashing.exit_3, crashing.kill_self):
         app.handler(handler.__name__, executor="process")(handler)
     ended: asyncio.Queue[Event] = asyncio.Queue()
