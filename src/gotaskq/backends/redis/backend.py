@@ -11,7 +11,8 @@ from collections.abc import Collection, Coroutine, Iterator, Mapping, Sequence
 from random import Random
 from typing import Any, Final, TypeVar
 
-from gotaskq.backend import Enqueued, Extended, JobQuery, Page, QueueCounts, Settled, StoreLayout, StoreLimits
+from gotaskq.backend import Enqueued, Extended, Finding, JobQuery, Page, QueueCounts, Settled, StoreLayout, StoreLimits
+from gotaskq.backends.redis.check import CHECKED_SETTINGS, check_server
 from gotaskq.backends.redis.codec import LETTERS, decode_job, decode_leased, rows_of
 from gotaskq.backends.redis.connection import Connection
 from gotaskq.backends.redis.intake import ANSWER_WITHIN_S, Intake
@@ -68,10 +69,10 @@ class RedisBackend:
         self._rng = rng
         keys = Keys(self._layout.key_prefix)
         is_test = self._layout.key_prefix.startswith("gtqtest")
-        address = read_url(url)
-        self._connection = Connection(address, keys, rng=rng, test_clock=clock.now_ms if is_test else None)
+        self._address = read_url(url)
+        self._connection = Connection(self._address, keys, rng=rng, test_clock=clock.now_ms if is_test else None)
         self._registry = Registry(self._connection, keys, partitions=self._layout.partitions, rng=rng)
-        self._wakeups = WakeUps(connect(address), keys.wake, rng=rng)
+        self._wakeups = WakeUps(connect(self._address), keys.wake, rng=rng)
         self._listing = Listing(self._connection)
         self._intake = Intake(self._connection, self._registry, self._wakeups, max_depth=self._limits.max_queue_depth)
         self._lost_claims: dict[tuple[str, int], str] = {}  # nonces of reservations whose fate is not known
@@ -118,6 +119,14 @@ class RedisBackend:
     def partitions(self) -> int:
         """How many partitions new jobs are spread over."""
         return self._layout.partitions
+
+    async def check(self) -> list[Finding]:
+        """Return what is wrong with the server for keeping jobs in; raises BackendUnavailableError."""
+        information = await self._connection.information()
+        config = await self._connection.configuration(CHECKED_SETTINGS)
+        return check_server(
+            information, config, host=self._address.hosts[0][0], has_password=self._address.password is not None
+        )
 
     async def _keep(self) -> None:
         """Learn what other processes changed, about once a second."""

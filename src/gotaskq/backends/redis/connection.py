@@ -86,6 +86,17 @@ class Connection:
         lines = (line.partition(":") for line in text.decode(errors="replace").splitlines())
         return {name: value for name, colon, value in lines if colon}
 
+    async def configuration(self, names: Sequence[str]) -> dict[str, str]:
+        """Return the server's settings of these names, as far as we may read them."""
+        settings: dict[str, str] = {}
+        for name in names:
+            try:
+                reply = await self._call(self._keys.store, ("CONFIG", "GET", name))
+            except RefusedError:  # a right that jobs do not need
+                continue
+            settings |= {found.decode(): value.decode() for found, value in zip(reply[::2], reply[1::2], strict=True)}
+        return settings
+
     async def close(self) -> None:
         """Let go of all connections."""
         for opening in self._opening.values():
@@ -126,7 +137,7 @@ class Connection:
 
     async def command(self, name: str, key: str, *words: Argument, patience_s: float = PATIENCE_S) -> Any:
         """Run a command on a key, one that is safe to repeat; raises as `run`."""
-        call = (name, "server") if name == "INFO" else (name, key, *words)
+        call = (name,) if name == "INFO" else (name, key, *words)
         return await self._persist(lambda: self._call(key, call), key, patience_s)
 
     def _meta(self, partition: int) -> str:
