@@ -3,6 +3,7 @@
 Used by name (`benchmarks.apps:app`) in the server commands of the questions.
 """
 
+import asyncio
 import os
 import time
 from functools import cache
@@ -13,6 +14,7 @@ STARTS_FILE = "BENCH_STARTS"  # the variable that names the file `stamped` write
 
 app = TaskQ()
 stamped = TaskQ()
+held = TaskQ()
 
 
 @app.handler("logger")
@@ -25,6 +27,13 @@ async def stamp(job: Job) -> None:
     """Write down when the handler started; the clock is one for all processes of a machine."""
     started_ns = time.monotonic_ns()
     os.write(_starts(), b"%d\n" % started_ns)
+
+
+@held.handler("held")
+async def hold(job: Job) -> None:
+    """Write down who started which job when, and hold it for a second."""
+    os.write(_starts(), b"%d %d %d\n" % (os.getpid(), job.id, time.monotonic_ns()))
+    await asyncio.sleep(1)
 
 
 @cache

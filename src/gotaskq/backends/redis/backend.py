@@ -22,7 +22,7 @@ from gotaskq.backends.redis.partitions import chunks, places_of
 from gotaskq.backends.redis.registry import Registry
 from gotaskq.backends.redis.scripts import Script
 from gotaskq.backends.redis.settlements import settlement_arguments
-from gotaskq.backends.redis.topology import connect, read_url
+from gotaskq.backends.redis.topology import read_url
 from gotaskq.backends.redis.wakeups import WakeUps
 from gotaskq.clock import Clock
 from gotaskq.errors import GotaskqError, QueueNotFoundError
@@ -72,7 +72,7 @@ class RedisBackend:
         self._address = read_url(url)
         self._connection = Connection(self._address, keys, rng=rng, test_clock=clock.now_ms if is_test else None)
         self._registry = Registry(self._connection, keys, partitions=self._layout.partitions, rng=rng)
-        self._wakeups = WakeUps(connect(self._address), keys.wake, rng=rng)
+        self._wakeups = WakeUps(self._connection, keys.wake, rng=rng)
         self._listing = Listing(self._connection)
         self._intake = Intake(self._connection, self._registry, self._wakeups, max_depth=self._limits.max_queue_depth)
         self._lost_claims: dict[tuple[str, int], str] = {}  # nonces of reservations whose fate is not known
@@ -102,7 +102,6 @@ class RedisBackend:
         if self._upkeep:
             await asyncio.wait(self._upkeep)
         self._upkeep = []
-        await self._wakeups.close()
         await self._connection.close()
 
     @property

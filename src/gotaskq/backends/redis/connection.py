@@ -99,7 +99,7 @@ class Connection:
 
     async def close(self) -> None:
         """Let go of all connections."""
-        for opening in self._opening.values():
+        for opening in list(self._opening.values()):
             opening.cancel()
         for wire in self._wires.values():
             await wire.close()
@@ -177,14 +177,19 @@ class Connection:
         return await asyncio.shield(opening)  # others wait for it too
 
     async def _open_wire(self, place: Place) -> Wire:
-        host, port = place
         try:
-            wire = self._wires[place] = await open_wire(
-                host, port, tls=self._tls, greeting=self._greeting, timeout_s=CONNECT_TIMEOUT_S
-            )
+            wire = self._wires[place] = await self._new_wire(place)
         finally:
             del self._opening[place]
         return wire
+
+    async def _new_wire(self, place: Place) -> Wire:
+        host, port = place
+        return await open_wire(host, port, tls=self._tls, greeting=self._greeting, timeout_s=CONNECT_TIMEOUT_S)
+
+    async def another_wire(self, key: str) -> Wire:
+        """Return a wire of one's own to the server of a key; raises one of FAILURES."""
+        return await self._new_wire(await self._locator.place_of(key))
 
     def give_up_on(self, partition: int, *, since_s: float) -> None:
         """Hear that a call was not answered; a wire on which nothing has come since then leads nowhere."""

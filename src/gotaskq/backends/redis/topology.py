@@ -8,14 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from redis.asyncio import Redis, RedisCluster, Sentinel
+from redis.asyncio import RedisCluster, Sentinel
 from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from gotaskq.errors import ConfigError
-
-Client: TypeAlias = "Redis | RedisCluster"
 
 SCHEMES: Final = (
     "redis",
@@ -30,7 +28,6 @@ SCHEMES: Final = (
 DEFAULT_PORT: Final = 6379
 SENTINEL_PORT: Final = 26379
 CONNECT_TIMEOUT_S: Final = 2.0
-SOCKET_TIMEOUT_S: Final = 5.0
 CLIENT_NAME: Final = "gotaskq"
 
 # What may stand behind the ? of a URL.
@@ -121,32 +118,25 @@ def _database(path: list[str]) -> int:
     return int(path[0])
 
 
-def connect(address: Address) -> Client:
-    """Return a client, for finding servers and for subscriptions; it connects when it is first used."""
+def _cluster(address: Address) -> RedisCluster:
+    """Return a client that knows a Cluster's slots; it connects when it is first used."""
     options: dict[str, Any] = {
-        "username": address.username,
-        "password": address.password,
-        "socket_timeout": SOCKET_TIMEOUT_S,
-        "socket_connect_timeout": CONNECT_TIMEOUT_S,
-        "protocol": 2,
-        "client_name": CLIENT_NAME,
-        "retry": Retry(NoBackoff(), 0),
+        name: value != "false" if name == "ssl_check_hostname" else value
+        for name, value in address.parameters.items()
+        if name.startswith("ssl_")
     }
-    if address.has_tls:
-        options |= {"ssl": True} | {
-            name: value != "false" if name == "ssl_check_hostname" else value
-            for name, value in address.parameters.items()
-            if name.startswith("ssl_")
-        }
-    match address.kind:
-        case "cluster":
-            nodes = [ClusterNode(host, port) for host, port in address.hosts]
-            return RedisCluster(startup_nodes=nodes, cluster_error_retry_attempts=1, **options)
-        case "sentinel":
-            return _sentinels(address).master_for(address.master, db=address.database, **options)  # type: ignore[no-any-return]
-        case _:
-            [(host, port)] = address.hosts
-            return Redis(host=host, port=port, db=address.database, **options)
+    return RedisCluster(
+        startup_nodes=[ClusterNode(host, port) for host, port in address.hosts],
+        cluster_error_retry_attempts=1,
+        retry=Retry(NoBackoff(), 0),
+        username=address.username,
+        password=address.password,
+        socket_timeout=CONNECT_TIMEOUT_S,
+        socket_connect_timeout=CONNECT_TIMEOUT_S,
+        protocol=2,
+        ssl=address.has_tls,
+        **options,
+    )
 
 
 def _sentinels(address: Address) -> Sentinel:
@@ -192,7 +182,7 @@ class Locator:
     def __init__(self, address: Address) -> None:
         self._address = address
         self._sentinels = _sentinels(address) if address.kind == "sentinel" else None
-        self._cluster = connect(address) if address.kind == "cluster" else None
+        self._cluster = _cluster(address) if address.kind == "cluster" else None
         self._master: Place | None = None
         self._is_out_of_date = True
 
@@ -202,7 +192,7 @@ class Locator:
             if self._master is None:
                 self._master = await self._sentinels.discover_master(self._address.master)
             return self._master
-        if isinstance(self._cluster, RedisCluster):
+        if self._cluster is not None:
             if self._is_out_of_date:
                 await self._cluster.aclose()  # or it would not look again
                 await self._cluster.initialize()

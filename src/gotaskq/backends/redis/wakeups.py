@@ -11,20 +11,21 @@ from collections.abc import Collection, Iterator
 from random import Random
 from typing import Any, Final
 
-from gotaskq.backends.redis.connection import FAILURES
-from gotaskq.backends.redis.topology import Client
+from gotaskq.backends.redis.connection import FAILURES, Connection
+from gotaskq.backends.redis.wire import Wire
 
-LISTEN_S: Final = 5.0  # then the subscription is looked after
+PING_EVERY_S: Final = 5.0  # a connection that is only half there does not say so by itself
+FIRST_PAUSE_S: Final = 0.05
 MAX_PAUSE_S: Final = 2.0
 
 logger = logging.getLogger(__name__)
 
 
 class WakeUps:
-    """Listens to the store, and wakes those who wait for a queue."""
+    """Listens to the store on a wire of its own, and wakes those who wait for a queue."""
 
-    def __init__(self, client: Client, channel: str, *, rng: Random) -> None:
-        self._client = client
+    def __init__(self, connection: Connection, channel: str, *, rng: Random) -> None:
+        self._connection = connection
         self._channel = channel
         self._rng = rng
         self._waiting: dict[asyncio.Future[None], frozenset[str]] = {}
@@ -32,33 +33,42 @@ class WakeUps:
 
     async def listen(self) -> None:
         """Listen until cancelled; connect again, after a pause, whenever the connection is lost."""
-        pause_s = 0.05
+        pause_s = FIRST_PAUSE_S
         while True:
             try:
-                async with contextlib.aclosing(self._client.pubsub()) as subscription:
-                    await subscription.subscribe(self._channel)
-                    pause_s = 0.05
-                    await self._hear(subscription)
-            except (*FAILURES, RuntimeError) as error:
+                wire = await self._connection.another_wire(self._channel)
+                pause_s = FIRST_PAUSE_S
+                await self._listen_on(wire)
+            except FAILURES as error:
                 logger.debug("wake-ups are not heard", extra={"error": type(error).__name__})
             self.is_listening.clear()
             await asyncio.sleep(pause_s * self._rng.uniform(0.5, 1.5))
             pause_s = min(2 * pause_s, MAX_PAUSE_S)
 
-    async def _hear(self, subscription: Any) -> None:
-        while True:
-            message = await subscription.get_message(ignore_subscribe_messages=False, timeout=LISTEN_S)
-            if message is None:
-                await subscription.ping()  # a connection that is only half there does not say so by itself
-            elif message["type"] == "subscribe":
+    async def _listen_on(self, wire: Wire) -> None:
+        now_s = asyncio.get_running_loop().time
+        try:
+            wire.overhear(self._hear)
+            wire.write(("SUBSCRIBE", self._channel))
+            while not await wire.is_lost_within(PING_EVERY_S):
+                if now_s() - wire.heard_s > 2 * PING_EVERY_S:
+                    return
+                wire.write(("PING",))
+        finally:
+            wire.give_up()
+            await wire.close()
+
+    def _hear(self, said: Any) -> None:
+        match said:
+            case [b"message", _, bytes(queue)]:
+                self.wake(queue.decode())
+            case [b"subscribe", *_]:
                 self.is_listening.set()
                 self.wake_all()  # what was published while nobody listened
-            elif message["type"] == "message":
-                self.wake(message["data"].decode())
-
-    async def close(self) -> None:
-        """Let go of the connection."""
-        await self._client.aclose()
+            case Exception():
+                logger.warning("wake-ups are refused", extra={"error": str(said)})
+            case _:
+                pass  # the answer to a PING
 
     def wake(self, queue: str) -> None:
         """Wake those who wait for this queue."""

@@ -33,6 +33,7 @@ class Wire(asyncio.Protocol):
     def __init__(self) -> None:
         self._replies = hiredis.Reader(replyError=RefusedError, notEnoughData=NOTHING_YET)
         self._callers: deque[Heard] = deque()
+        self._overhear: Heard | None = None
         self._transport: asyncio.Transport | None = None
         self._lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.heard_s = 0.0  # when the server last said anything, on the loop's clock
@@ -70,6 +71,20 @@ class Wire(asyncio.Protocol):
         self.send(words, heard)
         return answered
 
+    def overhear(self, hear: Heard) -> None:
+        """Let `hear` get all that the server says from now on, as a subscription needs it; nobody calls any more."""
+        self._overhear = hear
+
+    def write(self, words: tuple[Word, ...]) -> None:
+        """Send words that nobody waits for an answer to; only on a wire that is overheard."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(hiredis.pack_command(words))  # type: ignore[arg-type]  # it takes any number of words
+
+    async def is_lost_within(self, timeout_s: float) -> bool:
+        """Wait so long, or until the connection is lost, and say whether it is."""
+        await asyncio.wait([self._lost], timeout=timeout_s)
+        return self._lost.done()
+
     def give_up(self) -> None:
         """Let go of a server that does not answer; who waits for it hears so at once."""
         if self._transport is not None:
@@ -90,10 +105,13 @@ class Wire(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Give each reply to the caller whose turn it is."""
         self.heard_s = asyncio.get_running_loop().time()
-        replies, callers = self._replies, self._callers
+        replies, callers, overhear = self._replies, self._callers, self._overhear
         replies.feed(data)
         while (reply := replies.gets()) is not NOTHING_YET:
-            callers.popleft()(reply)
+            if overhear is None:
+                callers.popleft()(reply)
+            else:
+                overhear(reply)
 
     def connection_lost(self, error: Exception | None) -> None:
         """Tell everybody who waits."""
