@@ -84,7 +84,7 @@ class Worker:
             worker=options.name,
             lease_ms=options.lease_ms,
         )
-        self._maintenance = Maintenance(backend, bus=bus, clock=clock, rng=rng)
+        self._maintenance = Maintenance(backend, bus=bus, clock=clock, rng=rng, lease_ms=options.lease_ms)
         self._slice_began_s = 0.0
         self._is_slice_over = False
         self._stopping = asyncio.Event()
