@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar, get_args
 
 from msgspec import Raw
 
-from gotaskq.backend import Backend, JobQuery, Page, QueueCounts, StoreLimits
+from gotaskq.backend import Backend, JobQuery, Page, QueueCounts, StoreLayout, StoreLimits
 from gotaskq.backends import open_backend
 from gotaskq.clock import Clock, SystemClock
 from gotaskq.config import Settings, load_settings
@@ -372,4 +372,5 @@ class TaskQ:
             dead_job_ttl_ms=settings.dead_job_ttl_ms,
         )
         url = settings.effective_backend_url if named is None else named
-        return open_backend(url, limits=limits, clock=self._clock, rng=self._rng)
+        layout = StoreLayout(outage_grace_ms=settings.lease_ms)
+        return open_backend(url, limits=limits, layout=layout, clock=self._clock, rng=self._rng)

@@ -68,6 +68,14 @@ class StoreLimits(msgspec.Struct, frozen=True, kw_only=True):
     dead_job_ttl_ms: int = 90 * 86_400_000
 
 
+class StoreLayout(msgspec.Struct, frozen=True, kw_only=True):
+    """How a store that several processes share lays its jobs out, and how patient it is with leases after an outage."""
+
+    key_prefix: str = "gotaskq"  # two fleets with different prefixes share a server and nothing else
+    partitions: int = 1  # one is enough until one core of the store is the limit; at most 64
+    outage_grace_ms: int = 30_000  # after an outage longer than this, leases get as long again before they lapse
+
+
 class JobQuery(msgspec.Struct, frozen=True, kw_only=True):
     """Which jobs to list; a member that is None admits all."""
 

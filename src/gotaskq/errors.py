@@ -11,6 +11,7 @@ GotaskqError
 ├── QueueFullError          max_queue_depth is reached; try again later
 ├── UnavailableError
 │   ├── ShuttingDownError   this process takes no more jobs
+│   ├── StoreFullError      the store has no room; nothing was stored
 │   └── BackendUnavailableError
 ├── RegistrationError       a handler cannot be registered as asked
 ├── PayloadDecodeError      JSON that Python cannot hold
@@ -104,8 +105,19 @@ class ShuttingDownError(UnavailableError):
         super().__init__("shutting down; send the job to another process or try again later")
 
 
+class StoreFullError(UnavailableError):
+    """The store has no room; nothing was stored. `retry_after_s` is drawn, so that callers do not return together."""
+
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__("the job store is full; try again later")
+        self.retry_after_s = retry_after_s
+
+
 class BackendUnavailableError(UnavailableError):
     """The store did not answer."""
+
+    def __init__(self, message: str = "the job store is unavailable; try again later") -> None:
+        super().__init__(message)
 
 
 class RegistrationError(GotaskqError):

@@ -1,0 +1,423 @@
+"""The Redis backend: jobs in Redis or Valkey, on one server, behind Sentinel or in a Cluster.
+
+Each transition is one script, so it happens whole or not at all; scripts carry nonces, so a repeat does nothing twice.
+The server's clock is the only one: we send durations. Keys and records: docs/understand/redis.md.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
+from functools import partial
+from random import Random
+from typing import Any, Final, TypeVar
+
+from gotaskq.backend import Enqueued, Extended, JobQuery, Page, QueueCounts, Settled, StoreLayout, StoreLimits
+from gotaskq.backends.redis.codec import LETTERS, decode_job, decode_leased, encode_record, rows_of
+from gotaskq.backends.redis.commit import GroupCommit
+from gotaskq.backends.redis.connection import Connection
+from gotaskq.backends.redis.keys import Keys, member
+from gotaskq.backends.redis.listing import Listing
+from gotaskq.backends.redis.registry import Registry
+from gotaskq.backends.redis.scripts import Script
+from gotaskq.backends.redis.settlements import settlement_arguments
+from gotaskq.backends.redis.topology import read_url
+from gotaskq.backends.redis.wakeups import WakeUps
+from gotaskq.clock import Clock
+from gotaskq.errors import BackendUnavailableError, GotaskqError, InvalidRequestError, QueueNotFoundError
+from gotaskq.job import Job, JobId, Lease, Status
+from gotaskq.outcome import Settlement
+from gotaskq.policies.scheduling import Turn
+from gotaskq.snowflake import partition_of
+
+T = TypeVar("T")
+
+# A script of a hundred jobs takes about a millisecond of the server, and nobody else is served meanwhile.
+ENQUEUE_JOBS: Final = 100
+ENQUEUE_BYTES: Final = 1 << 20
+RESERVE_JOBS: Final = 256
+RESERVE_BYTES: Final = 1 << 20
+RESERVE_QUEUES: Final = 128
+SETTLE_JOBS: Final = 128
+EXTEND_LEASES: Final = 256
+MANY: Final = 100  # replayed, deleted or looked up in one call
+PRUNE_JOBS: Final = 500
+MAX_ATOMIC: Final = 1_000
+NONCE_BITS: Final = 96
+
+ANSWER_WITHIN_S: Final = 2.0  # an enqueue that the store has not confirmed by then is answered with an error
+KEEP_EVERY_S: Final = 1.0  # a queue that another process made or paused is known within a second
+
+ENQUEUED: Final = {
+    "O": Enqueued.OK,
+    "D": Enqueued.DUPLICATE,
+    "C": Enqueued.COLLISION,
+    "F": Enqueued.FULL,
+    "N": Enqueued.NO_QUEUE,
+    "W": Enqueued.WITHHELD,
+}
+EXTENDED: Final = {"H": Extended.HELD, "L": Extended.LOST, "C": Extended.CANCEL_REQUESTED}
+SETTLED: Final = {"O": Settled.OK, "A": Settled.ALREADY, "L": Settled.LOST, "C": Settled.CANCELLED}
+
+logger = logging.getLogger(__name__)
+
+
+class RedisBackend:
+    """Jobs in Redis: shared by every process that names the same server and key prefix. Belongs to one event loop."""
+
+    def __init__(
+        self,
+        url: str,
+        limits: StoreLimits | None = None,
+        *,
+        clock: Clock,
+        rng: Random,
+        layout: StoreLayout | None = None,
+    ) -> None:
+        self._limits = limits or StoreLimits()
+        self._layout = layout or StoreLayout()
+        self._clock = clock
+        self._rng = rng
+        keys = Keys(self._layout.key_prefix)
+        is_test = self._layout.key_prefix.startswith("gtqtest")
+        self._connection = Connection(read_url(url), keys, rng=rng, test_clock=clock.now_ms if is_test else None)
+        self._registry = Registry(self._connection, keys, partitions=self._layout.partitions, rng=rng)
+        self._wakeups = WakeUps(self._connection.client, keys.wake, rng=rng)
+        self._listing = Listing(self._connection)
+        self._commits: dict[int, GroupCommit[Job, Enqueued]] = {}
+        self._lost_claims: dict[tuple[str, int], str] = {}  # nonces of reservations whose fate is not known
+        self._first_partition = 0
+        self._upkeep: list[asyncio.Task[None]] = []
+
+    # -- life ----------------------------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Connect, join the store, and register the default queue."""
+        await self._connection.open()
+        await self._registry.open()
+        self._upkeep = [asyncio.create_task(loop) for loop in (self._wakeups.listen(), self._keep())]
+        await asyncio.wait([asyncio.create_task(self._wakeups.is_listening.wait())], timeout=ANSWER_WITHIN_S)
+
+    async def close(self) -> None:
+        """Answer what is under way, then let go of all connections."""
+        for commit in self._commits.values():
+            await commit.drained()
+        for task in self._upkeep:
+            task.cancel()
+        if self._upkeep:
+            await asyncio.wait(self._upkeep)
+        self._upkeep = []
+        await self._connection.close()
+
+    @property
+    def is_reachable(self) -> bool:
+        """Whether the store answered the last call."""
+        return self._connection.is_reachable
+
+    @property
+    def calls_under_way(self) -> frozenset[asyncio.Task[Any]]:
+        """The calls that the store has not answered yet."""
+        return self._connection.calls_under_way.union(*(commit.calls_under_way for commit in self._commits.values()))
+
+    @property
+    def partitions(self) -> int:
+        """How many partitions new jobs are spread over."""
+        return self._layout.partitions
+
+    async def _keep(self) -> None:
+        """Learn what other processes changed, about once a second."""
+        while True:
+            await asyncio.sleep(KEEP_EVERY_S * self._rng.uniform(0.5, 1.0))
+            with contextlib.suppress(GotaskqError):  # said by the connection, once; the next round tries again
+                await self._registry.refresh()
+
+    # -- queues --------------------------------------------------------------------------------------------------------
+
+    async def create_queue(self, name: str) -> bool:
+        """Register a queue; False when it was there."""
+        return await self._connection.guarded(self._registry.add(name))
+
+    async def queues(self) -> Mapping[str, QueueCounts]:
+        """Return every registered queue with its counts, sorted by name."""
+        await self._connection.guarded(self._registry.refresh())
+        names = sorted(self._registry.paused)
+        totals = {name: [0, 0, 0, 0] for name in names}
+        for partition in range(self._registry.partitions):
+            for some in _chunks(names, RESERVE_QUEUES):
+                counts = iter(await self._run(Script.COUNTS, partition, *some))
+                for name in some:
+                    totals[name] = [total + next(counts) for total in totals[name]]
+        return {
+            name: QueueCounts(
+                ready=ready, scheduled=scheduled, running=running, dead=dead, is_paused=self._registry.paused[name]
+            )
+            for name, (ready, scheduled, running, dead) in totals.items()
+        }
+
+    async def set_paused(self, queue: str, *, paused: bool) -> None:
+        """Stop or resume giving out the queue's jobs; other processes hear of it within a second."""
+        await self._require((queue,))
+        await self._connection.guarded(self._registry.set_paused(queue, paused=paused))
+        self._wakeups.wake(queue)
+
+    async def _require(self, queues: Collection[str]) -> None:
+        for queue in queues:
+            if queue not in self._registry.paused and not await self._registry.knows(queue):
+                raise QueueNotFoundError(queue)
+
+    # -- in: enqueue ---------------------------------------------------------------------------------------------------
+
+    async def enqueue(self, jobs: Sequence[Job], *, atomic: bool = False) -> list[Enqueued]:
+        """Store new jobs; each on its own, or with `atomic` all or none (of one partition, at most 1,000)."""
+        if atomic:
+            return await self._connection.guarded(self._enqueue_together(jobs)) if jobs else []
+        replies: list[Enqueued] = [Enqueued.OK] * len(jobs)
+        chunks = [some for _, places in _places([job.id for job in jobs]) for some in _chunks(places, ENQUEUE_JOBS)]
+        for answered in [self._enqueue_some(jobs, some, replies) for some in chunks]:
+            await answered
+        return replies
+
+    def enqueue_soon(self, job: Job, answer: Callable[[Enqueued | Exception], None]) -> None:
+        """Store one job with the next call; `answer` hears what became of it, or which error stands in the way."""
+
+        def hear(replies: Sequence[Enqueued] | Exception) -> None:
+            answer(replies if isinstance(replies, Exception) else replies[0])
+
+        self._commit_of(partition_of(job.id)).put((job,), hear, size=len(job.payload_json))
+
+    def _enqueue_some(
+        self, jobs: Sequence[Job], places: Sequence[int], replies: list[Enqueued]
+    ) -> asyncio.Future[None]:
+        answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def hear(heard: Sequence[Enqueued] | Exception) -> None:
+            if answered.done():  # its caller has gone; the jobs have not
+                return
+            if isinstance(heard, Exception):
+                answered.set_exception(heard)
+                return
+            for place, reply in zip(places, heard, strict=True):
+                replies[place] = reply
+            answered.set_result(None)
+
+        some = [jobs[place] for place in places]
+        size = sum(len(job.payload_json) for job in some)
+        self._commit_of(partition_of(some[0].id)).put(some, hear, size=size)
+        return answered
+
+    def _commit_of(self, partition: int) -> GroupCommit[Job, Enqueued]:
+        commit = self._commits.get(partition)
+        if commit is None:
+            commit = self._commits[partition] = GroupCommit(
+                partial(self._send_jobs, partition),
+                max_items=ENQUEUE_JOBS,
+                max_bytes=ENQUEUE_BYTES,
+                patience_s=ANSWER_WITHIN_S,
+                give_up=BackendUnavailableError,
+            )
+        return commit
+
+    async def _send_jobs(self, partition: int, jobs: Sequence[Job], patience_s: float) -> list[Enqueued]:
+        return await self._store(partition, jobs, atomic=False, patience_s=patience_s)
+
+    async def _enqueue_together(self, jobs: Sequence[Job]) -> list[Enqueued]:
+        if len(jobs) > MAX_ATOMIC:
+            raise InvalidRequestError(f"an all-or-nothing call holds at most {MAX_ATOMIC} jobs, not {len(jobs)}")
+        partitions = {partition_of(job.id) for job in jobs}
+        if len(partitions) > 1:
+            raise InvalidRequestError(f"the jobs of an all-or-nothing call must share a partition, not {partitions}")
+        return await self._store(partitions.pop(), jobs, atomic=True, patience_s=ANSWER_WITHIN_S)
+
+    async def _store(self, partition: int, jobs: Sequence[Job], *, atomic: bool, patience_s: float) -> list[Enqueued]:
+        unknown = await self._unknown_queues(jobs)
+        arguments: list[str | bytes | int] = ["1" if atomic else "", self._limits.max_queue_depth]
+        for job in jobs:
+            queue = "" if job.queue in unknown else job.queue
+            arguments += (member(job.id), queue, job.delay_ms, encode_record(job))
+        reply: bytes = await self._connection.run(Script.ENQUEUE, partition, *arguments, patience_s=patience_s)
+        for queue in {job.queue for job in jobs}:
+            self._wakeups.wake(queue)
+        return [ENQUEUED[letter] for letter in reply.decode()]
+
+    async def _unknown_queues(self, jobs: Sequence[Job]) -> set[str]:
+        paused = self._registry.paused
+        return {
+            queue
+            for queue in {job.queue for job in jobs}
+            if queue not in paused and not await self._registry.knows(queue)
+        }
+
+    # -- out: reserve, extend, settle ----------------------------------------------------------------------------------
+
+    async def reserve(self, turns: Sequence[Turn], *, limit: int, lease_ms: int, worker: str) -> list[Job]:
+        """Lease due jobs: partition by partition, beginning with another each time; within one, turn by turn.
+
+        Of more than 128 queues, the first 128 that the selector names are asked before the others.
+        """
+        await self._require([turn.queue for turn in turns])
+        served = [turn for turn in turns if not self._registry.paused[turn.queue] and turn.take > 0]
+        leased: list[Job] = []
+        for partition in self._partitions_in_turn():
+            for some in _chunks(served, RESERVE_QUEUES):
+                while len(leased) < limit:
+                    wanted = min(limit - len(leased), RESERVE_JOBS)
+                    jobs = await self._connection.guarded(
+                        self._claim(partition, some, limit=wanted, lease_ms=lease_ms, worker=worker)
+                    )
+                    leased += jobs
+                    if len(jobs) < wanted:
+                        break
+        return leased
+
+    def _partitions_in_turn(self) -> Iterator[int]:
+        count = self._registry.partitions
+        first = self._first_partition = (self._first_partition + 1) % count
+        yield from range(first, count)
+        yield from range(first)
+
+    async def _claim(
+        self, partition: int, turns: Sequence[Turn], *, limit: int, lease_ms: int, worker: str
+    ) -> list[Job]:
+        """Take jobs of one partition; where an earlier reply was lost, ask again for what it brought."""
+        nonce = self._lost_claims.pop((worker, partition), None) or f"{self._rng.getrandbits(NONCE_BITS):024x}"
+        arguments = [part for turn in turns for part in turn]
+        try:
+            reply = await self._connection.run(
+                Script.RESERVE, partition, nonce, worker, lease_ms, limit, RESERVE_BYTES, *arguments
+            )
+        except GotaskqError:
+            self._lost_claims[worker, partition] = nonce
+            raise
+        now_ms, is_repeat, rows = reply[0], reply[1] == b"1", rows_of(reply[2:])
+        if is_repeat:
+            return [job for row in rows if (job := decode_job(row)) is not None]
+        return [decode_leased(row, nonce=nonce, worker=worker, now_ms=now_ms) for row in rows]
+
+    async def extend(self, leases: Sequence[Lease], *, lease_ms: int) -> list[Extended]:
+        """Let the leases run `lease_ms` from now; a deadline never moves back."""
+        replies: list[Extended] = [Extended.LOST] * len(leases)
+        for partition, places in _places([lease.job_id for lease in leases]):
+            for some in _chunks(places, EXTEND_LEASES):
+                arguments = [part for place in some for part in (member(leases[place].job_id), leases[place].nonce)]
+                reply = await self._run(Script.EXTEND, partition, lease_ms, *arguments)
+                for place, letter in zip(some, reply.decode(), strict=True):
+                    replies[place] = EXTENDED[letter]
+        return replies
+
+    async def settle(self, settlements: Sequence[Settlement]) -> list[Settled]:
+        """Carry out what was decided, fenced by the lease."""
+        replies: list[Settled] = [Settled.LOST] * len(settlements)
+        limits = (self._limits.max_completed_jobs, self._limits.max_dead_jobs)
+        for partition, places in _places([settlement.lease.job_id for settlement in settlements]):
+            for some in _chunks(places, SETTLE_JOBS):
+                arguments = [part for place in some for part in settlement_arguments(settlements[place])]
+                reply = await self._run(Script.SETTLE, partition, *limits, *arguments)
+                for place, letter in zip(some, reply.decode(), strict=True):
+                    replies[place] = SETTLED[letter]
+        return replies
+
+    # -- waiting and upkeep --------------------------------------------------------------------------------------------
+
+    async def wait_for_ready(self, queues: Collection[str], *, timeout_s: float) -> None:
+        """Sleep until a job of these queues may be due, or until the timeout."""
+        await self._require(queues)
+        names = [queue for queue in queues if not self._registry.paused[queue]]
+        with self._wakeups.waiting(queues) as woken:  # before the look: what comes in between counts
+            due_ms = await self._next_due_ms(names)
+            if due_ms == 0 or timeout_s <= 0:
+                return
+            wait_s = timeout_s if due_ms is None else min(timeout_s, due_ms / 1000)
+            with contextlib.suppress(TimeoutError):
+                async with self._clock.timeout(wait_s):
+                    await woken
+
+    async def _next_due_ms(self, queues: Sequence[str]) -> int | None:
+        """Return in how many milliseconds a job is due, 0 for now; None when none waits."""
+        nearest: int | None = None
+        for partition in range(self._registry.partitions):
+            for some in _chunks(queues, RESERVE_QUEUES):
+                due_ms: int = await self._run(Script.PEEK, partition, *some)
+                if due_ms >= 0 and (nearest is None or due_ms < nearest):
+                    nearest = due_ms
+        return nearest
+
+    async def promote(self, *, limit: int) -> int:
+        """Move scheduled jobs that are due to ready; return how many."""
+        promoted = 0
+        for partition in range(self._registry.partitions):
+            for some in _chunks(list(self._registry.paused), RESERVE_QUEUES):
+                if promoted < limit:
+                    promoted += await self._run(Script.PROMOTE, partition, limit - promoted, *some)
+        return promoted
+
+    async def reap(self, *, limit: int, max_crashes: int) -> list[Job]:
+        """Take back jobs whose lease ran out, but for a while after an outage."""
+        limits = (self._layout.outage_grace_ms, self._limits.max_completed_jobs, self._limits.max_dead_jobs)
+        reaped: list[Job] = []
+        for partition in range(self._registry.partitions):
+            if len(reaped) < limit:
+                reply = await self._run(Script.REAP, partition, limit - len(reaped), max_crashes, *limits)
+                reaped += [job for row in rows_of(reply) if (job := decode_job(row)) is not None]
+        return reaped
+
+    async def prune(self, *, limit: int) -> int:
+        """Delete jobs that are past their retention; return how many."""
+        ttls = (self._limits.complete_job_ttl_ms, self._limits.dead_job_ttl_ms)
+        pruned = 0
+        for partition in range(self._registry.partitions):
+            while (wanted := min(limit - pruned, PRUNE_JOBS)) > 0:
+                gone: int = await self._run(Script.PRUNE, partition, wanted, *ttls)
+                pruned += gone
+                if gone < wanted:
+                    break
+        return pruned
+
+    # -- looking and steering ------------------------------------------------------------------------------------------
+
+    async def get(self, job_id: JobId) -> Job | None:
+        """Return the job, or None."""
+        return await self._listing.get(job_id)
+
+    async def list_jobs(self, query: JobQuery, *, after: str | None, limit: int) -> Page:
+        """List jobs, newest first (dead ones: latest death first)."""
+        return await self._listing.page(query, after=after, limit=limit, partitions=self._registry.partitions)
+
+    async def cancel(self, job_id: JobId) -> Job | None:
+        """Cancel a waiting job, mark a running one, leave an ended one."""
+        limit = self._limits.max_completed_jobs
+        return decode_job(await self._run(Script.CANCEL, partition_of(job_id), member(job_id), limit))
+
+    async def replay(self, job_ids: Sequence[JobId]) -> list[Job]:
+        """Make dead jobs PENDING on their own queue with fresh counts."""
+        replayed: list[Job] = []
+        for partition, places in _places(job_ids):
+            for some in _chunks(places, MANY):
+                reply = await self._run(Script.REPLAY, partition, *(member(job_ids[place]) for place in some))
+                replayed += [job for row in rows_of(reply) if (job := decode_job(row)) is not None]
+        return replayed
+
+    async def delete(self, job_ids: Sequence[JobId], *, status: Status | None = None) -> int:
+        """Delete jobs that have ended; return how many."""
+        letter = "" if status is None else LETTERS.get(status, "-")
+        deleted = 0
+        for partition, places in _places(job_ids):
+            for some in _chunks(places, MANY):
+                members = (member(job_ids[place]) for place in some)
+                deleted += await self._run(Script.DELETE, partition, letter, *members)
+        return deleted
+
+    def _run(self, script: Script, partition: int, *arguments: str | bytes | int) -> Coroutine[Any, Any, Any]:
+        return self._connection.guarded(self._connection.run(script, partition, *arguments))
+
+
+def _places(job_ids: Sequence[JobId]) -> list[tuple[int, list[int]]]:
+    """Return, for each partition, where in the sequence its ids stand."""
+    places: defaultdict[int, list[int]] = defaultdict(list)
+    for place, job_id in enumerate(job_ids):
+        places[partition_of(job_id)].append(place)
+    return list(places.items())
+
+
+def _chunks(items: Sequence[T], size: int) -> list[Sequence[T]]:
+    return [items[first : first + size] for first in range(0, len(items), size)]

@@ -1,0 +1,148 @@
+"""How a job is written: an immutable record, and the state that changes.
+
+The record is made at enqueue: rank, instant, nonce and what many jobs have in common, each ended by a tab, a NUL, and
+the payload's bytes as they came. The state is a hash that is missing until something happens to the job; a script never
+looks into a payload.
+Invariant: what is read back equals what was written, to the byte.
+"""
+
+import sys
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, Final, TypeAlias, cast
+
+from msgspec.structs import replace
+
+from gotaskq.job import CANCELLED, DEAD, DONE, PENDING, RUNNING, DeathReason, Job, JobId, Lease, Status
+
+Row: TypeAlias = Sequence[Any]  # id, record or None, flat list of the state's names and values
+
+STATES: Final[dict[bytes, Status]] = {b"P": PENDING, b"R": RUNNING, b"D": DONE, b"X": DEAD, b"C": CANCELLED}
+LETTERS: Final[dict[Status, str]] = {status: letter.decode() for letter, status in STATES.items()}
+KINDS: Final = 4_096  # of jobs whose common part is remembered
+
+
+def encode_record(job: Job) -> bytes:
+    """Return the record of a new job."""
+    kind = _kind(job.type, job.queue, job.priority, job.delay_ms, job.max_retries)
+    head = b"%d\t%d\t%b\t%b\0" % (job.rank, job.created_at_ms, job.enqueue_nonce.encode(), kind)
+    return head + job.payload_json
+
+
+@lru_cache(KINDS)
+def _kind(job_type: str, queue: str, priority: int, delay_ms: int, max_retries: int) -> bytes:
+    return f"{job_type}\t{queue}\t{priority}\t{delay_ms}\t{max_retries}".encode()
+
+
+def decode_job(row: Row) -> Job | None:
+    """Return the job of a row as it stands; None where there is none."""
+    if row[1] is None:
+        return None
+    names_and_values = iter(row[2])
+    state = dict(zip(names_and_values, names_and_values, strict=True))
+    return _with_state(_decode_record(row[0], row[1]), state)
+
+
+def decode_leased(row: Row, *, nonce: str, worker: str, now_ms: int) -> Job:
+    """Return the job of a row that was leased just now; the row has the state before."""
+    job = _decode_record(row[0], row[1])
+    names_and_values = iter(row[2])
+    state = dict(zip(names_and_values, names_and_values, strict=True))
+    if state:
+        job = _with_state(job, state)
+    return replace(
+        job,
+        status=RUNNING,
+        attempt=job.attempt + 1,
+        lease=Lease(job.id, nonce),
+        worker=worker,
+        started_at_ms=now_ms,
+        updated_at_ms=now_ms,
+    )
+
+
+def _decode_record(job_id: bytes, record: bytes) -> Job:
+    head, _, payload = record.partition(b"\0")
+    rank, created_at, nonce, kind = head.split(b"\t", 3)
+    created_at_ms = int(created_at)
+    return replace(
+        _mould(kind),
+        id=JobId(int(job_id)),
+        payload_json=payload,
+        rank=int(rank),
+        created_at_ms=created_at_ms,
+        updated_at_ms=created_at_ms,
+        run_after_ms=created_at_ms,
+        enqueue_nonce=_text(nonce),
+    )
+
+
+@lru_cache(KINDS)
+def _mould(kind: bytes) -> Job:
+    """Return a job of this kind with nothing of its own."""
+    job_type, queue, priority, delay_ms, max_retries = kind.decode().split("\t")
+    return Job(
+        id=JobId(0),
+        type=sys.intern(job_type),
+        queue=sys.intern(queue),
+        payload_json=b"",
+        priority=int(priority),
+        delay_ms=int(delay_ms),
+        max_retries=int(max_retries),
+        rank=0,
+        created_at_ms=0,
+        updated_at_ms=0,
+        run_after_ms=0,
+        enqueue_nonce="",
+    )
+
+
+@lru_cache(KINDS)
+def _text(nonce: bytes) -> str:
+    return nonce.decode()
+
+
+def _with_state(job: Job, state: dict[bytes, bytes]) -> Job:
+    if not state:
+        return job
+    nonce = state.get(b"tk")
+    reason = state.get(b"dr")
+    return replace(
+        job,
+        status=STATES[state.get(b"s", b"P")],
+        retry_count=_count(state, b"rt"),
+        attempt=_count(state, b"at"),
+        crashes=_count(state, b"cr"),
+        releases=_count(state, b"rl"),
+        replays=_count(state, b"rp"),
+        updated_at_ms=_instant(state, b"ua") or job.updated_at_ms,
+        run_after_ms=_instant(state, b"ra") or job.run_after_ms,
+        started_at_ms=_instant(state, b"st"),
+        finished_at_ms=_instant(state, b"fi"),
+        unhandled_since_ms=_instant(state, b"uh"),
+        error=_words(state, b"er"),
+        death_reason=DeathReason(reason.decode()) if reason else None,
+        lease=Lease(job.id, nonce.decode()) if nonce else None,
+        settled_nonce=_words(state, b"lt"),
+        worker=_words(state, b"ow"),
+        is_cancel_requested=state.get(b"cx") == b"1",
+    )
+
+
+def _count(state: dict[bytes, bytes], name: bytes) -> int:
+    return int(state.get(name, 0))
+
+
+def _instant(state: dict[bytes, bytes], name: bytes) -> int | None:
+    value = state.get(name)
+    return int(value) if value else None
+
+
+def _words(state: dict[bytes, bytes], name: bytes) -> str | None:
+    value = state.get(name)
+    return value.decode(errors="replace") if value else None
+
+
+def rows_of(reply: object) -> list[Row]:
+    """Return a script's reply as rows."""
+    return cast("list[Row]", reply)

@@ -1,0 +1,69 @@
+"""Looking at jobs: one by its id, or many in order, a bounded number a call."""
+
+import heapq
+from collections.abc import Iterable
+from typing import Any, Final
+
+from gotaskq.backend import JobQuery, Page
+from gotaskq.backends.redis.codec import decode_job, rows_of
+from gotaskq.backends.redis.connection import Connection
+from gotaskq.backends.redis.keys import ID_DIGITS, member
+from gotaskq.backends.redis.scripts import Script
+from gotaskq.errors import InvalidRequestError
+from gotaskq.job import DEAD, Job, JobId
+from gotaskq.snowflake import partition_of
+
+PAGE_SCAN: Final = 1_000  # jobs a call looks at before it hands out the page as it is, with a cursor
+CHUNK: Final = 100  # with the largest payloads still a moment of the server
+
+Place = int  # an id, or of the dead the stamp of their death
+
+
+class Listing:
+    """The store's jobs in order."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def get(self, job_id: JobId) -> Job | None:
+        """Return the job, or None."""
+        if job_id >= 1 << 63:
+            return None
+        [row] = rows_of(await self._run(Script.GET, partition_of(job_id), member(job_id)))
+        return decode_job(row)
+
+    async def page(self, query: JobQuery, *, after: str | None, limit: int, partitions: int) -> Page:
+        """Return the jobs behind the cursor that the query admits, at most `limit`; raises InvalidRequestError."""
+        before = None if after is None else _cursor(after)
+        found: list[Job] = []
+        for _ in range(PAGE_SCAN // CHUNK):
+            chunk = await self._chunk(query, before, partitions)
+            for place, job in chunk:
+                before = place
+                if job is not None and query.admits(job):
+                    found.append(job)
+                    if len(found) == limit:
+                        return Page(found, str(place))
+            if len(chunk) < CHUNK:
+                return Page(found, None)
+        return Page(found, str(before))
+
+    async def _chunk(self, query: JobQuery, before: Place | None, partitions: int) -> list[tuple[Place, Job | None]]:
+        """Return the next jobs of all partitions, in order, at most CHUNK."""
+        is_dead = query.status is DEAD
+        start = "" if before is None else str(before).zfill(ID_DIGITS)
+        lines: list[Iterable[tuple[Place, Job | None]]] = []
+        for partition in range(partitions):
+            reply = await self._run(Script.LISTING, partition, "dlq" if is_dead else "ids", start, CHUNK)
+            lines.append([(int(place), decode_job(row)) for place, row in zip(reply[::2], reply[1::2], strict=True)])
+        merged = heapq.merge(*lines, key=lambda line: line[0], reverse=True)
+        return [line for line, _ in zip(merged, range(CHUNK), strict=False)]
+
+    async def _run(self, script: Script, partition: int, *arguments: str | int) -> Any:
+        return await self._connection.guarded(self._connection.run(script, partition, *arguments))
+
+
+def _cursor(after: str) -> Place:
+    if not after.isascii() or not after.isdigit() or len(after) > ID_DIGITS:
+        raise InvalidRequestError("cursor must be one that a listing answered with", field="cursor")
+    return int(after)

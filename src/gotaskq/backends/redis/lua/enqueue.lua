@@ -1,0 +1,71 @@
+-- Store new PENDING jobs (T1), each whole or not at all; with `atomic`, all or none.
+-- ARGV     2 '1' all or none, '' each on its own  3 most waiting jobs a queue takes
+--          then for each job: id, queue ('' one that is not registered), delay_ms, record
+-- Returns  a letter a job: O stored, D duplicate (same id and nonce), C collision, N no such queue, F queue full, W withheld
+-- Atomic because an id must be checked and taken in one step, and a queue's depth too.
+local is_atomic, most = ARGV[2] == '1', tonumber(ARGV[3])
+local depths, ready, stored = {}, {}, {}
+
+local function nonce_of(record) return string.match(record, '^%d+\t%d+\t([^\t]*)\t') end
+
+local function depth(queue)
+  depths[queue] = depths[queue] or call('ZCARD', ready_key(queue)) + call('ZCARD', scheduled_key(queue))
+  return depths[queue]
+end
+
+local function judge_known(known, record) return nonce_of(known) == nonce_of(record) and 'D' or 'C' end
+
+local function judge(id, queue, record)
+  local known = call('GETRANGE', body_key(id), 0, 255)
+  if known ~= '' then return judge_known(known, record) end
+  if queue == '' then return 'N' end
+  return depth(queue) >= most and 'F' or 'O'
+end
+
+local function store(id, queue, delay_ms, record)
+  if queue == '' or depth(queue) >= most then return judge(id, queue, record) end
+  if not call('SET', body_key(id), record, 'NX') then return judge(id, queue, record) end
+  depths[queue] = depths[queue] + 1
+  stored[#stored + 1], stored[#stored + 2] = 0, id
+  if delay_ms == '0' then
+    local entries = ready[queue] or {}
+    entries[#entries + 1], entries[#entries + 2] = string.match(record, '^%d+'), id
+    ready[queue] = entries
+  else
+    call('HSET', job_key(id), 's', PENDING, 'ra', now + delay_ms)
+    schedule(queue, id, now + delay_ms)
+  end
+  return 'O'
+end
+
+-- Say what an all-or-nothing call is refused for, or nil.
+local function refusals()
+  local replies, seen, is_refused = {}, {}, false
+  for first = 4, #ARGV, 4 do
+    local id, queue, record = ARGV[first], ARGV[first + 1], ARGV[first + 3]
+    local reply = seen[id] and judge_known(seen[id], record) or judge(id, queue, record)
+    if reply == 'O' then
+      seen[id], depths[queue], reply = record, depths[queue] + 1, 'W'
+    elseif seen[id] and reply == 'D' then
+      reply = 'W'
+    else
+      is_refused = is_refused or reply ~= 'D'
+    end
+    replies[#replies + 1] = reply
+  end
+  depths = {}
+  return is_refused and table.concat(replies)
+end
+
+local refused = is_atomic and refusals()
+if refused then return refused end
+local replies = {}
+for first = 4, #ARGV, 4 do
+  replies[#replies + 1] = store(ARGV[first], ARGV[first + 1], ARGV[first + 2], ARGV[first + 3])
+end
+if #stored > 0 then
+  call('ZADD', ids_index, unpack(stored))
+  for queue, entries in pairs(ready) do push_ready(queue, entries) end
+  call('HINCRBY', counters, 'enq', #stored / 2)
+end
+return table.concat(replies)

@@ -1,0 +1,55 @@
+-- Take back jobs whose lease ran out (T8, T9): PENDING again, or DEAD at the `max_crashes`-th crash.
+-- ARGV     2 limit  3 max_crashes  4 grace_ms (0: none)  5 most DONE and CANCELLED jobs  6 most DEAD jobs
+-- Returns  a row a job taken back
+-- Atomic because a job must change hands in one step; taking it clears its nonce, so its holder can never settle it.
+-- Grace: when nobody has reaped for longer than `grace_ms`, the store or every worker was away, and leases ran out
+-- without a fault of their holders; they get as long again to say that they are alive.
+local grace_ms, rows = tonumber(ARGV[4]), {}
+if grace_ms > 0 then
+  local beat, spared_until = unpack(call('HMGET', meta, 'hb', 'rnb'))
+  call('HSET', meta, 'hb', now)
+  if beat and now - beat > grace_ms then
+    spared_until = now + grace_ms
+    call('HSET', meta, 'rnb', spared_until)
+  end
+  if spared_until and now < tonumber(spared_until) then return rows end
+end
+
+local finished, dead, ready = {}, {}, {}
+local function lapse(id)
+  local key = job_key(id)
+  local queue, owner, cancel_requested = unpack(call('HMGET', key, 'q', 'ow', 'cx'))
+  local crashes = call('HINCRBY', key, 'cr', 1)
+  call('HSET', key, 'tk', '', 'ua', now)
+  call('HINCRBY', counters, 'r:' .. queue, -1)
+  call('HINCRBY', counters, 'crash', 1)
+  if cancel_requested == '1' then
+    call('HSET', key, 's', CANCELLED, 'fi', now)
+    finished[#finished + 1] = id
+  elseif crashes < tonumber(ARGV[3]) then
+    call('HSET', key, 's', PENDING, 'ra', now)
+    local entries = ready[queue] or {}
+    entries[#entries + 1], entries[#entries + 2] = place_of(id), id
+    ready[queue] = entries
+  else
+    local error = 'worker lost: the lease ran out ' .. crashes .. ' times, last with ' .. owner
+    call('HSET', key, 's', DEAD, 'fi', now, 'dr', 'worker_lost', 'er', error)
+    dead[#dead + 1] = id
+  end
+  rows[#rows + 1] = row(id)
+end
+
+local lapsed = call('ZRANGEBYSCORE', run, '-inf', '(' .. now, 'LIMIT', 0, ARGV[2])
+if #lapsed == 0 then return rows end
+call('ZREM', run, unpack(lapsed))
+for _, id in ipairs(lapsed) do lapse(id) end
+if #finished > 0 then
+  call('HINCRBY', counters, 'cancel', #finished)
+  finish(finished, ARGV[5])
+end
+if #dead > 0 then
+  call('HINCRBY', counters, 'dead', #dead)
+  bury(dead, ARGV[6])
+end
+for queue, entries in pairs(ready) do push_ready(queue, entries) end
+return rows

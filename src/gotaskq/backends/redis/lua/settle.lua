@@ -1,0 +1,75 @@
+-- Carry out what was decided of running jobs (T4 to T7, T12), fenced by the nonce of the lease.
+-- ARGV     2 most DONE and CANCELLED jobs  3 most DEAD jobs  then for each settlement five: kind, id, nonce, x, y
+--          C complete | R reschedule: delay_ms, error | D dead-letter: reason, error | L release: delay_ms, unhandled ('1' or '')
+--          | X cancel
+-- Returns  a letter a settlement: O carried out, A already so, L the lease is lost, C cancelled instead of run again
+-- Atomic because the check of the lease and the job's next place must be one step. A repeat answers A and does nothing.
+local finished, dead, ready, left, counts = {}, {}, {}, {}, {}
+
+local function count(name, by) counts[name] = (counts[name] or 0) + by end
+
+local function run_again(id, queue, delay_ms)
+  if delay_ms ~= '0' then return schedule(queue, id, now + delay_ms) end
+  local entries = ready[queue] or {}
+  entries[#entries + 1], entries[#entries + 2] = place_of(id), id
+  ready[queue] = entries
+end
+
+local function end_as(state, id, counter)
+  call('HSET', job_key(id), 's', state, 'fi', now)
+  finished[#finished + 1] = id
+  count(counter, 1)
+end
+
+local carry_out = {
+  C = function(id) end_as(DONE, id, 'done') end,
+  X = function(id) end_as(CANCELLED, id, 'cancel') end,
+  D = function(id, job, reason, error)
+    call('HSET', job_key(id), 's', DEAD, 'fi', now, 'dr', reason, 'er', error)
+    dead[#dead + 1] = id
+    count('dead', 1)
+  end,
+  R = function(id, job, delay_ms, error)
+    call('HSET', job_key(id), 's', PENDING, 'ra', now + delay_ms, 'er', error, 'uh', '')
+    call('HINCRBY', job_key(id), 'rt', 1)
+    run_again(id, job.queue, delay_ms)
+    count('retry', 1)
+  end,
+  L = function(id, job, delay_ms, unhandled)
+    local since = unhandled == '1' and (job.unhandled_since ~= '' and job.unhandled_since or now) or ''
+    call('HSET', job_key(id), 's', PENDING, 'ra', now + delay_ms, 'uh', since)
+    call('HINCRBY', job_key(id), 'at', -1)
+    call('HINCRBY', job_key(id), 'rl', 1)
+    run_again(id, job.queue, delay_ms)
+    count('release', 1)
+  end,
+}
+
+local function settle(kind, id, nonce, x, y)
+  local state = call('HMGET', job_key(id), 's', 'tk', 'lt', 'cx', 'q', 'uh')
+  if state[1] ~= RUNNING or state[2] ~= nonce then
+    count(state[3] == nonce and 'dup' or 'lost', 1)
+    return state[3] == nonce and 'A' or 'L'
+  end
+  local job = {queue = state[5], unhandled_since = state[6] or ''}
+  call('HSET', job_key(id), 'tk', '', 'lt', nonce, 'ua', now)
+  left[#left + 1] = id
+  count('r:' .. job.queue, -1)
+  if state[4] == '1' and (kind == 'R' or kind == 'L') then
+    carry_out.X(id)
+    return 'C'
+  end
+  carry_out[kind](id, job, x, y)
+  return 'O'
+end
+
+local replies = {}
+for first = 4, #ARGV, 5 do
+  replies[#replies + 1] = settle(unpack(ARGV, first, first + 4))
+end
+if #left > 0 then call('ZREM', run, unpack(left)) end
+if #finished > 0 then finish(finished, ARGV[2]) end
+if #dead > 0 then bury(dead, ARGV[3]) end
+for queue, entries in pairs(ready) do push_ready(queue, entries) end
+for name, by in pairs(counts) do call('HINCRBY', counters, name, by) end
+return table.concat(replies)

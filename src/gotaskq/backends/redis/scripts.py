@@ -1,0 +1,61 @@
+"""The scripts: one file an operation in lua/, with the shared prelude before it.
+
+Constant text, so a server compiles each once and knows it by its digest afterwards.
+"""
+
+import hashlib
+from enum import Enum
+from importlib.resources import files
+from typing import Final
+
+# From 7.0 on a script says itself that it may run when memory is full. These free memory, or end what runs.
+ALLOW_OOM: Final = "#!lua flags=allow-oom\n"
+# Before, only the first write of a script is judged: one that needs no memory opens the way for the rest.
+FIRST_WRITE: Final = "redis.call('HDEL', KEYS[1], '')\n"
+
+
+class Script(Enum):
+    """An operation; the value is its file."""
+
+    CANCEL = "cancel"
+    COUNTS = "counts"
+    DELETE = "delete"
+    ENQUEUE = "enqueue"
+    EXTEND = "extend"
+    GET = "get"
+    LISTING = "listing"
+    PEEK = "peek"
+    PROMOTE = "promote"
+    PRUNE = "prune"
+    REAP = "reap"
+    REPLAY = "replay"
+    RESERVE = "reserve"
+    SETTLE = "settle"
+
+    __hash__ = object.__hash__
+
+
+# What must be refused when memory is full: it brings more. All else must go on, so that the store empties.
+NEEDS_MEMORY: Final = frozenset({Script.ENQUEUE, Script.REPLAY})
+
+
+class ScriptText:
+    """A script as one kind of server wants it."""
+
+    __slots__ = ("digest", "text")
+
+    def __init__(self, script: Script, *, has_flags: bool) -> None:
+        before, after = "", ""
+        if script not in NEEDS_MEMORY and script is not Script.GET:
+            before, after = (ALLOW_OOM, "") if has_flags else ("", FIRST_WRITE)
+        self.text = before + after + _read("_prelude") + _read(script.value)
+        self.digest = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
+
+
+def load_scripts(*, has_flags: bool) -> dict[Script, ScriptText]:
+    """Return every script for a server that knows script flags (7.0 and later) or does not."""
+    return {script: ScriptText(script, has_flags=has_flags) for script in Script}
+
+
+def _read(name: str) -> str:
+    return files("gotaskq.backends.redis").joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")

@@ -1,0 +1,45 @@
+"""The Redis backend does what the model does, on every server we serve, with one partition."""
+
+import atexit
+from functools import cache
+from random import Random
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from tests.property.machine import BackendMachine
+from tests.redis_servers import Flavour, RedisServer, flavours
+from tests.redis_stores import new_store
+
+from gotaskq.backend import StoreLimits
+from gotaskq.backends.redis import RedisBackend
+from gotaskq.clock import Clock
+
+pytestmark = pytest.mark.slow
+
+
+@cache
+def server_of(flavour: Flavour) -> RedisServer:
+    server = RedisServer(flavour)
+    server.start()
+    atexit.register(server.kill)
+    return server
+
+
+class RedisMachine(BackendMachine):
+    flavour: Flavour
+
+    def make_backend(self, limits: StoreLimits, *, clock: Clock, rng: Random) -> RedisBackend:
+        return new_store(server_of(self.flavour), limits, clock=clock, rng=rng)
+
+
+@pytest.mark.parametrize("flavour", flavours(), ids=lambda flavour: flavour.name)
+def test_redis_does_what_the_model_does(flavour: Flavour) -> None:
+    machine = type(f"RedisMachine_{flavour.name}", (RedisMachine,), {"flavour": flavour})
+    machine.TestCase.settings = settings(  # type: ignore[attr-defined]  # Hypothesis makes it from the class
+        max_examples=60,
+        stateful_step_count=50,
+        phases=(Phase.generate, Phase.shrink),
+        report_multiple_bugs=False,
+        suppress_health_check=list(HealthCheck),
+    )
+    machine.TestCase().runTest()  # type: ignore[attr-defined]

@@ -1,0 +1,45 @@
+"""Stores on a real server for the tests: each with a key prefix of its own, and living by the test's clock."""
+
+import asyncio
+from itertools import count
+from random import Random
+
+from tests.redis_servers import RedisServer
+
+from gotaskq.backend import StoreLayout, StoreLimits
+from gotaskq.backends.redis import RedisBackend
+from gotaskq.clock import Clock
+from gotaskq.testing.clock import SETTLE_ROUNDS, FakeClock
+
+_numbers = count()
+
+
+def new_store(
+    server: RedisServer, limits: StoreLimits | None = None, *, clock: Clock, rng: Random, partitions: int = 1
+) -> RedisBackend:
+    """Return an empty store on a server that others use too; leases get no grace, as the contract knows none."""
+    layout = StoreLayout(key_prefix=f"gtqtest-{next(_numbers)}", partitions=partitions, outage_grace_ms=0)
+    return RedisBackend(server.url, limits, clock=clock, rng=rng, layout=layout)
+
+
+class StoreClock(FakeClock):
+    """A clock that, before time goes on, lets the calls of its stores come back from the server."""
+
+    ROUND_TRIPS = 3
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._stores: list[RedisBackend] = []
+
+    def watch(self, store: RedisBackend) -> RedisBackend:
+        """Wait for this store's calls too."""
+        self._stores.append(store)
+        return store
+
+    async def settle(self, *, rounds: int = SETTLE_ROUNDS) -> None:
+        """Let every task run that can run, also those that wait for the server."""
+        for _ in range(self.ROUND_TRIPS):
+            await super().settle(rounds=rounds)
+            for store in self._stores:
+                while calls := store.calls_under_way:
+                    await asyncio.wait(calls)
