@@ -192,3 +192,13 @@ class EnqueuesNow(Protocol):
     def enqueue_now(self, job: Job) -> Enqueued:
         """Do what `enqueue` does with one job, and return when it is done."""
         ...
+
+
+@runtime_checkable
+class IsPartitioned(Protocol):
+    """What a backend offers beside the rest when it spreads jobs over partitions, by the partition in their ids."""
+
+    @property
+    def partitions(self) -> int:
+        """How many partitions new jobs are spread over; the jobs of one atomic call must share one."""
+        ...

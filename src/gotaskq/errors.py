@@ -19,6 +19,11 @@ GotaskqError
 └── IllegalTransitionError  a job may not go from this status to that one
 """
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gotaskq.job import JobId
+
 
 class GotaskqError(Exception):
     """The root of every exception GoTaskQ raises."""
@@ -114,10 +119,14 @@ class StoreFullError(UnavailableError):
 
 
 class BackendUnavailableError(UnavailableError):
-    """The store did not answer."""
+    """The store did not answer; `job_id` names the job of which nobody knows whether it was stored, if there is one.
 
-    def __init__(self, message: str = "the job store is unavailable; try again later") -> None:
+    The message is for the log; it may hold the store's own words, which no client sees.
+    """
+
+    def __init__(self, message: str = "the job store did not answer", *, job_id: "JobId | None" = None) -> None:
         super().__init__(message)
+        self.job_id = job_id
 
 
 class RegistrationError(GotaskqError):

@@ -66,6 +66,22 @@ class SnowflakeIds:
         logger.warning("the clock stepped back by %d ms; ids go on from the last instant used", behind_ms)
 
 
+class SpreadIds:
+    """Draws ids of several partitions: all of one until `turn`, then of the next, so that a batch stays together."""
+
+    def __init__(self, rng: Random, *, partitions: int) -> None:
+        self._generators = [SnowflakeIds(rng, partition=partition) for partition in range(partitions)]
+        self._turn = 0
+
+    def draw(self, now_ms: int) -> JobId:
+        """Return the next id of the partition whose turn it is, for the instant `now_ms`."""
+        return self._generators[self._turn].draw(now_ms)
+
+    def turn(self) -> None:
+        """Go on to the next partition."""
+        self._turn = (self._turn + 1) % len(self._generators)
+
+
 def created_at_ms(job_id: JobId) -> int:
     """Return the instant an id was drawn at, in milliseconds since 1970."""
     return (job_id >> TIME_SHIFT) + EPOCH_MS

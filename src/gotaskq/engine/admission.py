@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Raw
 from msgspec.structs import replace
 
-from gotaskq.backend import Backend, Enqueued, EnqueuesNow
+from gotaskq.backend import Backend, Enqueued, EnqueuesNow, IsPartitioned
 from gotaskq.clock import Clock
 from gotaskq.engine.bus import EventBus
 from gotaskq.engine.registry import JOB_TYPE, JOB_TYPE_RULE
@@ -31,7 +31,7 @@ from gotaskq.errors import (
 from gotaskq.events import JobEnqueued, QueueCreated
 from gotaskq.job import DEFAULT_QUEUE, MAX_PRIORITY, MIN_PRIORITY, Job, JobId
 from gotaskq.policies.ordering import Ordering
-from gotaskq.snowflake import SnowflakeIds
+from gotaskq.snowflake import SnowflakeIds, SpreadIds
 
 MAX_DELAY_S: Final = 31_536_000  # a year
 MAX_MAX_RETRIES: Final = 100
@@ -76,7 +76,9 @@ class Admission:
         self._now = backend if isinstance(backend, EnqueuesNow) else None
         self._bus = bus
         self._clock = clock
-        self._ids = SnowflakeIds(rng)
+        partitions = backend.partitions if isinstance(backend, IsPartitioned) else 1
+        self._spread = SpreadIds(rng, partitions=partitions) if partitions > 1 else None
+        self._ids = self._spread or SnowflakeIds(rng)
         # One nonce serves the whole process: within it ids never repeat, so id and nonce name one request.
         self._nonce = f"{rng.getrandbits(96):024x}"
         self._ordering = ordering
@@ -117,7 +119,11 @@ class Admission:
             return self.submit_now(request)
         for _ in range(COLLISION_TRIES):
             job = self.admit(request)
-            [enqueued] = await self._backend.enqueue((job,))
+            self._next_partition()
+            try:
+                [enqueued] = await self._backend.enqueue((job,))
+            except BackendUnavailableError as error:
+                raise BackendUnavailableError(str(error), job_id=job.id) from error
             if enqueued is not Enqueued.COLLISION:
                 return self._accepted(job, enqueued)
         raise _ids_taken()
@@ -135,6 +141,7 @@ class Admission:
         if atomic and any(isinstance(job, GotaskqError) for job in admitted):
             return [job if isinstance(job, GotaskqError) else WithheldError() for job in admitted]
         jobs = [job for job in admitted if isinstance(job, Job)]
+        self._next_partition()
         stored: set[JobId] = set()
         for _ in range(COLLISION_TRIES):
             replies = await self._backend.enqueue(jobs, atomic=atomic)
@@ -145,6 +152,10 @@ class Admission:
         replies = [Enqueued.OK if job.id in stored else reply for job, reply in zip(jobs, replies, strict=True)]
         answers = iter(zip(jobs, replies, strict=True))
         return [job if isinstance(job, GotaskqError) else self._accepted_or_error(*next(answers)) for job in admitted]
+
+    def _next_partition(self) -> None:
+        if self._spread is not None:
+            self._spread.turn()
 
     def _admit_or_error(self, request: JobRequest | InvalidRequestError) -> Job | InvalidRequestError:
         try:

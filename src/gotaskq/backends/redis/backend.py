@@ -7,25 +7,24 @@ The server's clock is the only one: we send durations. Keys and records: docs/un
 import asyncio
 import contextlib
 import logging
-from collections import defaultdict
-from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Collection, Coroutine, Iterator, Mapping, Sequence
 from random import Random
 from typing import Any, Final, TypeVar
 
 from gotaskq.backend import Enqueued, Extended, JobQuery, Page, QueueCounts, Settled, StoreLayout, StoreLimits
-from gotaskq.backends.redis.codec import LETTERS, decode_job, decode_leased, encode_record, rows_of
-from gotaskq.backends.redis.commit import GroupCommit
+from gotaskq.backends.redis.codec import LETTERS, decode_job, decode_leased, rows_of
 from gotaskq.backends.redis.connection import Connection
+from gotaskq.backends.redis.intake import ANSWER_WITHIN_S, Intake
 from gotaskq.backends.redis.keys import Keys, member
 from gotaskq.backends.redis.listing import Listing
+from gotaskq.backends.redis.partitions import chunks, places_of
 from gotaskq.backends.redis.registry import Registry
 from gotaskq.backends.redis.scripts import Script
 from gotaskq.backends.redis.settlements import settlement_arguments
 from gotaskq.backends.redis.topology import read_url
 from gotaskq.backends.redis.wakeups import WakeUps
 from gotaskq.clock import Clock
-from gotaskq.errors import BackendUnavailableError, GotaskqError, InvalidRequestError, QueueNotFoundError
+from gotaskq.errors import GotaskqError, QueueNotFoundError
 from gotaskq.job import Job, JobId, Lease, Status
 from gotaskq.outcome import Settlement
 from gotaskq.policies.scheduling import Turn
@@ -34,8 +33,6 @@ from gotaskq.snowflake import partition_of
 T = TypeVar("T")
 
 # A script of a hundred jobs takes about a millisecond of the server, and nobody else is served meanwhile.
-ENQUEUE_JOBS: Final = 100
-ENQUEUE_BYTES: Final = 1 << 20
 RESERVE_JOBS: Final = 256
 RESERVE_BYTES: Final = 1 << 20
 RESERVE_QUEUES: Final = 128
@@ -43,20 +40,10 @@ SETTLE_JOBS: Final = 128
 EXTEND_LEASES: Final = 256
 MANY: Final = 100  # replayed, deleted or looked up in one call
 PRUNE_JOBS: Final = 500
-MAX_ATOMIC: Final = 1_000
 NONCE_BITS: Final = 96
 
-ANSWER_WITHIN_S: Final = 2.0  # an enqueue that the store has not confirmed by then is answered with an error
 KEEP_EVERY_S: Final = 1.0  # a queue that another process made or paused is known within a second
 
-ENQUEUED: Final = {
-    "O": Enqueued.OK,
-    "D": Enqueued.DUPLICATE,
-    "C": Enqueued.COLLISION,
-    "F": Enqueued.FULL,
-    "N": Enqueued.NO_QUEUE,
-    "W": Enqueued.WITHHELD,
-}
 EXTENDED: Final = {"H": Extended.HELD, "L": Extended.LOST, "C": Extended.CANCEL_REQUESTED}
 SETTLED: Final = {"O": Settled.OK, "A": Settled.ALREADY, "L": Settled.LOST, "C": Settled.CANCELLED}
 
@@ -85,7 +72,7 @@ class RedisBackend:
         self._registry = Registry(self._connection, keys, partitions=self._layout.partitions, rng=rng)
         self._wakeups = WakeUps(self._connection.client, keys.wake, rng=rng)
         self._listing = Listing(self._connection)
-        self._commits: dict[int, GroupCommit[Job, Enqueued]] = {}
+        self._intake = Intake(self._connection, self._registry, self._wakeups, max_depth=self._limits.max_queue_depth)
         self._lost_claims: dict[tuple[str, int], str] = {}  # nonces of reservations whose fate is not known
         self._first_partition = 0
         self._upkeep: list[asyncio.Task[None]] = []
@@ -101,8 +88,7 @@ class RedisBackend:
 
     async def close(self) -> None:
         """Answer what is under way, then let go of all connections."""
-        for commit in self._commits.values():
-            await commit.drained()
+        await self._intake.drained()
         for task in self._upkeep:
             task.cancel()
         if self._upkeep:
@@ -118,7 +104,7 @@ class RedisBackend:
     @property
     def calls_under_way(self) -> frozenset[asyncio.Task[Any]]:
         """The calls that the store has not answered yet."""
-        return self._connection.calls_under_way.union(*(commit.calls_under_way for commit in self._commits.values()))
+        return self._connection.calls_under_way | self._intake.calls_under_way
 
     @property
     def partitions(self) -> int:
@@ -144,7 +130,7 @@ class RedisBackend:
         names = sorted(self._registry.paused)
         totals = {name: [0, 0, 0, 0] for name in names}
         for partition in range(self._registry.partitions):
-            for some in _chunks(names, RESERVE_QUEUES):
+            for some in chunks(names, RESERVE_QUEUES):
                 counts = iter(await self._run(Script.COUNTS, partition, *some))
                 for name in some:
                     totals[name] = [total + next(counts) for total in totals[name]]
@@ -171,82 +157,8 @@ class RedisBackend:
     async def enqueue(self, jobs: Sequence[Job], *, atomic: bool = False) -> list[Enqueued]:
         """Store new jobs; each on its own, or with `atomic` all or none (of one partition, at most 1,000)."""
         if atomic:
-            return await self._connection.guarded(self._enqueue_together(jobs)) if jobs else []
-        replies: list[Enqueued] = [Enqueued.OK] * len(jobs)
-        chunks = [some for _, places in _places([job.id for job in jobs]) for some in _chunks(places, ENQUEUE_JOBS)]
-        for answered in [self._enqueue_some(jobs, some, replies) for some in chunks]:
-            await answered
-        return replies
-
-    def enqueue_soon(self, job: Job, answer: Callable[[Enqueued | Exception], None]) -> None:
-        """Store one job with the next call; `answer` hears what became of it, or which error stands in the way."""
-
-        def hear(replies: Sequence[Enqueued] | Exception) -> None:
-            answer(replies if isinstance(replies, Exception) else replies[0])
-
-        self._commit_of(partition_of(job.id)).put((job,), hear, size=len(job.payload_json))
-
-    def _enqueue_some(
-        self, jobs: Sequence[Job], places: Sequence[int], replies: list[Enqueued]
-    ) -> asyncio.Future[None]:
-        answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-        def hear(heard: Sequence[Enqueued] | Exception) -> None:
-            if answered.done():  # its caller has gone; the jobs have not
-                return
-            if isinstance(heard, Exception):
-                answered.set_exception(heard)
-                return
-            for place, reply in zip(places, heard, strict=True):
-                replies[place] = reply
-            answered.set_result(None)
-
-        some = [jobs[place] for place in places]
-        size = sum(len(job.payload_json) for job in some)
-        self._commit_of(partition_of(some[0].id)).put(some, hear, size=size)
-        return answered
-
-    def _commit_of(self, partition: int) -> GroupCommit[Job, Enqueued]:
-        commit = self._commits.get(partition)
-        if commit is None:
-            commit = self._commits[partition] = GroupCommit(
-                partial(self._send_jobs, partition),
-                max_items=ENQUEUE_JOBS,
-                max_bytes=ENQUEUE_BYTES,
-                patience_s=ANSWER_WITHIN_S,
-                give_up=BackendUnavailableError,
-            )
-        return commit
-
-    async def _send_jobs(self, partition: int, jobs: Sequence[Job], patience_s: float) -> list[Enqueued]:
-        return await self._store(partition, jobs, atomic=False, patience_s=patience_s)
-
-    async def _enqueue_together(self, jobs: Sequence[Job]) -> list[Enqueued]:
-        if len(jobs) > MAX_ATOMIC:
-            raise InvalidRequestError(f"an all-or-nothing call holds at most {MAX_ATOMIC} jobs, not {len(jobs)}")
-        partitions = {partition_of(job.id) for job in jobs}
-        if len(partitions) > 1:
-            raise InvalidRequestError(f"the jobs of an all-or-nothing call must share a partition, not {partitions}")
-        return await self._store(partitions.pop(), jobs, atomic=True, patience_s=ANSWER_WITHIN_S)
-
-    async def _store(self, partition: int, jobs: Sequence[Job], *, atomic: bool, patience_s: float) -> list[Enqueued]:
-        unknown = await self._unknown_queues(jobs)
-        arguments: list[str | bytes | int] = ["1" if atomic else "", self._limits.max_queue_depth]
-        for job in jobs:
-            queue = "" if job.queue in unknown else job.queue
-            arguments += (member(job.id), queue, job.delay_ms, encode_record(job))
-        reply: bytes = await self._connection.run(Script.ENQUEUE, partition, *arguments, patience_s=patience_s)
-        for queue in {job.queue for job in jobs}:
-            self._wakeups.wake(queue)
-        return [ENQUEUED[letter] for letter in reply.decode()]
-
-    async def _unknown_queues(self, jobs: Sequence[Job]) -> set[str]:
-        paused = self._registry.paused
-        return {
-            queue
-            for queue in {job.queue for job in jobs}
-            if queue not in paused and not await self._registry.knows(queue)
-        }
+            return await self._connection.guarded(self._intake.store_together(jobs))
+        return await self._intake.store(jobs)
 
     # -- out: reserve, extend, settle ----------------------------------------------------------------------------------
 
@@ -259,7 +171,7 @@ class RedisBackend:
         served = [turn for turn in turns if not self._registry.paused[turn.queue] and turn.take > 0]
         leased: list[Job] = []
         for partition in self._partitions_in_turn():
-            for some in _chunks(served, RESERVE_QUEUES):
+            for some in chunks(served, RESERVE_QUEUES):
                 while len(leased) < limit:
                     wanted = min(limit - len(leased), RESERVE_JOBS)
                     jobs = await self._connection.guarded(
@@ -297,8 +209,8 @@ class RedisBackend:
     async def extend(self, leases: Sequence[Lease], *, lease_ms: int) -> list[Extended]:
         """Let the leases run `lease_ms` from now; a deadline never moves back."""
         replies: list[Extended] = [Extended.LOST] * len(leases)
-        for partition, places in _places([lease.job_id for lease in leases]):
-            for some in _chunks(places, EXTEND_LEASES):
+        for partition, places in places_of([lease.job_id for lease in leases]):
+            for some in chunks(places, EXTEND_LEASES):
                 arguments = [part for place in some for part in (member(leases[place].job_id), leases[place].nonce)]
                 reply = await self._run(Script.EXTEND, partition, lease_ms, *arguments)
                 for place, letter in zip(some, reply.decode(), strict=True):
@@ -309,8 +221,8 @@ class RedisBackend:
         """Carry out what was decided, fenced by the lease."""
         replies: list[Settled] = [Settled.LOST] * len(settlements)
         limits = (self._limits.max_completed_jobs, self._limits.max_dead_jobs)
-        for partition, places in _places([settlement.lease.job_id for settlement in settlements]):
-            for some in _chunks(places, SETTLE_JOBS):
+        for partition, places in places_of([settlement.lease.job_id for settlement in settlements]):
+            for some in chunks(places, SETTLE_JOBS):
                 arguments = [part for place in some for part in settlement_arguments(settlements[place])]
                 reply = await self._run(Script.SETTLE, partition, *limits, *arguments)
                 for place, letter in zip(some, reply.decode(), strict=True):
@@ -336,7 +248,7 @@ class RedisBackend:
         """Return in how many milliseconds a job is due, 0 for now; None when none waits."""
         nearest: int | None = None
         for partition in range(self._registry.partitions):
-            for some in _chunks(queues, RESERVE_QUEUES):
+            for some in chunks(queues, RESERVE_QUEUES):
                 due_ms: int = await self._run(Script.PEEK, partition, *some)
                 if due_ms >= 0 and (nearest is None or due_ms < nearest):
                     nearest = due_ms
@@ -346,7 +258,7 @@ class RedisBackend:
         """Move scheduled jobs that are due to ready; return how many."""
         promoted = 0
         for partition in range(self._registry.partitions):
-            for some in _chunks(list(self._registry.paused), RESERVE_QUEUES):
+            for some in chunks(list(self._registry.paused), RESERVE_QUEUES):
                 if promoted < limit:
                     promoted += await self._run(Script.PROMOTE, partition, limit - promoted, *some)
         return promoted
@@ -391,8 +303,8 @@ class RedisBackend:
     async def replay(self, job_ids: Sequence[JobId]) -> list[Job]:
         """Make dead jobs PENDING on their own queue with fresh counts."""
         replayed: list[Job] = []
-        for partition, places in _places(job_ids):
-            for some in _chunks(places, MANY):
+        for partition, places in places_of(job_ids):
+            for some in chunks(places, MANY):
                 reply = await self._run(Script.REPLAY, partition, *(member(job_ids[place]) for place in some))
                 replayed += [job for row in rows_of(reply) if (job := decode_job(row)) is not None]
         return replayed
@@ -401,23 +313,11 @@ class RedisBackend:
         """Delete jobs that have ended; return how many."""
         letter = "" if status is None else LETTERS.get(status, "-")
         deleted = 0
-        for partition, places in _places(job_ids):
-            for some in _chunks(places, MANY):
+        for partition, places in places_of(job_ids):
+            for some in chunks(places, MANY):
                 members = (member(job_ids[place]) for place in some)
                 deleted += await self._run(Script.DELETE, partition, letter, *members)
         return deleted
 
     def _run(self, script: Script, partition: int, *arguments: str | bytes | int) -> Coroutine[Any, Any, Any]:
         return self._connection.guarded(self._connection.run(script, partition, *arguments))
-
-
-def _places(job_ids: Sequence[JobId]) -> list[tuple[int, list[int]]]:
-    """Return, for each partition, where in the sequence its ids stand."""
-    places: defaultdict[int, list[int]] = defaultdict(list)
-    for place, job_id in enumerate(job_ids):
-        places[partition_of(job_id)].append(place)
-    return list(places.items())
-
-
-def _chunks(items: Sequence[T], size: int) -> list[Sequence[T]]:
-    return [items[first : first + size] for first in range(0, len(items), size)]

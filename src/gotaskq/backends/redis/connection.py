@@ -17,7 +17,7 @@ from redis import exceptions as refusals
 from gotaskq.backends.redis.keys import Keys
 from gotaskq.backends.redis.scripts import Script, ScriptText, load_scripts
 from gotaskq.backends.redis.topology import Address, connect
-from gotaskq.errors import BackendUnavailableError, GotaskqError, StoreFullError
+from gotaskq.errors import BackendUnavailableError, StoreFullError
 
 T = TypeVar("T")
 Argument: TypeAlias = str | bytes | int
@@ -44,8 +44,8 @@ class Fate(Enum):
     BUG = "bug"  # ours, or broken data: sending it again would not help
 
 
-class StoreFaultError(GotaskqError):
-    """The store refused a call in a way that no repeat mends; the log has its words."""
+class StoreFaultError(BackendUnavailableError):
+    """The store refused a call in a way that no repeat mends at once; the log has its words."""
 
 
 class Connection:

@@ -7,7 +7,7 @@ import logging
 from random import Random
 from typing import Final
 
-from gotaskq.backends.redis.connection import Connection, StoreFaultError
+from gotaskq.backends.redis.connection import PATIENCE_S, Connection, StoreFaultError
 from gotaskq.backends.redis.keys import SCHEMA, Keys
 from gotaskq.job import DEFAULT_QUEUE
 
@@ -48,11 +48,14 @@ class Registry:
         await self._connection.command("HSET", self._keys.queues, name, int(paused))
         self.paused[name] = paused
 
-    async def knows(self, name: str) -> bool:
+    async def knows(self, name: str, *, patience_s: float = PATIENCE_S) -> bool:
         """Say whether a queue is registered, here or by another process."""
-        if name not in self.paused and await self._connection.command("HEXISTS", self._keys.queues, name):
-            await self.refresh()
-        return name in self.paused
+        if name not in self.paused:
+            found = await self._connection.command("HGET", self._keys.queues, name, patience_s=patience_s)
+            if found is None:
+                return False
+            self.paused[name] = found == PAUSED
+        return True
 
     async def refresh(self) -> None:
         """Read what others may have changed, and notice when the store has lost its memory."""
