@@ -112,7 +112,7 @@ class RedisServer:
 
     def _answers(self) -> bool:
         with contextlib.suppress(redis.ConnectionError, redis.TimeoutError), self.client() as client:
-            with contextlib.suppress(redis.ResponseError):  # one that wants a password answers too
+            with contextlib.suppress(redis.ResponseError, redis.AuthenticationError):  # who refuses answers too
                 client.ping()
             return True
         return False

@@ -1,8 +1,10 @@
 """Stores on a real server for the tests: each with a key prefix of its own, and living by the test's clock."""
 
 import asyncio
+from collections.abc import Callable
 from itertools import count
 from random import Random
+from typing import Final
 
 from tests.redis_servers import RedisServer
 
@@ -10,6 +12,8 @@ from gotaskq.backend import StoreLayout, StoreLimits
 from gotaskq.backends.redis import RedisBackend
 from gotaskq.clock import Clock
 from gotaskq.testing.clock import SETTLE_ROUNDS, FakeClock
+
+GIVE_UP_S: Final = 30.0
 
 _numbers = count()
 
@@ -43,3 +47,10 @@ class StoreClock(FakeClock):
             for store in self._stores:
                 while calls := store.calls_under_way:
                     await asyncio.wait(calls)
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Return when this holds; what happens on a server gives no event to wait for. Gives up long after it should."""
+    async with asyncio.timeout(GIVE_UP_S):
+        while not holds():  # noqa: ASYNC110
+            await asyncio.sleep(0)

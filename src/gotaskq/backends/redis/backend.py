@@ -147,6 +147,10 @@ class RedisBackend:
         await self._connection.guarded(self._registry.set_paused(queue, paused=paused))
         self._wakeups.wake(queue)
 
+    def is_paused(self, queue: str) -> bool:
+        """Say whether a queue is paused, as far as this process knows yet."""
+        return self._registry.paused.get(queue, False)
+
     async def _require(self, queues: Collection[str]) -> None:
         for queue in queues:
             if queue not in self._registry.paused and not await self._registry.knows(queue):

@@ -25,6 +25,7 @@ Argument: TypeAlias = str | bytes | int
 PATIENCE_S: Final = 5.0  # how long a call is tried, unless its caller says otherwise
 FIRST_PAUSE_S: Final = 0.02
 MAX_PAUSE_S: Final = 0.5
+MAX_WORDS: Final = 200
 FLAGS_SINCE: Final = 7  # the first major version that knows script flags
 
 # Refusals that pass: the server answered, and did nothing. By the first word of its answer.
@@ -142,12 +143,12 @@ class Connection:
             pause_now_s = pause_s * self._rng.uniform(0.5, 1.0)
             if time.monotonic() + pause_now_s >= give_up_s:
                 self._went_away(reason)
-                raise BackendUnavailableError from reason
+                raise BackendUnavailableError(f"the job store did not answer: {_words(reason)}") from reason
             await asyncio.sleep(pause_now_s)
 
     def _went_away(self, error: Exception) -> None:
         if self.is_reachable:
-            logger.warning("the job store is away", extra={"error": f"{type(error).__name__}: {error}"[:200]})
+            logger.warning("the job store is away", extra={"error": _words(error)})
         self.is_reachable = False
 
     def _came_back(self) -> None:
@@ -177,6 +178,10 @@ def fate_of(error: Exception) -> Fate:
             return Fate.PASSING
         case _:
             return Fate.BUG
+
+
+def _words(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"[:MAX_WORDS]
 
 
 def _information(reply: Any) -> dict[str, Any]:

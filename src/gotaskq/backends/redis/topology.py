@@ -92,6 +92,8 @@ def _check(address: Address, url: str) -> None:
     wrong = None
     if address.kind == "sentinel" and not address.master:
         wrong = "a Sentinel URL names its master behind the hosts"
+    elif address.kind == "server" and len(address.hosts) > 1:
+        wrong = "a server's URL names one host"
     elif address.kind == "cluster" and address.database:
         wrong = "a Cluster has only database 0"
     elif unknown := [name for name in address.parameters if name not in PARAMETERS]:

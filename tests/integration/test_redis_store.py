@@ -1,0 +1,326 @@
+"""The Redis backend on real servers: what the contract's tests, with one quiet store each, cannot show."""
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from random import Random
+
+import pytest
+import trustme
+from tests.redis_servers import HOST, Flavour, RedisServer, flavours, running
+from tests.redis_stores import new_store, until
+
+from gotaskq import TaskQ
+from gotaskq.backend import Enqueued, JobQuery, Settled, StoreLayout
+from gotaskq.backends.redis import RedisBackend
+from gotaskq.clock import SystemClock
+from gotaskq.errors import BackendUnavailableError, StoreFullError
+from gotaskq.job import DEFAULT_QUEUE, Job
+from gotaskq.outcome import Complete
+from gotaskq.snowflake import SpreadIds, partition_of
+from gotaskq.testing.clock import FakeClock
+from gotaskq.testing.conformance.given import Jobs, counted, counts, enqueue, ids, lease_of, reserve, walk
+
+pytestmark = pytest.mark.slow
+
+LEASE_MS = 30_000
+# What docs/guides/choose-a-backend.md tells an operator to give us.
+RIGHTS = (
+    "~gtqtest:* &gtqtest:* -@all +@read +@write +@connection +@pubsub +@scripting -function -script|flush "
+    "-script|kill -@dangerous +time +info +wait"
+)
+
+
+@pytest.fixture(params=flavours(), ids=lambda flavour: flavour.name)
+def server(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
+    flavour: Flavour = request.param
+    with RedisServer(flavour) as started:
+        yield started
+
+
+@pytest.fixture
+def job(clock: FakeClock) -> Jobs:
+    return Jobs(clock, Random(1))
+
+
+@asynccontextmanager
+async def opened(url: str, *, prefix: str = "gtqtest", **layout: int) -> AsyncIterator[RedisBackend]:
+    backend = RedisBackend(url, clock=SystemClock(), rng=Random(), layout=StoreLayout(key_prefix=prefix, **layout))
+    await backend.open()
+    try:
+        yield backend
+    finally:
+        await backend.close()
+
+
+class TestSharing:
+    async def test_a_queue_made_by_one_process_is_known_to_another(self, server: RedisServer, job: Jobs) -> None:
+        async with opened(server.url) as one, opened(server.url) as other:
+            await one.create_queue("mail")
+
+            given = job(queue="mail")
+            assert await other.enqueue([given]) == [Enqueued.OK]
+            assert ids(await reserve(other, "mail")) == [given.id]
+
+    async def test_a_pause_reaches_other_processes(self, server: RedisServer, job: Jobs) -> None:
+        async with opened(server.url) as one, opened(server.url) as other:
+            await enqueue(one, job())
+            await one.set_paused(DEFAULT_QUEUE, paused=True)
+
+            await until(lambda: other.is_paused(DEFAULT_QUEUE))
+
+            assert await reserve(other) == []
+
+    async def test_who_waits_hears_of_a_job_of_another_process(self, server: RedisServer, job: Jobs) -> None:
+        async with opened(server.url) as one, opened(server.url) as other:
+            wait = asyncio.create_task(other.wait_for_ready([DEFAULT_QUEUE], timeout_s=3_600))
+            await until(lambda: bool(other.calls_under_way))
+            await enqueue(one, job())
+
+            async with asyncio.timeout(10):
+                await wait
+
+    async def test_two_fleets_with_prefixes_of_their_own_do_not_meet(self, server: RedisServer, job: Jobs) -> None:
+        async with opened(server.url, prefix="gtqtest-a") as one, opened(server.url, prefix="gtqtest-b") as other:
+            await enqueue(one, job())
+
+            assert await walk(other) == []
+            assert await reserve(other) == []
+
+
+class TestRepeats:
+    async def test_a_repeated_reservation_brings_the_same_jobs(
+        self, server: RedisServer, job: Jobs, clock: FakeClock
+    ) -> None:
+        backend = new_store(server, clock=clock, rng=Random(1))
+        await backend.open()
+        await enqueue(backend, job(), job(), job())
+        first = await reserve(backend, limit=2)
+        await backend.settle([Complete(lease_of(first[0]))])
+
+        backend._lost_claims["worker-1", 0] = lease_of(first[0]).nonce  # as if the reply had been lost
+        again = await reserve(backend, limit=1)
+        rest = await reserve(backend, limit=9)
+        await backend.close()
+
+        assert again == [first[1]]
+        assert len(rest) == 1
+
+    async def test_fifty_repeats_of_one_call_store_one_job(self, server: RedisServer, job: Jobs) -> None:
+        async with opened(server.url) as one, opened(server.url) as other:
+            given = job()
+
+            async with asyncio.TaskGroup() as callers:
+                calls = [callers.create_task(backend.enqueue([given])) for backend in (one, other) for _ in range(25)]
+
+            replies = [reply for call in calls for reply in call.result()]
+            assert replies.count(Enqueued.OK) == 1
+            assert replies.count(Enqueued.DUPLICATE) == 49
+            assert await counts(one) == counted(ready=1)
+
+    async def test_scripts_that_the_server_forgot_are_sent_again(self, server: RedisServer, job: Jobs) -> None:
+        async with opened(server.url) as backend:
+            await enqueue(backend, job())
+            with server.client() as client:
+                client.script_flush()
+
+            [leased] = await reserve(backend)
+
+            assert await backend.settle([Complete(lease_of(leased))]) == [Settled.OK]
+
+
+class TestPartitions:
+    async def test_jobs_of_every_partition_are_served_and_listed_in_order(
+        self, server: RedisServer, job: Jobs, clock: FakeClock
+    ) -> None:
+        drawn = SpreadIds(Random(1), partitions=3)
+        given: list[Job] = []
+        for _ in range(12):
+            given.append(job(job_id=drawn.draw(clock.now_ms())))
+            drawn.turn()
+            await clock.advance(0.001)
+
+        async with opened(server.url, partitions=3) as backend:
+            await enqueue(backend, *given)
+            before = await counts(backend)
+            listed = await walk(backend, limit=5)
+            taken = await reserve(backend, limit=99)
+            settled = await backend.settle([Complete(lease_of(one)) for one in taken])
+
+            assert {partition_of(one.id) for one in given} == {0, 1, 2}
+            assert before == counted(ready=12)
+            assert listed == ids(reversed(given))
+            assert sorted(ids(taken)) == ids(given)
+            assert settled == [Settled.OK] * 12
+            assert await counts(backend) == counted()
+
+    async def test_a_process_with_fewer_partitions_serves_those_of_another(
+        self, server: RedisServer, job: Jobs, clock: FakeClock
+    ) -> None:
+        drawn = SpreadIds(Random(1), partitions=4)
+        for _ in range(3):
+            drawn.turn()
+        in_the_last = job(job_id=drawn.draw(clock.now_ms()))
+        async with opened(server.url, partitions=4) as wide, opened(server.url) as narrow:
+            await enqueue(wide, in_the_last)
+
+            assert ids(await reserve(narrow)) == [in_the_last.id]
+
+    async def test_the_library_spreads_its_jobs(self, server: RedisServer, clock: FakeClock) -> None:
+        async with TaskQ(new_store(server, clock=clock, rng=Random(1), partitions=4)) as app:
+            jobs = [await app.enqueue("noop") for _ in range(8)]
+            together = await app.enqueue_many([app.job("noop") for _ in range(5)])
+
+            assert {partition_of(one.id) for one in jobs} == {0, 1, 2, 3}
+            assert len({partition_of(one.id) for one in together}) == 1
+
+
+class TestOutages:
+    async def test_a_store_that_lost_its_jobs_is_noticed_and_made_usable(
+        self, server: RedisServer, job: Jobs, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        async with opened(server.url) as backend:
+            await backend.create_queue("mail")
+            await enqueue(backend, job())
+            with server.client() as client:
+                client.flushall()
+
+            await until(lambda: "lost its jobs" in caplog.text)
+
+            given = job(queue="mail")
+            assert await backend.enqueue([given]) == [Enqueued.OK]
+            assert list(await backend.queues()) == [DEFAULT_QUEUE, "mail"]
+            assert ids(await reserve(backend, "mail")) == [given.id]
+
+    async def test_after_an_outage_leases_get_as_long_again(
+        self, server: RedisServer, job: Jobs, clock: FakeClock
+    ) -> None:
+        layout = StoreLayout(key_prefix="gtqtest-grace", outage_grace_ms=30_000)
+        backend = RedisBackend(server.url, clock=clock, rng=Random(1), layout=layout)
+        await backend.open()
+        await enqueue(backend, job())
+        assert await backend.reap(limit=9, max_crashes=3) == []
+        [leased] = await reserve(backend)
+
+        await clock.advance(100)
+        during_grace = await backend.reap(limit=9, max_crashes=3)
+        await clock.advance(29.999)
+        until_its_end = await backend.reap(limit=9, max_crashes=3)
+        await clock.advance(0.001)
+        after_it = await backend.reap(limit=9, max_crashes=3)
+        await backend.close()
+
+        assert (during_grace, until_its_end) == ([], [])
+        assert ids(after_it) == [leased.id]
+
+    async def test_a_full_store_refuses_new_jobs_and_lets_running_ones_end(
+        self, server: RedisServer, job: Jobs
+    ) -> None:
+        async with opened(server.url) as backend:
+            await enqueue(backend, job(), job())
+            server.config_set("maxmemory-policy", "noeviction")
+            server.config_set("maxmemory", "1")
+
+            with pytest.raises(StoreFullError) as refused:
+                await backend.enqueue([job()])
+            leased = await reserve(backend)
+            extended = await backend.extend([lease_of(one) for one in leased], lease_ms=LEASE_MS)
+            settled = await backend.settle([Complete(lease_of(one)) for one in leased])
+            server.config_set("maxmemory", "0")
+
+            assert 5 <= refused.value.retry_after_s <= 30
+            assert [reply.value for reply in extended] == ["held", "held"]
+            assert settled == [Settled.OK] * 2
+            assert await backend.enqueue([job()]) == [Enqueued.OK]
+
+    async def test_a_store_that_does_not_answer_fails_an_enqueue_and_serves_when_it_is_back(
+        self, server: RedisServer, job: Jobs
+    ) -> None:
+        async with opened(server.url) as backend:
+            given = job()
+            server.freeze()
+            with pytest.raises(BackendUnavailableError):
+                await backend.enqueue([given])
+            was_reachable = backend.is_reachable
+            server.thaw()
+
+            assert not was_reachable
+            assert await backend.enqueue([given]) in ([Enqueued.OK], [Enqueued.DUPLICATE])
+            assert backend.is_reachable
+            assert await counts(backend) == counted(ready=1)
+
+    async def test_a_server_that_was_restarted_serves_again(self, server: RedisServer, job: Jobs) -> None:
+        async with opened(server.url) as backend:
+            await enqueue(backend, job())
+            server.restart()
+
+            assert await backend.enqueue([job()]) == [Enqueued.OK]
+
+
+class TestAccess:
+    async def test_a_user_with_only_our_rights_is_enough(self, job: Jobs) -> None:
+        with running() as server:
+            with server.client() as client:
+                client.execute_command("ACL", "SETUSER", "jobs", "on", ">s3cret", *RIGHTS.split())
+            url = server.url.replace("redis://", "redis://jobs:s3cret@")
+
+            async with opened(url) as backend:
+                given = job(delay_s=0)
+                await enqueue(backend, given)
+                [leased] = await reserve(backend)
+                await backend.settle([Complete(lease_of(leased))])
+
+                assert await walk(backend, JobQuery()) == [given.id]
+
+    async def test_a_wrong_password_is_an_unreachable_store(self, caplog: pytest.LogCaptureFixture) -> None:
+        with running(requirepass="right") as server, pytest.raises(BackendUnavailableError):
+            async with opened(server.url.replace("redis://", "redis://:wr0ng@")):
+                pass
+
+        assert "wr0ng" not in caplog.text
+
+    async def test_jobs_travel_through_tls(self, job: Jobs, tmp_path: Path) -> None:
+        authority = trustme.CA()
+        authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+        with running() as server:
+            async with tls_before(server, authority) as port:
+                url = f"rediss://localhost:{port}/0?ssl_ca_certs={tmp_path / 'ca.pem'}"
+                async with opened(url) as backend:
+                    given = job()
+                    await enqueue(backend, given)
+
+                    assert ids(await reserve(backend)) == [given.id]
+
+    async def test_a_certificate_of_nobody_we_trust_is_an_unreachable_store(self) -> None:
+        with running() as server:
+            async with tls_before(server, trustme.CA()) as port:
+                with pytest.raises(BackendUnavailableError):
+                    async with opened(f"rediss://localhost:{port}/0"):
+                        pass
+
+
+@asynccontextmanager
+async def tls_before(server: RedisServer, authority: trustme.CA) -> AsyncIterator[int]:
+    """Stand before a server as one that speaks TLS, which those from wheels do not; give the port."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("localhost").configure_cert(context)
+
+    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65_536):
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        to_server = await asyncio.open_connection(HOST, server.port)
+        async with asyncio.TaskGroup() as ways:
+            ways.create_task(forward(reader, to_server[1]))
+            ways.create_task(forward(to_server[0], writer))
+
+    listening = await asyncio.start_server(serve, HOST, 0, ssl=context)
+    async with listening:
+        yield listening.sockets[0].getsockname()[1]
