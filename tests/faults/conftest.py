@@ -20,7 +20,9 @@ class MakeWorld(Protocol):
 class Soon(Protocol):
     """Lets the loop run until a condition holds."""
 
-    async def __call__(self, condition: Callable[[], bool | Awaitable[bool]], *, within_s: float = WITHIN_S) -> None: ...
+    async def __call__(
+        self, condition: Callable[[], bool | Awaitable[bool]], *, within_s: float = WITHIN_S
+    ) -> None: ...
 
 
 @pytest.fixture

@@ -196,12 +196,12 @@ class World:
 
 
 def eventually(probe: Callable[[], T | None], *, within_s: float = WITHIN_S) -> T:
-    """Return what `probe` finds, as soon as that is neither None nor False; for tests without a loop."""
+    """Return what `probe` finds, as soon as it finds something; for tests without a loop."""
     deadline_s = time.monotonic() + within_s
     pause = threading.Event()
     while True:
         found = probe()
-        if found is not None and found is not False:
+        if found:
             return found
         assert time.monotonic() < deadline_s, f"this did not become true within {within_s:g} s"
         pause.wait(POLL_S)
