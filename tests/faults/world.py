@@ -159,10 +159,16 @@ class World:
             return StoreReader([client]).read()
 
     def waiting(self) -> int:
-        """Return how many jobs wait or run."""
+        """Return how many jobs wait or run; in one transaction, so that a job on its way is counted."""
         with self.redis.client() as client:
-            keys = [key for name in ("rdy:*", "dly:*", "run") for key in client.scan_iter(f"gotaskq:1:{{*}}:{name}")]
-            return sum(client.zcard(key) for key in keys)
+            bases = [key.decode().removesuffix("meta") for key in client.scan_iter("gotaskq:1:{*}:meta")]
+            queues = [name.decode() for name in client.hkeys("gotaskq:1:queues")]
+            places = ["run", *(f"{place}:{queue}" for queue in queues for place in ("rdy", "dly"))]
+            transaction = client.pipeline()
+            for base in bases:
+                for place in places:
+                    transaction.zcard(f"{base}{place}")
+            return sum(transaction.execute())
 
     def is_drained(self) -> bool:
         """Whether nothing waits or runs; False while the store is away."""
