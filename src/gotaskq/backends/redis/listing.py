@@ -1,7 +1,6 @@
 """Looking at jobs: one by its id, or many in order, a bounded number a call."""
 
 import heapq
-from collections.abc import Iterable
 from typing import Any, Final
 
 from gotaskq.backend import JobQuery, Page
@@ -14,7 +13,8 @@ from gotaskq.job import DEAD, Job, JobId
 from gotaskq.snowflake import partition_of
 
 PAGE_SCAN: Final = 1_000  # jobs a call looks at before it hands out the page as it is, with a cursor
-CHUNK: Final = 100  # with the largest payloads still a moment of the server
+CHUNK: Final = 100
+CHUNK_BYTES: Final = 4 << 20  # so that a hundred of the largest payloads do not hold the server for a moment
 
 Place = int  # an id, or of the dead the stamp of their death
 
@@ -37,27 +37,35 @@ class Listing:
         before = None if after is None else _cursor(after)
         found: list[Job] = []
         for _ in range(PAGE_SCAN // CHUNK):
-            chunk = await self._chunk(query, before, partitions)
+            chunk, is_last = await self._chunk(query, before, partitions)
             for place, job in chunk:
                 before = place
                 if job is not None and query.admits(job):
                     found.append(job)
                     if len(found) == limit:
                         return Page(found, str(place))
-            if len(chunk) < CHUNK:
+            if is_last:
                 return Page(found, None)
         return Page(found, str(before))
 
-    async def _chunk(self, query: JobQuery, before: Place | None, partitions: int) -> list[tuple[Place, Job | None]]:
-        """Return the next jobs of all partitions, in order, at most CHUNK."""
+    async def _chunk(
+        self, query: JobQuery, before: Place | None, partitions: int
+    ) -> tuple[list[tuple[Place, Job | None]], bool]:
+        """Return the next jobs of all partitions, in order, at most CHUNK, and whether none is left behind them."""
         is_dead = query.status is DEAD
         start = "" if before is None else str(before).zfill(ID_DIGITS)
-        lines: list[Iterable[tuple[Place, Job | None]]] = []
+        lines: list[list[tuple[Place, Job | None]]] = []
+        known_to = 0  # down to here we have seen every partition: below may be one that we have not read yet
         for partition in range(partitions):
-            reply = await self._run(Script.LISTING, partition, "dlq" if is_dead else "ids", start, CHUNK)
-            lines.append([(int(place), decode_job(row)) for place, row in zip(reply[::2], reply[1::2], strict=True)])
+            is_cut, *reply = await self._run(
+                Script.LISTING, partition, "dlq" if is_dead else "ids", start, CHUNK, CHUNK_BYTES
+            )
+            line = [(int(place), decode_job(row)) for place, row in zip(reply[::2], reply[1::2], strict=True)]
+            if is_cut or len(line) == CHUNK:
+                known_to = max(known_to, line[-1][0])
+            lines.append(line)
         merged = heapq.merge(*lines, key=lambda line: line[0], reverse=True)
-        return [line for line, _ in zip(merged, range(CHUNK), strict=False)]
+        return [line for line in merged if line[0] >= known_to], known_to == 0
 
     async def _run(self, script: Script, partition: int, *arguments: str | int) -> Any:
         return await self._connection.guarded(self._connection.run(script, partition, *arguments))

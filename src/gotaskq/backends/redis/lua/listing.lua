@@ -1,8 +1,8 @@
 -- Look at jobs in order: the newest first, or of the dead the latest death first.
--- ARGV     2 'ids' or 'dlq'  3 from behind this one ('' from the start)  4 how many
--- Returns  for each, its place (an id or a stamp) and its row
+-- ARGV     2 'ids' or 'dlq'  3 from behind this one ('' from the start)  4 how many  5 most bytes
+-- Returns  '1' when the bytes were the limit, else '', then for each job its place (an id or a stamp) and its row
 -- Atomic because a job's record and its state are two keys.
-local places, rows = {}, {}
+local places, replies, bytes = {}, {''}, 0
 if ARGV[2] == 'ids' then
   local from = ARGV[3] == '' and '+' or '(' .. ARGV[3]
   for _, id in ipairs(call('ZREVRANGEBYLEX', ids_index, from, '-', 'LIMIT', 0, ARGV[4])) do
@@ -16,6 +16,12 @@ else
   end
 end
 for first = 1, #places, 2 do
-  rows[#rows + 1], rows[#rows + 2] = places[first], row(places[first + 1])
+  if bytes >= tonumber(ARGV[5]) then
+    replies[1] = '1'
+    break
+  end
+  local seen = row(places[first + 1])
+  replies[#replies + 1], replies[#replies + 2] = places[first], seen
+  bytes = bytes + (seen[2] and #seen[2] or 0)
 end
-return rows
+return replies

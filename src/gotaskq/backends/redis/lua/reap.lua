@@ -4,6 +4,7 @@
 -- Atomic because a job must change hands in one step; taking it clears its nonce, so its holder can never settle it.
 -- Grace: when nobody has reaped for longer than `grace_ms`, the store or every worker was away, and leases ran out
 -- without a fault of their holders; they get as long again to say that they are alive.
+local MOST_BYTES = 4194304  -- in one reply; what is left lapses with the next call
 local grace_ms, rows = tonumber(ARGV[4]), {}
 if grace_ms > 0 then
   local beat, spared_until = unpack(call('HMGET', meta, 'hb', 'rnb'))
@@ -19,6 +20,7 @@ local finished, dead, ready = {}, {}, {}
 local function lapse(id)
   local key = job_key(id)
   local queue, owner, cancel_requested = unpack(call('HMGET', key, 'q', 'ow', 'cx'))
+  if not queue then return call('HINCRBY', counters, 'corrupt', 1) end
   local crashes = call('HINCRBY', key, 'cr', 1)
   call('HSET', key, 'tk', '', 'ua', now)
   call('HINCRBY', counters, 'r:' .. queue, -1)
@@ -36,13 +38,17 @@ local function lapse(id)
     call('HSET', key, 's', DEAD, 'fi', now, 'dr', 'worker_lost', 'er', error)
     dead[#dead + 1] = id
   end
-  rows[#rows + 1] = row(id)
+  local lapsed = row(id)
+  rows[#rows + 1] = lapsed
+  return #(lapsed[2] or '')
 end
 
-local lapsed = call('ZRANGEBYSCORE', run, '-inf', '(' .. now, 'LIMIT', 0, ARGV[2])
-if #lapsed == 0 then return rows end
-call('ZREM', run, unpack(lapsed))
-for _, id in ipairs(lapsed) do lapse(id) end
+local bytes = 0
+for _, id in ipairs(call('ZRANGEBYSCORE', run, '-inf', '(' .. now, 'LIMIT', 0, ARGV[2])) do
+  if bytes >= MOST_BYTES then break end
+  call('ZREM', run, id)
+  bytes = bytes + lapse(id)
+end
 if #finished > 0 then
   call('HINCRBY', counters, 'cancel', #finished)
   finish(finished, ARGV[5])
