@@ -9,12 +9,13 @@ from typing import Any, Protocol
 
 import pytest
 from tests.faults.world import POLL_S, WITHIN_S, World
+from tests.redis_servers import Flavour
 
 
 class MakeWorld(Protocol):
-    """Makes the test's world, with a Redis configured so (`_` for `-`)."""
+    """Makes the test's world, with a Redis of this flavour (the newest) configured so (`_` for `-`)."""
 
-    def __call__(self, **config: str) -> World: ...
+    def __call__(self, flavour: Flavour | None = None, **config: str) -> World: ...
 
 
 class Soon(Protocol):
@@ -29,8 +30,9 @@ class Soon(Protocol):
 def make_world(request: pytest.FixtureRequest, tmp_path: Path, rng: Random) -> Iterator[MakeWorld]:
     with ExitStack() as stack:
 
-        def make(**config: str) -> World:
-            world = World(tmp_path, rng, config={name.replace("_", "-"): value for name, value in config.items()})
+        def make(flavour: Flavour | None = None, **config: str) -> World:
+            settings = {name.replace("_", "-"): value for name, value in config.items()}
+            world = World(tmp_path, rng, flavour=flavour, config=settings)
             request.node.world = world
             return stack.enter_context(world)
 

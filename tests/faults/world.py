@@ -8,7 +8,7 @@ import contextlib
 import json
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from random import Random
 from typing import Any, Final, Self, TypeVar
@@ -151,6 +151,26 @@ class World:
         assert None not in jobs, self.history.text()
         return [job for job in jobs if job is not None]
 
+    @contextlib.contextmanager
+    def posting(self, server: Callable[[], ServerProcess], *, clients: int, **members: Any) -> Iterator[None]:
+        """Keep so many clients submitting jobs, one after the other, while the body runs."""
+        over = threading.Event()
+
+        def submit() -> None:
+            while not over.is_set():
+                self.post(server(), **dict(members))
+                over.wait(POLL_S / 4)
+
+        threads = [threading.Thread(target=submit, daemon=True) for _ in range(clients)]
+        for thread in threads:
+            thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            for thread in threads:
+                thread.join(WITHIN_S)
+
     # -- what is there -------------------------------------------------------------------------------------------------
 
     def store(self) -> Store:
@@ -199,6 +219,11 @@ class World:
         for number, process in enumerate(self.processes, start=1):
             sections[f"stderr of process {number}"] = process.stderr[-4_000:]
         return sections
+
+
+def let_pass(seconds: float) -> None:
+    """Let a fault last: for faults that are a stretch of time, never to wait for something to happen."""
+    threading.Event().wait(seconds)
 
 
 def eventually(probe: Callable[[], T | None], *, within_s: float = WITHIN_S) -> T:
