@@ -5,10 +5,10 @@ BIN    := $(VENV)/bin
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format bench clean
+.PHONY: help run test lint format bench bench-peers clean
 
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 run: $(VENV)/installed ## Serve HTTP and run jobs, in memory, on http://127.0.0.1:8000
 	$(BIN)/gotaskq run $(ARGS)
@@ -25,11 +25,14 @@ format: $(VENV)/installed-dev ## Put the code in the house's format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/installed ## Measure: one table of question, ours, reference, ratio
+bench: $(VENV)/installed-dev ## Measure: one table of question, ours, reference, ratio
 	$(BIN)/python -m benchmarks $(ARGS)
 
+bench-peers: $(VENV)/installed-dev ## Measure ours beside other job queues of Python, on Redis
+	$(BIN)/python -m benchmarks.peers $(ARGS)
+
 clean: ## Remove what the other targets made
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	rm -rf $(VENV) benchmarks/peers/.venvs .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "GoTaskQ needs Python >= 3.11; name one with PYTHON=..."; exit 1; }

@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from benchmarks import questions
-from benchmarks.harness import Options, ServerError
-from benchmarks.report import Row, format_table, save_results
+from benchmarks.harness import Options
+from benchmarks.processes import ServerError
+from benchmarks.redis_server import VALKEY
+from benchmarks.report import RESULTS, Row, format_table, save_results
 from benchmarks.tools import ToolError
 
-RESULTS = Path(__file__).parent / "results"
 QUICK = Options(duration_s=1.0, warmup_s=0.5, is_quick=True)
 
 
@@ -47,7 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Leave by an exception, so that servers are ended on the way out.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     wanted = {name: known[name] for name in arguments.questions or _usual(known)}
-    options = replace(QUICK if arguments.quick else Options(), runs=arguments.runs, seconds=arguments.seconds)
+    thoroughness = QUICK if arguments.quick else Options()
+    options = replace(thoroughness, runs=arguments.runs, seconds=arguments.seconds, redis=arguments.redis)
     measured = _measure(wanted, options)
     if measured:
         print(format_table([row for rows in measured.values() for row in rows]))
@@ -84,6 +86,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--quick", action="store_true", help="one second per measurement: enough to see a factor, not a percent")
     add("--runs", type=_runs, default=3, help="turns per server, of which the median counts (3)")
     add("--seconds", type=float, default=600.0, help="how long the soak takes (600)")
+    add("--redis", default=VALKEY, help="valkey (default), redis6, or the path of a redis-server")
     add("--list", action="store_true", help="name the questions and stop")
     add("--label", help="name in the results file instead of the commit")
     add("--results", type=Path, default=RESULTS, help="folder for the results (benchmarks/results)")

@@ -10,7 +10,8 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-from benchmarks.harness import HOST, Options, Server, ServerSpec
+from benchmarks.harness import Options, Server, ServerSpec
+from benchmarks.processes import HOST
 from benchmarks.tools import Load, LoadResult, ToolError, drive
 
 DRAIN_WAIT_S = 120.0

@@ -6,33 +6,19 @@ Invariant: a server started here is dead when `running` is left, whatever happen
 
 import http.client
 import json
-import os
-import signal
-import socket
 import subprocess
 import sys
-import tempfile
-import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from statistics import median
-from typing import IO
 
+from benchmarks.processes import HOST, OUTPUT_SHOWN, free_port, started
 from benchmarks.report import REPOSITORY, format_figure
 from benchmarks.tools import Load, LoadResult, ToolError, available_tools, drive
 
-HOST = "127.0.0.1"
-START_WAIT_S = 15.0
-STOP_WAIT_S = 5.0  # then the server is killed
 WORKLOAD_WAIT_S = 300.0
-POLL_S = 0.02
-OUTPUT_SHOWN = 2000  # characters of a dead server's last words
-
-
-class ServerError(Exception):
-    """A server did not start or ended too early; the message carries its last output."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +27,7 @@ class Options:
 
     runs: int = 3
     is_quick: bool = False
+    redis: str = "valkey"  # which server the questions about Redis start
     seconds: float = 600.0
     duration_s: float = 3.0
     warmup_s: float = 1.0
@@ -107,19 +94,20 @@ def compare(servers: Sequence[ServerSpec], options: Options) -> Comparison:
     tools = available_tools()
     results: defaultdict[tuple[str, str], list[LoadResult]] = defaultdict(list)
     for number in range(1, options.runs + 1):
-        with ExitStack() as started:
-            urls = [(server, started.enter_context(running(server))) for server in servers]
+        with ExitStack() as opened:
+            urls = [(server, opened.enter_context(running(server))) for server in servers]
             for server, url in urls:
-                _drive("loadgen", server, url, options, duration_s=options.warmup_s)
+                drive_at("loadgen", server, url, options, duration_s=options.warmup_s)
             for tool in tools:
                 for server, url in urls:
-                    result = _drive(tool, server, url, options, duration_s=options.duration_s)
+                    result = drive_at(tool, server, url, options, duration_s=options.duration_s)
                     results[server.name, tool].append(result)
                     print(f"  run {number}/{options.runs}  {server.name:<22} {_in_words(result)}", file=sys.stderr)
     return Comparison(tools=tools, figures={key: Figures(runs=tuple(runs)) for key, runs in results.items()})
 
 
-def _drive(tool: str, server: ServerSpec, base_url: str, options: Options, *, duration_s: float) -> LoadResult:
+def drive_at(tool: str, server: ServerSpec, base_url: str, options: Options, *, duration_s: float) -> LoadResult:
+    """Drive a server that runs, with the body of its spec."""
     load = Load(
         url=base_url + server.path,
         body=server.body,
@@ -131,6 +119,15 @@ def _drive(tool: str, server: ServerSpec, base_url: str, options: Options, *, du
         return drive(tool, load)
     except ToolError as error:
         raise ToolError(f"{server.name}: {error}") from error
+
+
+def answers(tool: str, options: Options, spec: ServerSpec) -> dict[str, float]:
+    """Start a server, warm it up, and return what the tool saw of it: answers a second, and the latency."""
+    with running(spec) as url:
+        drive_at("loadgen", spec, url, options, duration_s=options.warmup_s)
+        result = drive_at(tool, spec, url, options, duration_s=options.duration_s)
+    print(f"  {spec.name:<22} {_in_words(result)}", file=sys.stderr)
+    return {"answers_per_s": result.requests_per_s, "p50_ms": result.p50_ms, "p99_ms": result.p99_ms}
 
 
 def figures_of(workload: str, function: str, **arguments: object) -> dict[str, float]:
@@ -172,45 +169,9 @@ def serving(server: ServerSpec) -> Iterator[Server]:
     """Do as `running`, for those who need the process too."""
     port = free_port()
     argv = [argument.replace("{port}", str(port)) for argument in server.argv]
-    with tempfile.TemporaryFile() as output:
-        process = subprocess.Popen(
-            argv,
-            cwd=REPOSITORY,
-            env={**os.environ, **server.env},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,  # so that its children can be ended with it
-        )
-        try:
-            _wait_until_it_answers(server, process, port, output)
-            yield Server(url=f"http://{HOST}:{port}", port=port, pid=process.pid)
-        except ToolError as error:
-            if process.poll() is None:
-                raise
-            raise ServerError(f"{error}; it had ended with code {process.returncode}: {_tail(output)}") from error
-        finally:
-            _stop(process)
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _wait_until_it_answers(
-    server: ServerSpec, process: "subprocess.Popen[bytes]", port: int, output: IO[bytes]
-) -> None:
-    deadline = time.monotonic() + START_WAIT_S
-    while not _answers(port):
-        if process.poll() is not None:
-            raise ServerError(f"{server.name} ended with code {process.returncode} at its start: {_tail(output)}")
-        if time.monotonic() > deadline:
-            raise ServerError(f"{server.name} did not answer on port {port} in {START_WAIT_S:g} s: {_tail(output)}")
-        time.sleep(POLL_S)
+    with started(server.name, argv, server.env) as process:
+        process.wait_until(lambda: _answers(port), what=f"answered on port {port}")
+        yield Server(url=f"http://{HOST}:{port}", port=port, pid=process.pid)
 
 
 def _answers(port: int) -> bool:
@@ -224,22 +185,3 @@ def _answers(port: int) -> bool:
     finally:
         connection.close()
     return True
-
-
-def _tail(output: IO[bytes]) -> str:
-    output.seek(0)
-    return output.read().decode(errors="replace").strip()[-OUTPUT_SHOWN:] or "it printed nothing"
-
-
-def _stop(process: "subprocess.Popen[bytes]") -> None:
-    _signal_group(process, signal.SIGTERM)
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(STOP_WAIT_S)
-    # Also after a clean end: a child that outlived its parent would take a core from the next server.
-    _signal_group(process, signal.SIGKILL)
-    process.wait()
-
-
-def _signal_group(process: "subprocess.Popen[bytes]", number: signal.Signals) -> None:
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, number)

@@ -18,7 +18,8 @@ from statistics import median
 from typing import Literal
 
 REPOSITORY = Path(__file__).parent.parent
-PACKAGES = ("gotaskq", "httptools", "msgspec", "starlette", "uvicorn", "uvloop")
+RESULTS = Path(__file__).parent / "results"
+PACKAGES = ("gotaskq", "hiredis", "httptools", "msgspec", "redis", "starlette", "uvicorn", "uvloop")
 UNCOMMITTED = "worktree"  # in the file's name when no commit describes what was measured
 STEADY_FACTOR = 1.25  # between the highest and the lowest run's ratio; beyond it the median is luck
 UNSTEADY = f"~ the ratio differs by more than {STEADY_FACTOR:g}x from run to run: measure again on a quieter machine"

@@ -7,7 +7,8 @@ the server, so the single side is slower than with wrk and the ratio flatters a 
 import http.client
 from functools import partial
 
-from benchmarks.harness import HOST, Options, Server, ServerSpec, serving
+from benchmarks.harness import Options, Server, ServerSpec, serving
+from benchmarks.processes import HOST
 from benchmarks.questions.http_ingestion import OURS as SINGLE
 from benchmarks.report import Goal, Row
 from benchmarks.tools import JSON, Load, drive
@@ -37,8 +38,8 @@ def measure(options: Options) -> list[Row]:
     turns = Turns(
         options,
         {
-            BATCH.name: partial(_jobs_per_s, BATCH, options, jobs=JOBS, connections=CONNECTIONS),
-            "single": partial(_jobs_per_s, SINGLE, options, jobs=1, connections=options.connections),
+            BATCH.name: partial(jobs_per_s, BATCH, options, jobs=JOBS, connections=CONNECTIONS),
+            "single": partial(jobs_per_s, SINGLE, options, jobs=1, connections=options.connections),
         },
     )
     return [turns.row(BATCH.name, ours=BATCH.name, figure="jobs_per_s", unit="jobs/s", against="single", goal=ENOUGH)]
@@ -56,7 +57,8 @@ def _refusal(server: Server) -> str:
     return "" if answer.status == 201 else f"not measured: {BATCH.path} answers {answer.status}: {text[:100]}"
 
 
-def _jobs_per_s(spec: ServerSpec, options: Options, *, jobs: int, connections: int) -> Figures:
+def jobs_per_s(spec: ServerSpec, options: Options, *, jobs: int, connections: int) -> Figures:
+    """Start a server, warm it up, and return how many jobs a second it took in, at `jobs` a request."""
     with serving(spec) as server:
         for duration_s in (options.warmup_s, options.duration_s):
             load = Load(url=server.url + spec.path, body=spec.body, duration_s=duration_s, connections=connections)

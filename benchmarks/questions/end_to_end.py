@@ -7,10 +7,9 @@ done, from the first job to the moment nothing is left: taking in faster than wo
 from functools import partial
 
 from benchmarks.flow import WORKING, measure_flow
-from benchmarks.harness import Options, ServerSpec, serving, telling_tool
+from benchmarks.harness import Options, ServerSpec, answers, drive_at, serving, telling_tool
 from benchmarks.questions.http_ingestion import BARE
 from benchmarks.report import Goal, Row
-from benchmarks.tools import Load, drive
 from benchmarks.turns import Figures, Turns
 
 QUESTION = "end to end, memory: HTTP to DONE, no-op handler, 10 workers"
@@ -22,7 +21,7 @@ ENOUGH = Goal(bound=0.6)
 def measure(options: Options) -> list[Row]:
     """Measure our server and the bare responder in turns."""
     tool = telling_tool()
-    turns = Turns(options, {OURS: partial(_flow, tool, options), BARE.name: partial(_answers, tool, options, BARE)})
+    turns = Turns(options, {OURS: partial(flow, tool, options), BARE.name: partial(answers, tool, options, BARE)})
     row = partial(turns.row, ours=OURS, against=BARE.name)
     rate = partial(row, reference_figure="answers_per_s")
     return [
@@ -33,31 +32,14 @@ def measure(options: Options) -> list[Row]:
     ]
 
 
-def _flow(tool: str, options: Options) -> Figures:
-    with serving(WORKING) as server:
-        _drive("loadgen", server.url, WORKING, options, duration_s=options.warmup_s)
-        flow = measure_flow(server, tool, options, duration_s=options.duration_s)
-    return {
-        "drained": flow.drained_per_s,
-        "loaded": flow.loaded_per_s,
-        "answers_per_s": flow.result.requests_per_s,
-        "p99_ms": flow.result.p99_ms,
-    }
-
-
-def _answers(tool: str, options: Options, spec: ServerSpec) -> Figures:
+def flow(tool: str, options: Options, spec: ServerSpec = WORKING) -> Figures:
+    """Start a server with workers, load it, and follow the jobs until they are done."""
     with serving(spec) as server:
-        _drive("loadgen", server.url, spec, options, duration_s=options.warmup_s)
-        return _drive(tool, server.url, spec, options, duration_s=options.duration_s)
-
-
-def _drive(tool: str, base_url: str, spec: ServerSpec, options: Options, *, duration_s: float) -> Figures:
-    load = Load(
-        url=base_url + spec.path,
-        body=spec.body,
-        duration_s=duration_s,
-        connections=options.connections,
-        hey_connections=options.hey_connections,
-    )
-    result = drive(tool, load)
-    return {"answers_per_s": result.requests_per_s, "p99_ms": result.p99_ms}
+        drive_at("loadgen", spec, server.url, options, duration_s=options.warmup_s)
+        seen = measure_flow(server, tool, options, duration_s=options.duration_s)
+    return {
+        "drained": seen.drained_per_s,
+        "loaded": seen.loaded_per_s,
+        "answers_per_s": seen.result.requests_per_s,
+        "p99_ms": seen.result.p99_ms,
+    }

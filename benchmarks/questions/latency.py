@@ -15,7 +15,8 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.apps import STARTS_FILE
-from benchmarks.harness import HOST, Options, ServerSpec, serving
+from benchmarks.harness import Options, ServerSpec, serving
+from benchmarks.processes import HOST
 from benchmarks.questions.http_ingestion import BARE
 from benchmarks.report import Goal, Row
 from benchmarks.tools import ToolError

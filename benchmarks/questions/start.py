@@ -14,7 +14,8 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
-from benchmarks.harness import HOST, START_WAIT_S, STOP_WAIT_S, Options, ServerError, free_port
+from benchmarks.harness import Options
+from benchmarks.processes import HOST, START_WAIT_S, STOP_WAIT_S, ServerError, free_port
 from benchmarks.report import REPOSITORY, Goal, Row
 from benchmarks.turns import Figures, Turns
 

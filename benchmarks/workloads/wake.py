@@ -17,13 +17,13 @@ def percentiles_ms(waits_ns: list[int]) -> Rates:
     return {"p50_ms": percentile(ascending, 50), "p99_ms": percentile(ascending, 99)}
 
 
-def worker(*, samples: int) -> Rates:
+def worker(*, samples: int, url: str = "memory://") -> Rates:
     """Time from before `enqueue` to the first line of the handler, one job at a time."""
-    return uvloop_run(_worker(samples))
+    return uvloop_run(_worker(samples, url))
 
 
-async def _worker(samples: int) -> Rates:
-    app = TaskQ()
+async def _worker(samples: int, url: str) -> Rates:
+    app = TaskQ(url)
     started_ns: asyncio.Queue[int] = asyncio.Queue()
     waits_ns = []
 

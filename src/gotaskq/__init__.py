@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from gotaskq.policies.retry import FixedDelay as FixedDelay
     from gotaskq.policies.retry import NoRetry as NoRetry
     from gotaskq.policies.scheduling import RoundRobin as RoundRobin
+    from gotaskq.policies.scheduling import StrictPriority as StrictPriority
+    from gotaskq.policies.scheduling import Weighted as Weighted
 
 _HOMES: Final = {
     "ExponentialBackoff": "gotaskq.policies.retry",
@@ -34,7 +36,9 @@ _HOMES: Final = {
     "RoundRobin": "gotaskq.policies.scheduling",
     "Settings": "gotaskq.config",
     "Status": "gotaskq.job",
+    "StrictPriority": "gotaskq.policies.scheduling",
     "TaskQ": "gotaskq.app",
+    "Weighted": "gotaskq.policies.scheduling",
 }
 
 __all__ = [
@@ -50,7 +54,9 @@ __all__ = [
     "RoundRobin",
     "Settings",
     "Status",
+    "StrictPriority",
     "TaskQ",
+    "Weighted",
 ]
 
 

@@ -7,54 +7,55 @@ one process.
 import asyncio
 import contextlib
 import os
-import platform
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from random import Random
-from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar, get_args
+from typing import TYPE_CHECKING, Self, TypeVar, get_args
 
 from msgspec import Raw
 
-from gotaskq.backend import Backend, JobQuery, Page, QueueCounts, StoreLayout, StoreLimits
-from gotaskq.backends import open_backend
+from gotaskq.assembly import Choices, Opened, count_events, make_admission, make_backend, make_worker
+from gotaskq.backend import (
+    Backend,
+    ChecksItself,
+    Finding,
+    JobQuery,
+    Page,
+    QueueCounts,
+    ReportsHealth,
+)
+from gotaskq.backends import is_local
 from gotaskq.clock import Clock, SystemClock
-from gotaskq.config import Settings, load_settings
-from gotaskq.engine.admission import Admission, JobRequest, check_queue_name
+from gotaskq.config import Settings, load_settings, mask_url
+from gotaskq.engine.admission import Admission, JobRequest
 from gotaskq.engine.bus import EventBus
 from gotaskq.engine.middleware import Middleware
 from gotaskq.engine.registry import Registry
-from gotaskq.engine.worker import Worker, WorkerOptions
-from gotaskq.errors import DeadJobNotFoundError, GotaskqError, JobNotFoundError, NotOpenError, WithheldError
-from gotaskq.events import (
-    Event,
-    JobCancelled,
-    JobDied,
-    JobDone,
-    JobEnqueued,
-    JobReplayed,
-    JobRetryScheduled,
-    Observer,
+from gotaskq.engine.worker import Worker
+from gotaskq.errors import (
+    BackendUnavailableError,
+    DeadJobNotFoundError,
+    GotaskqError,
+    JobNotFoundError,
+    NotOpenError,
+    QueueExistsError,
+    WithheldError,
 )
+from gotaskq.events import Event, JobCancelled, JobReplayed, Observer
 from gotaskq.executor import Handler
 from gotaskq.executors.asyncio_task import AsyncioExecutor
 from gotaskq.executors.thread import ThreadExecutor
 from gotaskq.job import DEFAULT_QUEUE, Job, JobId, Status
-from gotaskq.metrics import Metrics
+from gotaskq.metrics import Counted, Metrics
+from gotaskq.names import check_queue_name
 from gotaskq.payload import encode_payload
-from gotaskq.policies.ordering import Ordering, PriorityFifo
-from gotaskq.policies.retry import ExponentialBackoff, RetryPolicy
-from gotaskq.policies.scheduling import QueueSelector, RoundRobin
+from gotaskq.policies.ordering import Ordering
+from gotaskq.policies.retry import RetryPolicy
+from gotaskq.policies.scheduling import QueueSelector
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
 H = TypeVar("H", bound=Handler)
-
-
-class _Opened(NamedTuple):
-    """What exists only between open and close."""
-
-    backend: Backend
-    admission: Admission
 
 
 class TaskQ:
@@ -78,27 +79,23 @@ class TaskQ:
         settings: Settings | None = None,
         retry: RetryPolicy | None = None,
         ordering: Ordering | None = None,
-        selector: Callable[[], QueueSelector] = RoundRobin,
+        selector: Callable[[], QueueSelector] | None = None,
         middleware: Sequence[Middleware] = (),
         clock: Clock | None = None,
         rng: Random | None = None,
     ) -> None:
         self._settings = settings or Settings()
-        self._named_backend = backend
         self._clock: Clock = clock or SystemClock()
         self._rng = rng or Random()
-        self._retry = retry
-        self._ordering = ordering or PriorityFifo()
-        self._selector = selector
+        self._choices = Choices(backend, retry, ordering, selector, self._clock, self._rng)
         self._bus = EventBus()
         self._threads = ThreadExecutor(self._settings.effective_handler_threads)
         self._registry = Registry(on_loop=AsyncioExecutor(), in_thread=self._threads, middleware=middleware)
         self._metrics = Metrics(has_handler=self.has_handler)
-        self._bus.subscribe(JobEnqueued, self._metrics.count_enqueued)
-        self._bus.subscribe(JobDone, self._metrics.count_done)
-        self._bus.subscribe(JobRetryScheduled, self._metrics.count_retried)
-        self._bus.subscribe(JobDied, self._metrics.count_dead)
-        self._opened: _Opened | None = None
+        count_events(self._metrics, self._bus)
+        self._gather: Callable[[], Awaitable[Counted]] = self.counted
+        self.is_draining = False  # set by whoever serves this app, for /readyz
+        self._opened: Opened | None = None
         self._workers: list[Worker] = []
 
     @classmethod
@@ -147,18 +144,10 @@ class TaskQ:
         if self._opened is not None:
             raise GotaskqError("this TaskQ is open already; one `async with app` at a time")
         self._threads.max_threads = self._settings.effective_handler_threads
-        backend = self._make_backend()
+        backend = make_backend(self._choices, self._settings)
         await backend.open()
-        admission = Admission(
-            backend,
-            bus=self._bus,
-            clock=self._clock,
-            rng=self._rng,
-            ordering=self._ordering,
-            max_retries=self._settings.max_retries,
-            max_queue_depth=self._settings.max_queue_depth,
-        )
-        self._opened = _Opened(backend, admission)
+        admission = make_admission(self._choices, self._settings, backend=backend, bus=self._bus)
+        self._opened = Opened(backend, admission)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -167,23 +156,25 @@ class TaskQ:
         await opened.backend.close()
 
     @contextlib.asynccontextmanager
-    async def workers(self, concurrency: int | None = None) -> AsyncIterator[Worker]:
-        """Run jobs in this process while the body runs, at most `concurrency` at once; drain at its end."""
-        settings = self._settings
-        worker = Worker(
-            self._parts.backend,
+    async def workers(
+        self, concurrency: int | None = None, *, burst: bool = False, max_jobs: int | None = None
+    ) -> AsyncIterator[Worker]:
+        """Run jobs in this process while the body runs, at most `concurrency` at once; drain at its end.
+
+        The worker ends sooner, and sets its `ended`, after `max_jobs` jobs, or in a burst once none is left to run.
+        """
+        for queue in self._settings.queues or ():
+            with contextlib.suppress(QueueExistsError):  # whoever serves a queue may be its first owner
+                await self._parts.admission.create_queue(queue)
+        worker = make_worker(
+            self._choices,
+            self._settings,
+            backend=self._parts.backend,
             registry=self._registry,
-            retry=self._retry or ExponentialBackoff(settings.base_delay_ms, settings.max_delay_ms),
-            selector=self._selector(),
             bus=self._bus,
-            clock=self._clock,
-            rng=self._rng,
-            options=WorkerOptions(
-                name=f"{platform.node()}:{os.getpid()}:{self._rng.getrandbits(64):016x}",
-                concurrency=settings.num_workers if concurrency is None else concurrency,
-                lease_ms=settings.lease_ms,
-                shutdown_timeout_s=settings.shutdown_timeout_ms / 1000,
-            ),
+            concurrency=concurrency,
+            burst=burst,
+            max_jobs=max_jobs,
         )
         running = asyncio.create_task(worker.run(), name="gotaskq-worker")
         self._workers.append(worker)
@@ -313,10 +304,22 @@ class TaskQ:
     # -- surfaces ------------------------------------------------------------------------------------------------------
 
     async def metrics_page(self) -> bytes:
-        """Return the metrics in Prometheus' text format."""
+        """Return the metrics in Prometheus' text format; while the store is away, without the depths of queues."""
         from gotaskq.prometheus import render
 
-        return render(self._metrics, queues=await self.queues(), active_workers=self.busy)
+        try:
+            queues = await self.queues()
+        except BackendUnavailableError:  # the counters are wanted most when something is wrong
+            queues = {}
+        return render(await self._gather(), depths=self._metrics.depths(queues))
+
+    async def counted(self) -> Counted:
+        """Return what this process has counted, as it is now."""
+        return self._metrics.counted(active_workers=self.busy)
+
+    def gather_with(self, gather: Callable[[], Awaitable[Counted]]) -> None:
+        """Let `gather` say what the metrics page counts; for a process that is one of several."""
+        self._gather = gather
 
     @property
     def busy(self) -> int:
@@ -337,6 +340,31 @@ class TaskQ:
         """Whether this process takes new jobs: open, and not draining."""
         return self._opened is not None and not self._opened.admission.is_closed
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes can see the same jobs; they cannot look into this one's memory."""
+        return not is_local(self._choices.backend_or(self._settings))
+
+    @property
+    def backend_name(self) -> str:
+        """Where the jobs live, for people: a URL without its password, or the class of a backend that was given."""
+        backend = self._choices.backend_or(self._settings)
+        return mask_url(backend) if isinstance(backend, str) else type(backend).__name__
+
+    @property
+    def is_reachable(self) -> bool:
+        """Whether the store answered when it was last asked; a store that is always there counts as one that did."""
+        backend = self._parts.backend
+        return not isinstance(backend, ReportsHealth) or backend.is_reachable
+
+    async def check_store(self) -> list[Finding]:
+        """Return what is wrong with the store's version and settings, as far as it can tell.
+
+        Raises BackendUnavailableError. A store that has nothing to set up has no findings.
+        """
+        backend = self._parts.backend
+        return await backend.check() if isinstance(backend, ChecksItself) else []
+
     def stop_accepting(self) -> None:
         """Refuse new jobs from now on with ShuttingDownError; those that are stored go on."""
         self._parts.admission.is_closed = True
@@ -354,23 +382,7 @@ class TaskQ:
         serve(self)
 
     @property
-    def _parts(self) -> "_Opened":
+    def _parts(self) -> Opened:
         if self._opened is None:
             raise NotOpenError
         return self._opened
-
-    def _make_backend(self) -> Backend:
-        named = self._named_backend
-        if named is not None and not isinstance(named, str):
-            return named
-        settings = self._settings
-        limits = StoreLimits(
-            max_queue_depth=settings.max_queue_depth,
-            complete_job_ttl_ms=settings.complete_job_ttl_ms,
-            max_completed_jobs=settings.max_completed_jobs,
-            max_dead_jobs=settings.max_dead_jobs,
-            dead_job_ttl_ms=settings.dead_job_ttl_ms,
-        )
-        url = settings.effective_backend_url if named is None else named
-        layout = StoreLayout(outage_grace_ms=settings.lease_ms)
-        return open_backend(url, limits=limits, layout=layout, clock=self._clock, rng=self._rng)

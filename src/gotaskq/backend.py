@@ -6,7 +6,7 @@ The engine knows only this; each backend carries it out. What a method means, to
 
 from collections.abc import Collection, Mapping, Sequence
 from enum import Enum
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -129,13 +129,15 @@ class Backend(Protocol):
     async def enqueue(self, jobs: Sequence[Job], *, atomic: bool = False) -> list[Enqueued]:
         """Store new PENDING jobs, each whole or not at all; idempotent by id and enqueue nonce.
 
-        With `atomic`, all or none: where one cannot be stored, the others are WITHHELD.
+        With `atomic`, all or none: where one cannot be stored, the others are WITHHELD, but for those that were there
+        before (DUPLICATE).
         """
         ...
 
     async def reserve(self, turns: Sequence[Turn], *, limit: int, lease_ms: int, worker: str) -> list[Job]:
         """Lease due jobs, going round the turns until `limit` are taken or none is left; the lowest rank first.
 
+        A turn with nothing to take gives nothing, and the others go on.
         A store may promote in batches: where thousands fall due at once, it ranks those promoted so far.
         """
         ...
@@ -145,7 +147,10 @@ class Backend(Protocol):
         ...
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[Settled]:
-        """Carry out what was decided, fenced by the lease; a repeat of the same settlement says ALREADY."""
+        """Carry out what was decided, fenced by the lease; a repeat of the same settlement says ALREADY.
+
+        A Cancel that nobody asked for is not carried out: LOST.
+        """
         ...
 
     async def wait_for_ready(self, queues: Collection[str], *, timeout_s: float) -> None:
@@ -191,6 +196,36 @@ class EnqueuesNow(Protocol):
 
     def enqueue_now(self, job: Job) -> Enqueued:
         """Do what `enqueue` does with one job, and return when it is done."""
+        ...
+
+
+@runtime_checkable
+class ReportsHealth(Protocol):
+    """What a backend offers beside the rest when its store can be away: readiness then follows the store."""
+
+    @property
+    def is_reachable(self) -> bool:
+        """Whether the store answered when it was last asked; no I/O, for it is read often."""
+        ...
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One thing a check of the store found: what is so, and what to do about it."""
+
+    severity: Literal["error", "warning", "ok"]  # an error: it will not work; a warning: it may lose or leak something
+    what: str
+    advice: str = ""
+
+
+@runtime_checkable
+class ChecksItself(Protocol):
+    """What a backend offers beside the rest when its store can be set up badly: `gotaskq config --check` asks it."""
+
+    async def check(self) -> list[Finding]:
+        """Look at the version and settings of the store, once open; raises BackendUnavailableError.
+
+        No finding holds a secret.
+        """
         ...
 
 

@@ -16,7 +16,9 @@ from typing import Literal, get_args
 
 import msgspec
 
-from gotaskq.errors import ConfigError
+from gotaskq.env_file import read_env_file
+from gotaskq.errors import ConfigError, InvalidRequestError
+from gotaskq.names import check_queue_name
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["auto", "text", "json"]
@@ -25,6 +27,9 @@ PREFIX = "GOTASKQ_"  # tells our PORT from the PORT of another program in the sa
 UNIT_MS = {"d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1_000, "ms": 1}  # largest first, for printing
 DAY_MS = UNIT_MS["d"]
 LONGEST_MS = 3_650 * DAY_MS  # ten years: more is a typing mistake, and still exact in every backend
+MOST_PROCESSES = 64  # more than any machine we know gains from
+MOST_WEIGHT = 100
+ALL_QUEUES = "*"
 MOST_JOBS = 1_000_000_000  # more does not fit any machine's memory
 LONGEST_SHOWN = 120  # characters of a refused value in an error, so that it stays one line
 
@@ -34,13 +39,10 @@ OFF = frozenset({"false", "0", "no", "off"})
 _DURATION = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)(ms|s|m|h|d)")
 _WHOLE_NUMBER = re.compile(r"[0-9]{1,15}")
 _HOST = re.compile(r"[A-Za-z0-9._:%-]{1,255}")  # names, IPv4, and IPv6 with its zone
+_KEY_PREFIX = re.compile(r"[A-Za-z0-9._-]{1,32}")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _HIDDEN_NAME = r"(?=[^=&;?]*?(?:passw|pwd|token|secret))[^=&;?]*+="  # a lookahead and *+: linear in any text
 _SECRET_PARAMETER = re.compile(rf"([?&;]{_HIDDEN_NAME})([^&]*)", re.IGNORECASE)
-_ENV_KEY = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_.-]*)\s*=")
-_ENV_QUOTED = re.compile(r"""\s*(?:"((?:[^"\\]|\\.)*)"|'([^']*)')(?:\s+\#.*|\s*)""", re.DOTALL)
-_ENV_COMMENT = re.compile(r"\s#.*", re.DOTALL)
-_ENV_ESCAPE = re.compile(r'\\([nt\\"])')
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,7 +50,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     host: str = "127.0.0.1"  # loopback: nobody else reaches the service until someone decides so
     port: int = 8000  # as in the original; 0 takes any free port
-    num_workers: int = 10  # as in the original: attempts at once in the whole process
+    processes: int = 1  # one Python process uses one core; more need a store they can share
+    num_workers: int = 10  # as in the original: attempts at once in each process
+    queues: dict[str, int] | None = None  # queue → weight; None: every registered queue, in turn
     base_delay_ms: int = 100  # as in the original: the first step of the backoff
     max_delay_ms: int = 5_000  # as in the original: the cap of the backoff
     max_retries: int = 5  # as in the original, for a job that names none; 0 means no retry
@@ -57,7 +61,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     use_redis: bool = False  # as in the original: memory needs no server
     redis_url: str | None = None  # no guess: jobs must not land in a Redis nobody named
     backend_url: str = "memory://"  # runs without anything installed
+    key_prefix: str = "gotaskq"  # tells our keys from those of other programs in one Redis
+    partitions: int = 1  # more only where one Redis core is the limit: order holds within a partition
     lease_ms: int = 30_000  # > 3 heartbeats, so one lost packet does not lose the job
+    max_crashes: int = 3  # a job that ends its worker thrice is to blame, not the worker
     shutdown_timeout_ms: int = 20_000  # < the 30 s most supervisors wait before they kill
     max_queue_depth: int = 1_000_000  # waiting jobs in a queue; refusing is better than running out of memory
     max_dead_jobs: int = 10_000  # more than a person looks through; bounds the memory
@@ -189,47 +196,6 @@ def _hide_parameter(parameter: re.Match[str]) -> str:
     return f"{parameter[1]}***{'@' if '@' in parameter[2] else ''}"
 
 
-def read_env_file(path: Path) -> dict[str, str]:
-    """Read a `.env` file; ConfigError if it is missing or has a line that is not `KEY=VALUE`."""
-    try:
-        content = path.read_bytes()
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise ConfigError("--env-file", str(path), f"a file that can be read ({reason})") from error
-    return parse_env(content, file_name=str(path))
-
-
-def parse_env(content: bytes, *, file_name: str) -> dict[str, str]:
-    """Read the lines of a `.env` file: comments, `export`, quotes; no interpolation. The last line wins."""
-    values = {}
-    for number, line in enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
-        try:
-            values.update(_env_pair(line.decode("utf-8").strip()))
-        except ValueError:
-            allowed = "this line must be KEY=VALUE, a # comment or empty, in UTF-8"
-            # Without the cause: it holds the line, and the line may hold a password.
-            raise ConfigError("--env-file", f"{file_name}:{number}", allowed) from None
-    return values
-
-
-def _env_pair(line: str) -> dict[str, str]:
-    if not line or line.startswith("#"):
-        return {}
-    if not (key := _ENV_KEY.match(line)):
-        raise ValueError("no KEY=")
-    return {key[1]: _env_value(line[key.end() :])}
-
-
-def _env_value(text: str) -> str:
-    if not text.lstrip().startswith(('"', "'")):
-        return _ENV_COMMENT.sub("", text).strip()
-    if not (quoted := _ENV_QUOTED.fullmatch(text)):
-        raise ValueError("no closing quote, or text after it")
-    if quoted[1] is None:
-        return quoted[2]
-    return _ENV_ESCAPE.sub(lambda escape: {"n": "\n", "t": "\t"}.get(escape[1], escape[1]), quoted[1])
-
-
 @dataclass(frozen=True, slots=True)
 class _Given:
     """A value somebody set: its text, and where, under the name they used."""
@@ -358,18 +324,51 @@ def _url(text: str) -> str:
     return text
 
 
+def _key_prefix(text: str) -> str:
+    if not _KEY_PREFIX.fullmatch(text):
+        raise ValueError("not a prefix")
+    return text
+
+
+def _queues(text: str) -> dict[str, int] | None:
+    if text == ALL_QUEUES:
+        return None
+    pairs = [_queue(item.strip()) for item in text.split(",")]
+    if len(dict(pairs)) < len(pairs):
+        raise ValueError("a queue is there twice")
+    return dict(pairs)
+
+
+def _queue(item: str) -> tuple[str, int]:
+    name, colon, weight = item.partition(":")
+    try:
+        queue = check_queue_name(name)
+    except InvalidRequestError as error:
+        raise ValueError(str(error)) from None
+    if not _WHOLE_NUMBER.fullmatch(weight or "1") or (colon and not weight):
+        raise ValueError("a weight that is no whole number")
+    return queue, _within(int(weight or "1"), 1, MOST_WEIGHT)
+
+
+def _show_queues(value: object) -> object:
+    return ",".join(f"{queue}:{weight}" for queue, weight in value.items()) if isinstance(value, dict) else ALL_QUEUES
+
+
 def _show_url(value: object) -> object:
     return mask_url(value) if isinstance(value, str) else value
 
 
 COUNT = _whole_number(1, MOST_JOBS)
 SWITCH = Kind(_switch, "true or false (also 1 0 yes no on off)")
+QUEUES = Kind(_queues, "* or names of queues with weights from 1 to 100, such as mail:5,default", _show_queues)
 URL = Kind(_url, "a URL with its scheme, such as redis://localhost:6379/0 or sqlite:///jobs.db", _show_url)
 
 VARIABLES = (
     Variable("HOST", "host", Kind(_host, "a host name or an IP address, without scheme, port or brackets")),
     Variable("PORT", "port", _whole_number(0, 65_535)),
+    Variable("PROCESSES", "processes", _whole_number(1, MOST_PROCESSES)),
     Variable("NUM_WORKERS", "num_workers", _whole_number(1, 10_000), "workers"),
+    Variable("QUEUES", "queues", QUEUES),
     Variable("BASE_DELAY", "base_delay_ms", _delay(1, DAY_MS)),
     Variable("MAX_DELAY", "max_delay_ms", _delay(1, 365 * DAY_MS)),
     Variable("MAX_RETRIES", "max_retries", _whole_number(0, 100)),
@@ -378,7 +377,10 @@ VARIABLES = (
     Variable("USE_REDIS", "use_redis", SWITCH),
     Variable("REDIS_URL", "redis_url", URL),
     Variable("BACKEND_URL", "backend_url", URL, "backend"),
+    Variable("KEY_PREFIX", "key_prefix", Kind(_key_prefix, "1 to 32 of A-Z a-z 0-9 . _ -")),
+    Variable("PARTITIONS", "partitions", _whole_number(1, 64)),
     Variable("LEASE", "lease_ms", _duration(1_000, DAY_MS)),
+    Variable("MAX_CRASHES", "max_crashes", _whole_number(1, 100)),
     Variable("SHUTDOWN_TIMEOUT", "shutdown_timeout_ms", _duration(0, DAY_MS)),
     Variable("MAX_QUEUE_DEPTH", "max_queue_depth", COUNT),
     Variable("MAX_DEAD_JOBS", "max_dead_jobs", COUNT),

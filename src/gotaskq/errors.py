@@ -98,7 +98,7 @@ class WithheldError(GotaskqError):
 
 
 class UnavailableError(GotaskqError):
-    """The call cannot be served now; nothing was changed and it may be repeated."""
+    """The call cannot be served now and may be repeated; nothing was changed, but for what a subclass says."""
 
     retry_after_s = 5
 

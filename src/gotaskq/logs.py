@@ -6,6 +6,7 @@ Invariant: one line a record, control characters escaped; never a payload, never
 
 import json
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -59,17 +60,27 @@ class TextFormatter(logging.Formatter):
         return line + _indented(self.formatException(record.exc_info)) if record.exc_info else line
 
 
-def configure_logging(*, level: str, style: str, stream: TextIO | None = None) -> None:
-    """Send all logs to `stream` (stderr): `style` is `text`, `json`, or `auto`, which is text on a terminal only."""
+def configure_logging(*, level: str, style: str, stream: TextIO | None = None, show_pid: bool = False) -> None:
+    """Send all logs to `stream` (stderr): `style` is `text`, `json`, or `auto`, which is text on a terminal only.
+
+    `show_pid` gives each line the number of its process, for several that write to one place.
+    """
     stream = stream or sys.stderr
     handler = logging.StreamHandler(stream)
     is_text = style == "text" or (style == "auto" and stream.isatty())
     handler.setFormatter(TextFormatter() if is_text else JsonFormatter())
+    if show_pid:
+        handler.addFilter(_add_pid)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     # Uvicorn's lines about its start and stop are ours to write.
     logging.getLogger("uvicorn").setLevel(max(logging.WARNING, root.level))
+
+
+def _add_pid(record: logging.LogRecord) -> bool:
+    record.pid = os.getpid()
+    return True
 
 
 def log_events(observe: Callable[[Observer, Sequence[type[Event]]], None]) -> None:

@@ -5,9 +5,13 @@ and MAX_QUEUES, so no caller can make the page grow.
 """
 
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
+import msgspec
+
+from gotaskq.backend import QueueCounts
 from gotaskq.events import JobDied, JobDone, JobEnqueued, JobRetryScheduled
 from gotaskq.job import Job
 
@@ -17,24 +21,50 @@ OTHER: Final = "other"
 BUCKETS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)  # the original's: Go client defaults
 
 
+@dataclass(slots=True)  # its integers are counted up per job, which is slower in a Struct
 class Series:
     """The counters of one (queue, type)."""
 
-    __slots__ = ("buckets", "dead", "done", "duration_s", "enqueued", "failed", "retried")
-
-    def __init__(self) -> None:
-        self.enqueued = 0
-        self.done = 0
-        self.failed = 0
-        self.retried = 0
-        self.dead = 0
-        self.duration_s = 0.0
-        self.buckets = [0] * (len(BUCKETS_S) + 1)
+    enqueued: int = 0
+    done: int = 0
+    failed: int = 0
+    retried: int = 0
+    dead: int = 0
+    duration_s: float = 0.0
+    buckets: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS_S) + 1))
 
     def time(self, duration_s: float) -> None:
         """Count an attempt of this duration."""
         self.duration_s += duration_s
         self.buckets[bisect_left(BUCKETS_S, duration_s)] += 1
+
+    def add(self, other: "Series") -> None:
+        """Count all that another series has counted, too."""
+        self.enqueued += other.enqueued
+        self.done += other.done
+        self.failed += other.failed
+        self.retried += other.retried
+        self.dead += other.dead
+        self.duration_s += other.duration_s
+        self.buckets = [mine + its for mine, its in zip(self.buckets, other.buckets, strict=True)]
+
+
+class Counted(msgspec.Struct):
+    """What a process has counted at one moment; several processes send each other theirs."""
+
+    series: list[tuple[str, str, Series]]  # queue, type, counters; sorted
+    active_workers: int = 0
+
+
+def add_up(counted: Iterable[Counted]) -> Counted:
+    """Return what several processes have counted together."""
+    sums: dict[tuple[str, str], Series] = {}
+    active_workers = 0
+    for one in counted:
+        active_workers += one.active_workers
+        for queue, job_type, series in one.series:
+            sums.setdefault((queue, job_type), Series()).add(series)
+    return Counted([(queue, job_type, sums[queue, job_type]) for queue, job_type in sorted(sums)], active_workers)
 
 
 class Metrics:
@@ -46,18 +76,20 @@ class Metrics:
         self._queues: set[str] = set()
         self._types: set[str] = set()
 
-    def count_enqueued(self, event: JobEnqueued) -> None:
-        """Count an accepted job."""
-        job = event.job
-        (self._series.get((job.queue, job.type)) or self._find(job)).enqueued += 1
+    def count_enqueued(self, events: Sequence[JobEnqueued]) -> None:
+        """Count accepted jobs."""
+        for event in events:
+            job = event.job
+            (self._series.get((job.queue, job.type)) or self._find(job)).enqueued += 1
 
-    def count_done(self, event: JobDone) -> None:
-        """Count an attempt that succeeded."""
-        job = event.job
-        series = self._series.get((job.queue, job.type)) or self._find(job)
-        series.done += 1
-        series.duration_s += event.duration_s
-        series.buckets[bisect_left(BUCKETS_S, event.duration_s)] += 1
+    def count_done(self, events: Sequence[JobDone]) -> None:
+        """Count attempts that succeeded."""
+        for event in events:
+            job = event.job
+            series = self._series.get((job.queue, job.type)) or self._find(job)
+            series.done += 1
+            series.duration_s += event.duration_s
+            series.buckets[bisect_left(BUCKETS_S, event.duration_s)] += 1
 
     def count_retried(self, event: JobRetryScheduled) -> None:
         """Count an attempt that failed and will be retried."""
@@ -74,9 +106,18 @@ class Metrics:
             series.failed += 1
             series.time(event.duration_s)
 
-    def series(self) -> list[tuple[tuple[str, str], Series]]:
-        """Return the counters by (queue, type), sorted."""
-        return sorted(self._series.items(), key=lambda item: item[0])
+    def counted(self, *, active_workers: int) -> Counted:
+        """Return the counters as they are now; they are copies."""
+        own = [(queue, job_type, series) for (queue, job_type), series in self._series.items()]
+        return add_up([Counted(own, active_workers)])
+
+    def depths(self, queues: Mapping[str, QueueCounts]) -> dict[str, int]:
+        """Return how many jobs wait, by label."""
+        depths: dict[str, int] = {}
+        for name, counts in queues.items():
+            label = self.queue_label(name)
+            depths[label] = depths.get(label, 0) + counts.depth
+        return depths
 
     def queue_label(self, queue: str) -> str:
         """Return the queue's name, or `other` when there are too many to name."""
@@ -86,7 +127,11 @@ class Metrics:
         return OTHER
 
     def _find(self, job: Job) -> Series:
-        return self._series.setdefault((self.queue_label(job.queue), self._type_label(job.type)), Series())
+        labels = (self.queue_label(job.queue), self._type_label(job.type))
+        series = self._series.get(labels)
+        if series is None:
+            series = self._series[labels] = Series()
+        return series
 
     def _type_label(self, job_type: str) -> str:
         if job_type in self._types or (len(self._types) < MAX_TYPES and self._has_handler(job_type)):

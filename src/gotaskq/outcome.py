@@ -69,7 +69,7 @@ class Release(msgspec.Struct, frozen=True, gc=False):
 
 
 class Cancel(msgspec.Struct, frozen=True, gc=False):
-    """RUNNING → CANCELLED, as somebody asked."""
+    """RUNNING → CANCELLED, as somebody asked; where nobody did, a store refuses it as LOST."""
 
     lease: Lease
 

@@ -14,6 +14,7 @@ import msgspec
 from gotaskq.errors import InvalidRequestError, PayloadDecodeError
 
 MAX_DEPTH: Final = 64  # deeper than any honest payload, far from every decoder's recursion limit
+BACKSLASH: Final = ord("\\")  # a number is found in bytes at once; for bytes in bytes an exception is made first
 SHORT_PAYLOAD_BYTES: Final = 2 * MAX_DEPTH  # a level takes two bytes: one this short is not too deep
 
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
@@ -23,13 +24,15 @@ _BRACKETS_ALIKE: Final = bytes.maketrans(b"{}", b"[]")
 _NO_BRACKETS: Final = bytes(byte for byte in range(256) if byte not in b"[]{}")
 _decode = msgspec.json.decode
 _encode = msgspec.json.encode
+_check_json = msgspec.json.Decoder(msgspec.Raw).decode
 
 
 def encode_payload(value: object) -> bytes:
     """Encode a Python value as JSON; raises InvalidRequestError when it has no JSON form."""
     try:
         payload = _encode(value)
-        if b"null" in payload:
+        _check_json(payload)  # a msgspec.Raw in the value is written as it is
+        if payload.find(b"null") >= 0:
             _refuse_nan(value)
         check_payload(payload)
     except InvalidRequestError:
@@ -49,7 +52,7 @@ def check_payload(payload: bytes) -> None:
         raise InvalidRequestError(f"payload is nested deeper than {MAX_DEPTH} levels", field="payload")
     if not payload.isascii():
         _check_utf8(payload)
-    if b"\\u" in payload and _has_half_a_pair(payload):
+    if BACKSLASH in payload and b"\\u" in payload and _has_half_a_pair(payload):
         raise InvalidRequestError("payload holds half a surrogate pair", field="payload")
 
 

@@ -10,39 +10,34 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import generate_latest
 
-from gotaskq.backend import QueueCounts
-from gotaskq.metrics import BUCKETS_S, Metrics
+from gotaskq.metrics import BUCKETS_S, Counted
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
-def render(metrics: Metrics, *, queues: Mapping[str, QueueCounts], active_workers: int) -> bytes:
-    """Return the page: every counter, and the gauges as they are now."""
+def render(counted: Counted, *, depths: Mapping[str, int]) -> bytes:
+    """Return the page: what was counted, and how many jobs wait by queue."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Page(metrics, queues, active_workers))
+    registry.register(_Page(counted, depths))
     return generate_latest(registry)
 
 
 class _Page:
     """What one scrape shows."""
 
-    def __init__(self, metrics: Metrics, queues: Mapping[str, QueueCounts], active_workers: int) -> None:
-        self._metrics = metrics
-        self._queues = queues
-        self._active_workers = active_workers
+    def __init__(self, counted: Counted, depths: Mapping[str, int]) -> None:
+        self._counted = counted
+        self._depths = depths
 
     def collect(self) -> Iterable[Metric]:
         """Return all families."""
         yield from self._counters()
-        depths: dict[str, int] = {}
-        for name, counts in self._queues.items():
-            label = self._metrics.queue_label(name)
-            depths[label] = depths.get(label, 0) + counts.depth
         depth = GaugeMetricFamily("gotaskq_queue_depth", "Jobs that wait, due or not.", labels=["queue"])
-        for label, waiting in depths.items():
+        for label, waiting in self._depths.items():
             depth.add_metric([label], waiting)
         yield depth
-        yield GaugeMetricFamily("gotaskq_active_workers", "Slots that run an attempt now.", value=self._active_workers)
+        active = self._counted.active_workers
+        yield GaugeMetricFamily("gotaskq_active_workers", "Slots that run an attempt now.", value=active)
 
     def _counters(self) -> Iterable[Metric]:
         enqueued = _counter("jobs_enqueued", "Jobs accepted.")
@@ -52,7 +47,8 @@ class _Page:
         durations = HistogramMetricFamily(
             "gotaskq_job_duration_seconds", "How long attempts took.", labels=["queue", "type"]
         )
-        for labels, series in self._metrics.series():
+        for queue, job_type, series in self._counted.series:
+            labels = [queue, job_type]
             enqueued.add_metric(labels, series.enqueued)
             processed.add_metric([*labels, "done"], series.done)
             processed.add_metric([*labels, "failed"], series.failed)

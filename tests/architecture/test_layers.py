@@ -13,9 +13,12 @@ LAYERS = {
     "api": "surfaces",
     "cli": "surfaces",
     "demo": "surfaces",
+    "processes": "surfaces",
     "testing": "testing",
     "app": "assembly",
+    "assembly": "assembly",
     "config": "settings",
+    "env_file": "settings",
     "engine": "engine",
     "backends": "adapters",
     "executors": "adapters",
@@ -31,6 +34,7 @@ LAYERS = {
     "outcome": "vocabulary",
     "events": "vocabulary",
     "clock": "vocabulary",
+    "names": "vocabulary",
     "snowflake": "vocabulary",
 }
 
@@ -39,7 +43,7 @@ MAY_IMPORT = {
     "contracts": {"vocabulary", "contracts"},
     "adapters": {"vocabulary", "contracts"},  # never the engine; of the other adapters see SAME_FOLDER
     "engine": {"vocabulary", "contracts", "engine"},  # meets adapters only through contracts
-    "settings": {"vocabulary"},
+    "settings": {"vocabulary", "settings"},
     "assembly": {"vocabulary", "contracts", "adapters", "engine", "settings", "assembly"},
     "surfaces": {"vocabulary", "assembly", "settings", "surfaces"},
     "testing": {"vocabulary", "contracts", "assembly", "settings", "testing"},
@@ -51,11 +55,13 @@ DOORS = {
     ("app", "api.server"): "TaskQ.asgi() and TaskQ.run() open the surface, imported when called",
     ("prometheus", "metrics"): "the page is made of the counters",
     ("api.schemas", "engine.admission"): "a body becomes admission's request",
+    ("api.batches", "engine.admission"): "a body becomes admission's requests",
+    ("api.frames", "engine.admission"): "a known frame stands for admission's mould",
     ("api.submit", "engine.admission"): "the one door, called by both lanes",
-    ("api.routes", "engine.admission"): "queue names in paths meet admission's rule",
-    ("api.fastlane", "engine.admission"): "queue names in paths meet admission's rule",
     ("api.server", "engine.worker"): "the server stops the worker the app started",
-    ("cli.run", "logs"): "the server process sets logging up",
+    ("processes.counts", "metrics"): "counters of several processes are added up",
+    ("cli.settings", "backend"): "what a check of the store found is printed as it is",
+    ("cli.options", "logs"): "the server process sets logging up",
     ("__main__", "cli.main"): "python -m gotaskq",
 }
 

@@ -18,7 +18,9 @@ PUBLIC = [
     "RoundRobin",
     "Settings",
     "Status",
+    "StrictPriority",
     "TaskQ",
+    "Weighted",
 ]
 
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -23,31 +23,35 @@ STOP_S: Final = 20.0
 WAIT_S: Final = 20.0
 POLL_S: Final = 0.005
 
+RUN: Final = ("run", "--port", "0")
+WORKER: Final = ("worker",)
 GREETING: Final = re.compile(r"http://(127\.0\.0\.1):(\d+)")
 
 T = TypeVar("T")
 
 
 class ServerProcess:
-    """`python -m gotaskq run --port 0 …`, its HTTP door, and what it writes to stderr."""
+    """`python -m gotaskq run --port 0 …` or another command, its HTTP door, and what it writes to stderr."""
 
-    def __init__(self, *options: str, app: str | None, env: Mapping[str, str], folder: Path) -> None:
-        command = [sys.executable, "-m", "gotaskq", "run", "--port", "0", *options, *([app] if app else [])]
+    def __init__(
+        self, *options: str, app: str | None, env: Mapping[str, str], folder: Path, command: Sequence[str] = RUN
+    ) -> None:
+        words = [sys.executable, "-m", "gotaskq", *command, *options, *([app] if app else [])]
         self._process = subprocess.Popen(
-            command, env=environment(env), cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+            words, env=environment(env), cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
         )
         self._lines: list[str] = []
         self._more = threading.Condition()
         self._reading = threading.Thread(target=self._read_stderr, daemon=True)
         self._reading.start()
         try:
-            self.greeting = self.wait_for_line("listens on", within_s=START_S)
+            self.greeting = self.wait_for_line("GoTaskQ ", within_s=START_S)
         except BaseException:
             self.kill()
             raise
         found = GREETING.search(self.greeting)
-        assert found is not None, self.greeting
-        self.address = (found[1], int(found[2]))
+        assert found is not None or command != RUN, self.greeting
+        self.address = (found[1], int(found[2])) if found else ("", 0)
 
     # -- HTTP ----------------------------------------------------------------------------------------------------------
 
@@ -98,10 +102,6 @@ class ServerProcess:
             return "".join(self._lines)
 
     @property
-    def pid(self) -> int:
-        return self._process.pid
-
-    @property
     def is_running(self) -> bool:
         return self._process.poll() is None
 
@@ -116,6 +116,10 @@ class ServerProcess:
             line = found()
             assert line is not None, f"no line with {text!r} in:\n{''.join(self._lines)}"
             return line
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     def signal(self, number: signal.Signals = signal.SIGTERM) -> None:
         self._process.send_signal(number)
@@ -151,10 +155,14 @@ class ServerProcess:
 
 @contextlib.contextmanager
 def running_server(
-    *options: str, app: str | None = "apps:app", env: Mapping[str, str] | None = None, folder: Path = HERE
+    *options: str,
+    app: str | None = "apps:app",
+    env: Mapping[str, str] | None = None,
+    folder: Path = HERE,
+    command: Sequence[str] = RUN,
 ) -> Iterator[ServerProcess]:
     """Run a server while the body runs; unless the body ends it, it must end well at SIGTERM, with no traceback."""
-    server = ServerProcess(*options, app=app, env=env or {}, folder=folder)
+    server = ServerProcess(*options, app=app, env=env or {}, folder=folder, command=command)
     try:
         yield server
         if server.is_running:

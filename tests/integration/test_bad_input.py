@@ -287,6 +287,25 @@ def test_json_from_a_page_is_accepted(server: ServerProcess, content_type: str) 
     assert answer.status == 201
 
 
+# ---- compressed bodies
+
+
+@pytest.mark.usefixtures("depth")
+@pytest.mark.parametrize("path", ["/jobs", "/jobs/batch", "/default/jobs"])
+@pytest.mark.parametrize("coding", ["gzip", "br", "identity, gzip"])
+def test_a_body_in_another_coding_is_refused(server: ServerProcess, path: str, coding: str) -> None:
+    answer = server.ask("POST", path, GOOD, headers={"content-encoding": coding})
+
+    assert_refused(answer, 415)
+    assert answer.headers["accept-encoding"] == "identity"
+
+
+def test_a_body_that_is_said_to_be_as_it_is_is_accepted(server: ServerProcess) -> None:
+    answer = server.ask("POST", "/jobs", GOOD, headers={"content-encoding": "Identity"})
+
+    assert answer.status == 201
+
+
 # ---- paths
 
 

@@ -33,12 +33,14 @@ new_jobs = st.builds(
     delay_s=st.sampled_from(DELAYS_S),
 )
 turns = st.lists(
-    st.builds(Turn, queue=st.sampled_from(QUEUES), take=st.integers(1, 3)),
+    st.builds(Turn, queue=st.sampled_from(QUEUES), take=st.integers(0, 3)),
     min_size=1,
     max_size=2,
     unique_by=lambda turn: turn.queue,
 )
 places = st.integers(0, 5)
-settlement_kinds = st.sampled_from(("complete", "reschedule", "release", "unhandled", "dead-letter", "dead-letter"))
+settlement_kinds = st.sampled_from(
+    ("complete", "reschedule", "release", "unhandled", "cancel", "dead-letter", "dead-letter")
+)
 delays_ms = st.sampled_from(DELAYS_S).map(lambda delay_s: delay_s * 1000)
 other_jobs = st.sampled_from(({"enqueue_nonce": "another"}, {"enqueue_nonce": "another", "queue": "mail"}))

@@ -73,7 +73,13 @@ class Model:
         replies = [self._enqueue(record) for record in records]
         if atomic and REFUSED.intersection(replies):
             self.jobs = before
-            return [reply if reply in REFUSED else "withheld" for reply in replies]
+            is_known = [
+                record.id in before and reply == "duplicate" for record, reply in zip(records, replies, strict=True)
+            ]
+            return [
+                reply if known or reply in REFUSED else "withheld"
+                for reply, known in zip(replies, is_known, strict=True)
+            ]
         return replies
 
     def _enqueue(self, record: Record) -> str:
@@ -90,10 +96,10 @@ class Model:
 
     def next(self, turns: Sequence[tuple[str, int]], *, limit: int, now_ms: int) -> list[int]:
         """Say which jobs a reservation must bring, in order."""
-        lines = {queue: [] if self.paused[queue] else self._due(queue, now_ms) for queue, _ in turns}
+        lines = {queue: self._due(queue, now_ms) for queue, take in turns if take and not self.paused[queue]}
         taken: list[int] = []
         while any(lines.values()) and len(taken) < limit:
-            for queue, take in turns:
+            for queue, take in ((queue, take) for queue, take in turns if queue in lines):
                 share = min(take, limit - len(taken))
                 taken += lines[queue][:share]
                 lines[queue] = lines[queue][share:]
@@ -132,6 +138,8 @@ class Model:
         return "ok"
 
     def cancelled_by_holder(self, job_id: int, *, now_ms: int) -> str:
+        if not self.jobs[job_id].is_cancel_requested:
+            return "lost"
         self._end(self._unlease(job_id), "CANCELLED", now_ms=now_ms)
         return "ok"
 

@@ -21,7 +21,6 @@ from gotaskq.config import (
     load_settings,
     mask_url,
     parse_duration_ms,
-    parse_env,
 )
 from gotaskq.errors import ConfigError
 
@@ -87,6 +86,13 @@ def test_an_empty_environment_gives_the_defaults() -> None:
         ("PORT", "0", "port", 0),
         ("PORT", " 65535 ", "port", 65_535),
         ("NUM_WORKERS", "10000", "num_workers", 10_000),
+        ("PROCESSES", "64", "processes", 64),
+        ("QUEUES", "Mail:5, default", "queues", {"mail": 5, "default": 1}),
+        ("QUEUES", "a", "queues", {"a": 1}),
+        ("QUEUES", "*", "queues", None),
+        ("KEY_PREFIX", "shop.jobs-1_x", "key_prefix", "shop.jobs-1_x"),
+        ("PARTITIONS", "64", "partitions", 64),
+        ("MAX_CRASHES", "1", "max_crashes", 1),
         ("BASE_DELAY", "250", "base_delay_ms", 250),
         ("BASE_DELAY", "1.5s", "base_delay_ms", 1_500),
         ("MAX_DELAY", "30000", "max_delay_ms", 30_000),
@@ -136,6 +142,20 @@ def test_a_switch_is_turned_off_by_the_usual_words_in_any_case(text: str) -> Non
         ("PORT", "9" * 5_000, "a whole number"),
         ("NUM_WORKERS", "0", "from 1 to 10000"),
         ("NUM_WORKERS", "10001", "from 1 to 10000"),
+        ("PROCESSES", "0", "from 1 to 64"),
+        ("QUEUES", "a,", "* or names of queues with weights from 1 to 100, such as mail:5,default"),
+        ("QUEUES", "a:0", "weights from 1 to 100"),
+        ("QUEUES", "a:101", "weights from 1 to 100"),
+        ("QUEUES", "a:", "weights from 1 to 100"),
+        ("QUEUES", "a:x", "weights from 1 to 100"),
+        ("QUEUES", "a:1:1", "weights from 1 to 100"),
+        ("QUEUES", "a,A:2", "names of queues"),
+        ("QUEUES", "a,*", "names of queues"),
+        ("QUEUES", "queue", "names of queues"),
+        ("KEY_PREFIX", "a{b}", "1 to 32 of A-Z a-z 0-9 . _ -"),
+        ("KEY_PREFIX", "x" * 33, "1 to 32"),
+        ("PARTITIONS", "65", "from 1 to 64"),
+        ("MAX_CRASHES", "0", "from 1 to 100"),
         ("BASE_DELAY", "0", "milliseconds, or a duration"),
         ("BASE_DELAY", "0.5ms", "from 1ms"),
         ("MAX_DELAY", "soon", "milliseconds, or a duration"),
@@ -317,77 +337,6 @@ def test_every_variable_is_accepted_with_the_prefix() -> None:
 # ---- the .env file
 
 
-@pytest.mark.parametrize(
-    ("line", "value"),
-    [
-        ("KEY=plain", "plain"),
-        ("export KEY=exported", "exported"),
-        ("  KEY = spaced out  ", "spaced out"),
-        ("KEY=", ""),
-        ("KEY= # only a comment", ""),
-        ("KEY=value # a comment", "value"),
-        ("KEY=a#b", "a#b"),
-        ("KEY=it's", "it's"),
-        ("KEY=a=b", "a=b"),
-        ("KEY=$HOME/${X}", "$HOME/${X}"),
-        ("KEY='single # \\n $X'", "single # \\n $X"),
-        ('KEY="double # kept" # dropped', "double # kept"),
-        (r'KEY="a\nb\tc\\d\"e"', 'a\nb\tc\\d"e'),
-        (r'KEY="C:\jobs"', r"C:\jobs"),
-        ('KEY=""', ""),
-        ("KEY=crlf\r", "crlf"),
-        ("KEY=first\nKEY=last", "last"),
-        ("\ufeffKEY=after a BOM", "after a BOM"),
-        ("# comment\n\n   # another\nKEY=grün", "grün"),
-    ],
-)
-def test_an_env_line_is_read(line: str, value: str) -> None:
-    assert parse_env(line.encode(), file_name="x") == {"KEY": value}
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        b"KEY",
-        b"=value",
-        b"1KEY=v",
-        b"a b=v",
-        b'KEY="open',
-        b"KEY='open",
-        b'KEY="a"b',
-        b'KEY="a"#b',
-        b"KEY=\xff",
-    ],
-)
-def test_a_bad_env_line_is_refused_with_file_and_number(line: bytes) -> None:
-    with pytest.raises(ConfigError, match=r"--env-file='prod\.env:3': this line must be KEY=VALUE"):
-        parse_env(b"A=1\n\n" + line, file_name="prod.env")
-
-
-def test_a_bad_env_line_is_not_repeated_because_it_may_hold_a_password() -> None:
-    with pytest.raises(ConfigError) as error:
-        parse_env(b"REDIS_URL='redis://:hunter2@host", file_name="x")
-
-    assert "hunter2" not in str(error.value)
-
-
-@given(st.binary() | st.text(alphabet="AK=\"'\\#\n\r export$", max_size=60).map(str.encode))
-def test_any_env_file_is_read_or_refused_with_a_config_error(content: bytes) -> None:
-    try:
-        values = parse_env(content, file_name="x")
-    except ConfigError:
-        return
-    assert all(isinstance(text, str) for pair in values.items() for text in pair)
-
-
-@given(st.text(st.characters(codec="utf-8", exclude_characters="\\\"'\n\r")))
-def test_a_quoted_value_comes_back_as_it_was(value: str) -> None:
-    single, double = f"KEY='{value}'", f'KEY="{value}"'
-
-    assert parse_env(single.encode(), file_name="x") == {"KEY": value}
-    assert parse_env(double.encode(), file_name="x") == {"KEY": value}
-
-
 def test_unknown_keys_in_the_file_are_ignored(tmp_path: Path) -> None:
     path = env_file(tmp_path, "DJANGO_SECRET=x\nPORT=9000")
 
@@ -553,6 +502,14 @@ def test_the_json_description_keeps_numbers_and_switches(loaded: LoadedSettings)
 
 def test_the_json_description_says_null_for_what_is_not_set() -> None:
     assert describe_json(load_settings({}))["REDIS_URL"] == {"value": None, "source": "default"}
+
+
+@pytest.mark.parametrize(("text", "shown"), [("a:2,B", "a:2,b:1"), ("*", "*")])
+def test_queues_are_shown_as_they_are_read(text: str, shown: str) -> None:
+    loaded = load_settings({"QUEUES": text})
+
+    assert describe_json(loaded)["QUEUES"] == {"value": shown, "source": "environment QUEUES"}
+    assert load_settings({"QUEUES": shown}).settings == loaded.settings
 
 
 def test_no_repr_shows_a_password(loaded: LoadedSettings) -> None:

@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from typing import get_args
@@ -162,6 +163,15 @@ def test_what_is_below_the_level_is_not_written(stream: io.StringIO) -> None:
     logging.getLogger("gotaskq.test").warning("loud")
 
     assert [json.loads(line)["event"] for line in stream.getvalue().splitlines()] == ["loud"]
+
+
+def test_where_several_processes_write_each_line_names_its_own(stream: io.StringIO) -> None:
+    configure_logging(level="info", style="json", stream=stream, show_pid=True)
+
+    logging.getLogger("gotaskq.test").info("draining", extra={"running": 2})
+
+    line = json.loads(stream.getvalue())
+    assert (line["event"], line["running"], line["pid"]) == ("draining", 2, os.getpid())
 
 
 def test_lines_go_to_stderr_once_however_often_it_is_configured(

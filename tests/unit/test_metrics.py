@@ -1,7 +1,8 @@
 """Metrics: each event counts where it should, and no caller can make the page grow."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +12,7 @@ from tests.unit.engine.jobs import pending, running
 from gotaskq.backend import QueueCounts
 from gotaskq.events import JobDied, JobDone, JobEnqueued, JobRetryScheduled
 from gotaskq.job import DeathReason, Job
-from gotaskq.metrics import BUCKETS_S, MAX_QUEUES, MAX_TYPES, OTHER, Metrics, Series
+from gotaskq.metrics import BUCKETS_S, MAX_QUEUES, MAX_TYPES, OTHER, Counted, Metrics, Series, add_up
 from gotaskq.prometheus import CONTENT_TYPE, render
 
 JOB = running()
@@ -22,8 +23,12 @@ def metrics() -> Metrics:
     return Metrics(has_handler=lambda job_type: job_type != "nobody")
 
 
+def rows(metrics: Metrics) -> list[tuple[tuple[str, str], Series]]:
+    return [((queue, job_type), series) for queue, job_type, series in metrics.counted(active_workers=0).series]
+
+
 def only(metrics: Metrics) -> Series:
-    [(_, series)] = metrics.series()
+    [(_, series)] = rows(metrics)
     return series
 
 
@@ -34,8 +39,8 @@ def counts(series: Series) -> tuple[int, int, int, int, int]:
 @pytest.mark.parametrize(
     ("count", "expected", "timed"),
     [
-        (lambda metrics: metrics.count_enqueued(JobEnqueued(JOB)), (1, 0, 0, 0, 0), 0),
-        (lambda metrics: metrics.count_done(JobDone(JOB, 0.5)), (0, 1, 0, 0, 0), 1),
+        (lambda metrics: metrics.count_enqueued([JobEnqueued(JOB)]), (1, 0, 0, 0, 0), 0),
+        (lambda metrics: metrics.count_done([JobDone(JOB, 0.5)]), (0, 1, 0, 0, 0), 1),
         (lambda metrics: metrics.count_retried(JobRetryScheduled(JOB, "E", 5, 0.5)), (0, 0, 1, 1, 0), 1),
         (lambda metrics: metrics.count_dead(JobDied(JOB, DeathReason.NO_RETRY, "E", 0.5)), (0, 0, 1, 0, 1), 1),
         (lambda metrics: metrics.count_dead(JobDied(JOB, DeathReason.WORKER_LOST, "E", None)), (0, 0, 0, 0, 1), 0),
@@ -54,9 +59,9 @@ def test_an_event_counts_once_where_it_should(
 
 def test_each_queue_and_type_is_a_series(metrics: Metrics) -> None:
     for queue, job_type in [("b", "x"), ("a", "y"), ("a", "x"), ("b", "x")]:
-        metrics.count_enqueued(JobEnqueued(pending(queue=queue, type=job_type)))
+        metrics.count_enqueued([JobEnqueued(pending(queue=queue, type=job_type))])
 
-    assert [(labels, series.enqueued) for labels, series in metrics.series()] == [
+    assert [(labels, series.enqueued) for labels, series in rows(metrics)] == [
         (("a", "x"), 1),
         (("a", "y"), 1),
         (("b", "x"), 2),
@@ -69,7 +74,7 @@ def test_each_queue_and_type_is_a_series(metrics: Metrics) -> None:
 def test_a_duration_falls_into_the_bucket_whose_bound_it_does_not_exceed(
     metrics: Metrics, duration_s: float, bucket: int
 ) -> None:
-    metrics.count_done(JobDone(JOB, duration_s))
+    metrics.count_done([JobDone(JOB, duration_s)])
 
     assert only(metrics).buckets.index(1) == bucket
 
@@ -78,10 +83,10 @@ def test_types_without_a_handler_are_one_series(metrics: Metrics) -> None:
     metrics = Metrics(has_handler=lambda job_type: job_type == "email")
 
     for number in range(10_000):
-        metrics.count_enqueued(JobEnqueued(pending(type=f"t{number}")))
-    metrics.count_enqueued(JobEnqueued(pending(type="email")))
+        metrics.count_enqueued([JobEnqueued(pending(type=f"t{number}"))])
+    metrics.count_enqueued([JobEnqueued(pending(type="email"))])
 
-    assert [(labels, series.enqueued) for labels, series in metrics.series()] == [
+    assert [(labels, series.enqueued) for labels, series in rows(metrics)] == [
         (("default", "email"), 1),
         (("default", OTHER), 10_000),
     ]
@@ -89,45 +94,99 @@ def test_types_without_a_handler_are_one_series(metrics: Metrics) -> None:
 
 def test_beyond_so_many_types_the_rest_are_one_series(metrics: Metrics) -> None:
     for number in range(MAX_TYPES + 50):
-        metrics.count_enqueued(JobEnqueued(pending(type=f"t{number}")))
+        metrics.count_enqueued([JobEnqueued(pending(type=f"t{number}"))])
 
-    series = dict(metrics.series())
+    series = dict(rows(metrics))
     assert len(series) == MAX_TYPES + 1
     assert series["default", OTHER].enqueued == 50
 
 
 def test_beyond_so_many_queues_the_rest_are_one_series(metrics: Metrics) -> None:
     for number in range(MAX_QUEUES + 50):
-        metrics.count_enqueued(JobEnqueued(pending(queue=f"q{number}")))
+        metrics.count_enqueued([JobEnqueued(pending(queue=f"q{number}"))])
 
-    series = dict(metrics.series())
+    series = dict(rows(metrics))
     assert len(series) == MAX_QUEUES + 1
     assert series[OTHER, "email"].enqueued == 50
 
 
 def test_a_named_series_keeps_its_name_when_there_are_too_many(metrics: Metrics) -> None:
     for number in range(MAX_TYPES + 50):
-        metrics.count_enqueued(JobEnqueued(pending(type=f"t{number}")))
+        metrics.count_enqueued([JobEnqueued(pending(type=f"t{number}"))])
 
-    metrics.count_done(JobDone(pending(type="t0"), 0.1))
-    metrics.count_done(JobDone(pending(type=f"t{MAX_TYPES + 1}"), 0.1))
+    metrics.count_done([JobDone(pending(type="t0"), 0.1)])
+    metrics.count_done([JobDone(pending(type=f"t{MAX_TYPES + 1}"), 0.1)])
 
-    series = dict(metrics.series())
+    series = dict(rows(metrics))
     assert (series["default", "t0"].done, series["default", OTHER].done) == (1, 1)
 
 
 def test_a_handler_that_came_later_gets_its_name() -> None:
     handled: set[str] = set()
     metrics = Metrics(has_handler=handled.__contains__)
-    metrics.count_enqueued(JobEnqueued(JOB))
+    metrics.count_enqueued([JobEnqueued(JOB)])
 
     handled.add(JOB.type)
-    metrics.count_enqueued(JobEnqueued(JOB))
+    metrics.count_enqueued([JobEnqueued(JOB)])
 
-    assert [labels for labels, _ in metrics.series()] == [("default", "email"), ("default", OTHER)]
+    assert [labels for labels, _ in rows(metrics)] == [("default", "email"), ("default", OTHER)]
+
+
+# ---- several processes
+
+series = st.builds(
+    Series,
+    enqueued=st.integers(0, 9),
+    done=st.integers(0, 9),
+    failed=st.integers(0, 9),
+    retried=st.integers(0, 9),
+    dead=st.integers(0, 9),
+    duration_s=st.integers(0, 9).map(float),  # whole, so that sums are exact in any order
+    buckets=st.lists(st.integers(0, 9), min_size=len(BUCKETS_S) + 1, max_size=len(BUCKETS_S) + 1),
+)
+labels = st.tuples(st.sampled_from("ab"), st.sampled_from("xy"))
+processes = st.builds(
+    Counted,
+    series=st.dictionaries(labels, series).map(lambda found: [(*names, found[names]) for names in sorted(found)]),
+    active_workers=st.integers(0, 9),
+)
+
+
+def test_what_processes_counted_is_added_up_by_queue_and_type() -> None:
+    first = Counted([("a", "x", Series(enqueued=2, duration_s=0.5)), ("b", "x", Series(dead=1))], 3)
+    second = Counted([("a", "x", Series(enqueued=5, done=1, duration_s=0.25))], 4)
+
+    assert add_up([first, second]) == Counted(
+        [("a", "x", Series(enqueued=7, done=1, duration_s=0.75)), ("b", "x", Series(dead=1))], 7
+    )
+
+
+@given(a=processes, b=processes, c=processes)
+def test_it_does_not_matter_who_adds_up_what_first(a: Counted, b: Counted, c: Counted) -> None:
+    assert add_up([add_up([a, b]), c]) == add_up([c, add_up([b, a])]) == add_up([a, b, c])
+    assert add_up([a]) == a
+
+
+@given(processes)
+def test_what_was_counted_survives_the_way_to_another_process(counted: Counted) -> None:
+    assert msgspec.json.decode(msgspec.json.encode(counted), type=Counted) == counted
+
+
+def test_what_was_counted_does_not_change_afterwards(metrics: Metrics) -> None:
+    metrics.count_done([JobDone(JOB, 0.1)])
+    before = metrics.counted(active_workers=1)
+
+    metrics.count_done([JobDone(JOB, 0.1)])
+
+    [(_, _, counted)] = before.series
+    assert (counted.done, sum(counted.buckets)) == (1, 1)
 
 
 # ---- the page
+
+
+def page_of(metrics: Metrics, *, queues: Mapping[str, QueueCounts], active_workers: int = 0) -> bytes:
+    return render(metrics.counted(active_workers=active_workers), depths=metrics.depths(queues))
 
 
 def queue_counts(*, ready: int = 0, scheduled: int = 0) -> QueueCounts:
@@ -147,7 +206,7 @@ def key(name: str, **labels: str) -> tuple[str, frozenset[tuple[str, str]]]:
 
 
 def test_an_untouched_page_is_valid_and_shows_the_gauges(metrics: Metrics) -> None:
-    page = render(metrics, queues={"default": queue_counts()}, active_workers=0)
+    page = page_of(metrics, queues={"default": queue_counts()}, active_workers=0)
 
     assert samples(page) == {
         key("gotaskq_queue_depth", queue="default"): 0,
@@ -157,11 +216,11 @@ def test_an_untouched_page_is_valid_and_shows_the_gauges(metrics: Metrics) -> No
 
 
 def test_the_page_shows_what_was_counted(metrics: Metrics) -> None:
-    metrics.count_enqueued(JobEnqueued(JOB))
+    metrics.count_enqueued([JobEnqueued(JOB)])
     metrics.count_retried(JobRetryScheduled(JOB, "E", 5, 0.02))
-    metrics.count_done(JobDone(JOB, 0.3))
+    metrics.count_done([JobDone(JOB, 0.3)])
 
-    found = samples(render(metrics, queues={"default": queue_counts(ready=2, scheduled=3)}, active_workers=4))
+    found = samples(page_of(metrics, queues={"default": queue_counts(ready=2, scheduled=3)}, active_workers=4))
 
     labels = {"queue": "default", "type": "email"}
     assert found[key("gotaskq_jobs_enqueued_total", **labels)] == 1
@@ -178,7 +237,7 @@ def test_the_page_shows_what_was_counted(metrics: Metrics) -> None:
 def test_the_depths_of_queues_without_a_name_are_added_up(metrics: Metrics) -> None:
     queues = {f"q{number:03}": queue_counts(ready=1) for number in range(MAX_QUEUES + 7)}
 
-    found = samples(render(metrics, queues=queues, active_workers=0))
+    found = samples(page_of(metrics, queues=queues, active_workers=0))
 
     depths = {labels: value for (name, labels), value in found.items() if name == "gotaskq_queue_depth"}
     assert len(depths) == MAX_QUEUES + 1
@@ -188,11 +247,11 @@ def test_the_depths_of_queues_without_a_name_are_added_up(metrics: Metrics) -> N
 @given(st.lists(st.floats(0, 1e6), max_size=50))
 def test_a_histogram_cumulates_and_ends_with_the_count(durations_s: list[float]) -> None:
     metrics = Metrics(has_handler=lambda job_type: True)
-    metrics.count_enqueued(JobEnqueued(JOB))
+    metrics.count_enqueued([JobEnqueued(JOB)])
     for duration_s in durations_s:
-        metrics.count_done(JobDone(JOB, duration_s))
+        metrics.count_done([JobDone(JOB, duration_s)])
 
-    found = samples(render(metrics, queues={}, active_workers=0))
+    found = samples(page_of(metrics, queues={}, active_workers=0))
 
     labels = {"queue": "default", "type": "email"}
     bounds = [*map(str, BUCKETS_S), "+Inf"]
@@ -204,7 +263,7 @@ def test_a_histogram_cumulates_and_ends_with_the_count(durations_s: list[float])
 def test_two_apps_in_a_process_do_not_mix() -> None:
     def counting(job: Job) -> Metrics:
         metrics = Metrics(has_handler=lambda job_type: True)
-        metrics.count_enqueued(JobEnqueued(job))
+        metrics.count_enqueued([JobEnqueued(job)])
         return metrics
 
     first, second = counting(JOB), counting(JOB)

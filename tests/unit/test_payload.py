@@ -8,6 +8,7 @@ from typing import Final
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import Raw
 
 from gotaskq.errors import InvalidRequestError, PayloadDecodeError
 from gotaskq.payload import MAX_DEPTH, check_payload, decode_payload, encode_payload
@@ -160,6 +161,16 @@ class TestEncode:
     @pytest.mark.parametrize("value", [object(), {("a", "b"): 1}, 1j, "\ud800", ["\udfff"], {"\ud800": 1}])
     def test_what_has_no_json_form_is_refused(self, value: object) -> None:
         assert "cannot be written as JSON" in refused_value(value)
+
+    @pytest.mark.parametrize("raw", [b"{", b"1 2", b"NaN", b'"\xff"', b'"a\n"'])
+    def test_bytes_that_are_passed_on_as_they_are_must_be_json(self, raw: bytes) -> None:
+        for value in (Raw(raw), {"inside": [Raw(raw)]}):
+            with pytest.raises(InvalidRequestError) as error:
+                encode_payload(value)
+            assert error.value.field == "payload"
+
+    def test_json_is_passed_on_as_it_is(self) -> None:
+        assert encode_payload(Raw(b' {"a" : 1e400}')) == b' {"a" : 1e400}'
 
 
 class TestDecode:

@@ -10,6 +10,7 @@ import msgspec
 
 from gotaskq.api.schemas import encode_error
 from gotaskq.errors import (
+    BackendUnavailableError,
     DeadJobNotFoundError,
     GotaskqError,
     InvalidRequestError,
@@ -21,8 +22,10 @@ from gotaskq.errors import (
     UnavailableError,
     WithheldError,
 )
+from gotaskq.job import JobId
 
 JSON: Final = "application/json"
+STORE_AWAY: Final = "the job store is unavailable; try again later"  # never the store's own words
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +55,8 @@ def refuse(error: GotaskqError) -> Answer:
             return Answer(409, encode_error(str(error)))
         case QueueFullError(retry_after_s=retry_after_s):
             return Answer(429, encode_error(str(error)), (("retry-after", str(retry_after_s)),))
+        case BackendUnavailableError(job_id=job_id, retry_after_s=retry_after_s):
+            return Answer(503, _encode_store_away(job_id), (("retry-after", str(retry_after_s)),))
         case UnavailableError(retry_after_s=retry_after_s):
             return Answer(503, encode_error(str(error)), (("retry-after", str(retry_after_s)),))
         case NotOpenError():
@@ -66,6 +71,16 @@ def fault(error: Exception) -> Answer:
     return Answer(500, encode_error("internal"))
 
 
+def _encode_store_away(job_id: JobId | None) -> bytes:
+    """Return the body of a 503; where nobody knows what became of a job, it says so and names the job to ask for."""
+    if job_id is None:
+        return encode_error(STORE_AWAY)
+    return msgspec.json.encode({"error": STORE_AWAY, "accepted": "unknown", "id": str(job_id)})
+
+
 TOO_LARGE: Final = Answer(413, encode_error("body is larger than 1 MiB"), (("connection", "close"),))
 BATCH_TOO_LARGE: Final = Answer(413, encode_error("batch is larger than 8 MiB"), (("connection", "close"),))
+WRONG_CODING: Final = Answer(
+    415, encode_error("content-encoding is not served; send the body as it is"), (("accept-encoding", "identity"),)
+)
 WRONG_TYPE: Final = Answer(415, encode_error("content-type must be application/json"))

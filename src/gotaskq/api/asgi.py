@@ -40,6 +40,16 @@ def create_app(taskq: TaskQ) -> Starlette:
     return app
 
 
+def create_health_app(taskq: TaskQ) -> Starlette:
+    """Return what a process without the API answers: health and metrics, of a TaskQ that is open."""
+    app = Starlette(
+        routes=Routes(taskq).health_routes(),
+        exception_handlers={HTTPException: _refuse_http, Exception: _hide},
+    )
+    app.router.redirect_slashes = False
+    return app
+
+
 async def _refuse_http(_: Request, error: Exception) -> Response:
     """Answer 404 and 405 in the words of the API, with Allow where Starlette names it."""
     if not isinstance(error, HTTPException):

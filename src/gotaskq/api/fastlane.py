@@ -16,13 +16,15 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from gotaskq.api.answers import JSON, Answer
-from gotaskq.api.protocol import HardenedProtocol, render
+from gotaskq.api.frames import Frames
+from gotaskq.api.protocol import MAX_REQUESTS, HardenedProtocol, render
 from gotaskq.api.schemas import MAX_BODY_BYTES
 from gotaskq.api.submit import submit, submit_now
 from gotaskq.app import TaskQ
-from gotaskq.engine.admission import check_queue_name
 from gotaskq.errors import InvalidRequestError
+from gotaskq.names import check_queue_name
 
+BLOCK_END: Final = b"\r\n\r\n"
 MAX_BLOCK_BYTES: Final = 2_048  # a plain client's headers are far below; larger ones take the full way
 MAX_VERDICTS: Final = 1_024  # with their blocks at most 2 MiB; forgotten all at once when full
 MAX_AWAITED_BYTES: Final = 65_536  # a body that is still coming is waited for here up to this size
@@ -63,34 +65,39 @@ class Verdict(NamedTuple):
 
 
 class FastLane:
-    """What all connections of a server share: the app, and what is known of header blocks."""
+    """What all connections of a server share: the app, and what is known of header blocks and bodies."""
 
     def __init__(self, taskq: TaskQ) -> None:
         self.door = taskq.door
         self.is_immediate = taskq.door.is_immediate
+        self.frames = Frames(taskq.door)
         self.verdicts: dict[bytes, Verdict] = {}
         self._dated: list[tuple[bytes, bytes]] | None = None
-        self._created_head = b""
+        self._created_heads: dict[int, bytes] = {}
 
     def judge(self, block: bytes) -> Verdict | None:
-        """Return what a header block says if it is plain, else None."""
+        """Return what a header block (without the empty line behind it) says if it is plain, else None."""
+        if len(block) > MAX_BLOCK_BYTES:
+            return None
         if len(self.verdicts) >= MAX_VERDICTS:
             self.verdicts.clear()
-        verdict = _judge(block)
+        verdict = _judge(block + BLOCK_END)
         if verdict is not None:
             self.verdicts[block] = verdict
         return verdict
 
     def render(self, answer: Answer, default_headers: list[tuple[bytes, bytes]]) -> bytes:
-        """Return the answer's bytes; the head of a 201 is put together once a second, when the date changes."""
+        """Return the answer's bytes; the head of a 201 is put together once for a length, until the date changes."""
         if answer.status != 201 or answer.headers:
             return render(answer, default_headers)
-        if default_headers is not self._dated:
+        if default_headers is not self._dated or len(self._created_heads) >= MAX_VERDICTS:
             self._dated = default_headers
-            lines = b"".join(b"%b: %b\r\n" % header for header in default_headers)
-            self._created_head = b"HTTP/1.1 201 Created\r\n" + lines + b"content-length: "
+            self._created_heads.clear()
         body = answer.body
-        return b"%b%d\r\ncontent-type: application/json\r\n\r\n%b" % (self._created_head, len(body), body)
+        head = self._created_heads.get(len(body))
+        if head is None:
+            head = self._created_heads[len(body)] = render(answer, default_headers)[: -len(body)]
+        return head + body
 
 
 class FastLaneProtocol(HardenedProtocol):
@@ -120,25 +127,24 @@ class FastLaneProtocol(HardenedProtocol):
             self._is_awaiting_body = len(data) < self._awaited_bytes  # or its deadline would begin anew
         lane = self._lane
         while self._is_free():
-            end = data.find(b"\r\n\r\n", 0, MAX_BLOCK_BYTES) + 4
-            block = data[:end] if end > 3 else b""
-            verdict = lane.verdicts.get(block) or lane.judge(block)
-            if verdict is None:
+            block, end, rest = data.partition(BLOCK_END)
+            verdict = lane.verdicts.get(block) if end else None
+            if verdict is None and (not end or (verdict := lane.judge(block)) is None):
                 break
-            stop = end + verdict.body_bytes
-            if len(data) < stop:
-                if stop > MAX_AWAITED_BYTES:
+            queue, body_bytes = verdict
+            if len(rest) < body_bytes:
+                if body_bytes > MAX_AWAITED_BYTES:
                     break
-                self._awaited_bytes = stop
-                self._await_body(data, received=len(data) - end)
+                self._awaited_bytes = len(data) - len(rest) + body_bytes
+                self._await_body(data, received=len(rest))
                 return
+            body, data = (rest, b"") if len(rest) == body_bytes else (rest[:body_bytes], rest[body_bytes:])
             if lane.is_immediate:
-                self._write(submit_now(lane.door, data[end:stop], verdict.queue))
+                self._write(submit_now(lane.door, lane.frames, body, queue))
             else:
-                self._submitting = self.loop.create_task(self._submit_and_write(verdict.queue, data[end:stop]))
-            if len(data) == stop:
+                self._submitting = self.loop.create_task(self._submit_and_write(queue, body))
+            if not data:
                 return
-            data = data[stop:]
         super().data_received(data)
 
     @property
@@ -167,6 +173,7 @@ class FastLaneProtocol(HardenedProtocol):
             or self._submitting is not None
             or self.flow.write_paused
             or self.access_log
+            or self.requests >= MAX_REQUESTS - 1  # the last one closes the connection, and that the full way does
         )
 
     def _await_body(self, data: bytes, *, received: int) -> None:
@@ -183,6 +190,7 @@ class FastLaneProtocol(HardenedProtocol):
     def _write(self, answer: Answer) -> None:
         self.transport.write(self._lane.render(answer, self.server_state.default_headers))
         self.server_state.total_requests += 1
+        self.requests += 1
         self.was_used = True
 
 

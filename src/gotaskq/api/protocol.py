@@ -22,6 +22,7 @@ MAX_HEADER_BYTES: Final = 8_192
 MAX_HEADERS_BYTES: Final = 16_384
 MAX_HEADERS: Final = 64
 MAX_PIPELINED: Final = 32  # answered in order; what comes beyond is not read until they are
+MAX_REQUESTS: Final = 10_000  # of one connection; its client comes back, perhaps to another process behind a balancer
 MAX_CONNECTIONS: Final = 4_096
 MAX_CONNECTIONS_PER_ADDRESS: Final = 256  # loopback exempt: a proxy or a test is one address
 MAX_REQUESTS_UNDER_WAY: Final = 1_024
@@ -65,6 +66,7 @@ class HardenedProtocol(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self.was_used = False  # answered something since the last sweep, which notes when
+        self.requests = 0  # taken in so far
         self.unanswered = 0  # requests given to the application whose answers are not complete
         self.is_in_message = False  # between the first byte of a request and its last
         self._has_headers = False
@@ -260,6 +262,9 @@ class HardenedProtocol(HttpToolsProtocol):
             raise RefusedError(BUSY)
         super().on_headers_complete()
         self.unanswered += 1
+        self.requests += 1
+        if self.requests >= MAX_REQUESTS:
+            self.cycle.keep_alive = False
         self._has_headers = True
         self._since_s = self.loop.time()
 

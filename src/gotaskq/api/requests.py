@@ -27,13 +27,22 @@ class BodyTooLargeError(GotaskqError):
         self.max_bytes = max_bytes
 
 
+class ContentCodingError(GotaskqError):
+    """The body is compressed, and unpacking what strangers send is not for us."""
+
+
 class ContentTypeError(GotaskqError):
     """A browser sent this from another site's page, as something that is not JSON."""
 
 
 async def read_body(request: Request, *, max_bytes: int = MAX_BODY_BYTES) -> bytes:
-    """Return the body; raises BodyTooLargeError, before reading where its length is announced, or ContentTypeError."""
+    """Return the body.
+
+    Raises BodyTooLargeError, before reading where its length is announced, ContentTypeError or ContentCodingError.
+    """
     refuse_cross_site_forms(request)
+    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise ContentCodingError
     length = request.headers.get("content-length", "")
     if length.isascii() and length.isdigit() and int(length[:20]) > max_bytes:
         raise BodyTooLargeError(max_bytes)

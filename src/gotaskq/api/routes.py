@@ -9,10 +9,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from gotaskq.api.answers import BATCH_TOO_LARGE, JSON, TOO_LARGE, WRONG_TYPE, Answer, refuse
+from gotaskq.api.answers import BATCH_TOO_LARGE, JSON, TOO_LARGE, WRONG_CODING, WRONG_TYPE, Answer, refuse
 from gotaskq.api.requests import (
     MAX_BATCH_BYTES,
     BodyTooLargeError,
+    ContentCodingError,
     ContentTypeError,
     job_id_of,
     limit_of,
@@ -22,9 +23,9 @@ from gotaskq.api.requests import (
 from gotaskq.api.schemas import encode_job, encode_jobs
 from gotaskq.api.submit import submit, submit_batch
 from gotaskq.app import TaskQ
-from gotaskq.engine.admission import check_queue_name
 from gotaskq.errors import DeadJobNotFoundError, GotaskqError, JobNotFoundError
 from gotaskq.job import Status
+from gotaskq.names import check_queue_name
 
 NDJSON: Final = ("application/x-ndjson", "application/jsonl", "application/x-jsonlines")
 OK: Final = b'{"status":"ok"}'
@@ -49,10 +50,16 @@ class Routes:
             Route("/dlq/{id}/replay", _endpoint(self.replay_dead), methods=["POST"]),
             Route("/queue", _endpoint(self.list_queues), methods=["GET"]),
             Route("/queue/{name}", _endpoint(self.create_queue), methods=["POST"]),
+            *self.health_routes(),
+            Route("/{queue}/jobs", _endpoint(self.submit_job), methods=["POST"]),
+        ]
+
+    def health_routes(self) -> list[Route]:
+        """Return the routes that every process has which listens at all."""
+        return [
             Route("/metrics", self.metrics, methods=["GET"]),
             Route("/healthz", _endpoint(self.live), methods=["GET"]),
             Route("/readyz", _endpoint(self.ready), methods=["GET"]),
-            Route("/{queue}/jobs", _endpoint(self.submit_job), methods=["POST"]),
         ]
 
     async def submit_job(self, request: Request) -> Answer:
@@ -124,10 +131,12 @@ class Routes:
         return Answer(200, OK)
 
     async def ready(self, _: Request) -> Answer:
-        """`GET /readyz`: this process takes jobs; 503 while it starts or drains."""
-        if self._taskq.is_accepting:
-            return Answer(200, OK)
-        return Answer(503, b'{"status":"draining"}')
+        """`GET /readyz`: this process takes jobs; 503 while it starts or drains, or its store is away."""
+        if self._taskq.is_draining or not self._taskq.is_accepting:
+            return Answer(503, b'{"status":"draining"}')
+        if not self._taskq.is_reachable:
+            return Answer(503, b'{"status":"store unavailable"}')
+        return Answer(200, OK)
 
 
 def _endpoint(act: Callable[[Request], Awaitable[Answer]]) -> Callable[[Request], Awaitable[Response]]:
@@ -136,6 +145,8 @@ def _endpoint(act: Callable[[Request], Awaitable[Answer]]) -> Callable[[Request]
             return _response(await act(request))
         except BodyTooLargeError as error:
             return _response(BATCH_TOO_LARGE if error.max_bytes == MAX_BATCH_BYTES else TOO_LARGE)
+        except ContentCodingError:
+            return _response(WRONG_CODING)
         except ContentTypeError:
             return _response(WRONG_TYPE)
         except GotaskqError as error:

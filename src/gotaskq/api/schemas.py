@@ -6,7 +6,6 @@ Invariant: the payload's bytes come back exactly as they were sent; members we a
 
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final
@@ -14,25 +13,17 @@ from typing import Final
 import msgspec
 from msgspec import Raw
 
-from gotaskq.engine.admission import ABSENT, JobRequest, check_queue_name
-from gotaskq.errors import GotaskqError, InvalidRequestError
+from gotaskq.engine.admission import ABSENT, JobRequest
+from gotaskq.errors import InvalidRequestError
 from gotaskq.job import DEFAULT_QUEUE, PENDING, DeathReason, Job, Status
-from gotaskq.payload import SHORT_PAYLOAD_BYTES, check_payload
+from gotaskq.names import check_queue_name
+from gotaskq.payload import BACKSLASH, SHORT_PAYLOAD_BYTES, check_payload
 
 _MILLISECONDS: Final = tuple(b'.%03dZ"' % millisecond for millisecond in range(1000))
 
 MAX_BODY_BYTES: Final = 1 << 20
-MAX_BATCH: Final = 1_000
 
 
-class SubmitBatch(msgspec.Struct, gc=False):
-    """The body of `POST /jobs/batch`."""
-
-    jobs: list[Raw]
-    atomic: bool = False
-
-
-_decode_batch = msgspec.json.Decoder(SubmitBatch).decode
 _decode = msgspec.json.Decoder(JobRequest).decode
 _encode = msgspec.json.encode
 
@@ -45,24 +36,17 @@ def decode_submission(body: bytes, queue: str | None) -> JobRequest:
     try:
         request = _decode(body)
     except msgspec.ValidationError as error:
-        raise _invalid_member(error) from error
+        raise invalid_member(error) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidRequestError("invalid json") from error
     payload = bytes(request.payload)
     # Every member has a colon, so where there are no more colons outside the payload than members that were found, no
     # member came twice; that settles nearly every body at once.
-    found = (
-        (request.type is not None)
-        + (request.payload is not ABSENT)
-        + (request.priority is not None)
-        + (request.delay is not None)
-        + (request.max_retries is not None)
-    )
-    if body.count(b":") - payload.count(b":") > found:
+    if body.count(b":") - payload.count(b":") > count_members(request):
         _refuse_repeated_members(body)
     if not body.isascii():
         _check_utf8(body)  # the decoder passes over what is inside the payload
-    if len(payload) > SHORT_PAYLOAD_BYTES or b"\\" in payload:
+    if len(payload) > SHORT_PAYLOAD_BYTES or BACKSLASH in payload:
         check_payload(payload)
     if queue is not None:
         request.queue = queue
@@ -71,70 +55,24 @@ def decode_submission(body: bytes, queue: str | None) -> JobRequest:
     return request
 
 
-def decode_batch(body: bytes, *, lines: bool) -> tuple[list[JobRequest | InvalidRequestError], bool]:
-    """Return the requests of a batch, or why one is none, and whether all or none shall be stored.
-
-    A batch is `{"jobs": […], "atomic": false}`, or with `lines` one job a line. Raises InvalidRequestError for what is
-    neither, and for more than MAX_BATCH jobs.
-    """
-    if lines:
-        items: list[bytes | Raw] = [line for line in body.split(b"\n") if line.strip()]
-        is_atomic = False
-    else:
-        try:
-            batch = _decode_batch(body)
-        except msgspec.ValidationError as error:
-            raise _invalid_member(error) from error
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise InvalidRequestError("invalid json") from error
-        items, is_atomic = list(batch.jobs), batch.atomic
-    if not 1 <= len(items) <= MAX_BATCH:
-        raise InvalidRequestError(f"a batch holds 1 to {MAX_BATCH} jobs, not {len(items)}", field="jobs")
-    return [_decode_item(bytes(item)) for item in items], is_atomic
-
-
-def _decode_item(item: bytes) -> JobRequest | InvalidRequestError:
-    if len(item) > MAX_BODY_BYTES:
-        return InvalidRequestError("job is larger than 1 MiB")
-    try:
-        return decode_submission(item, None)
-    except InvalidRequestError as error:
-        return error
-
-
-def encode_batch(answers: Sequence[Job | GotaskqError], describe: Callable[[GotaskqError], str]) -> bytes:
-    """Return the stored jobs in order, and the refusals with the index of their job."""
-    jobs = b",".join(encode_job(answer) for answer in answers if isinstance(answer, Job))
-    errors = [
-        {"index": index, "error": describe(answer)}
-        | ({"field": answer.field} if isinstance(answer, InvalidRequestError) and answer.field else {})
-        for index, answer in enumerate(answers)
-        if isinstance(answer, GotaskqError)
-    ]
-    return b'{"jobs":[%b],"errors":%b}' % (jobs, _encode(errors))
-
-
 def encode_job(job: Job) -> bytes:
     """Return the job as a JSON object, the original's members first and in its order."""
-    return b'{"id":"%d","type":"%b","payload":%b,%b,%b%b}' % (
-        job.id,
-        job.type.encode(),  # its pattern admits nothing that JSON would escape
-        job.payload_json,
-        _encode_counters(job.status, job.priority, job.delay_ms, job.max_retries, job.retry_count),
-        _encode_instants(job.created_at_ms, job.updated_at_ms, job.run_after_ms),
-        b"" if _is_new(job) else _encode_more(job),
-    )
-
-
-def _is_new(job: Job) -> bool:
-    """Say whether the job has none of the members we added: it waits on the default queue and never ran."""
-    return job.started_at_ms is None and job.status is PENDING and job.queue == DEFAULT_QUEUE and job.replays == 0
+    before, after = _encode_kind(job.type, job.status, job.priority, job.delay_ms, job.max_retries, job.retry_count)
+    instants = _encode_instants(job.created_at_ms, job.updated_at_ms, job.run_after_ms)
+    # One that waits on the default queue and never ran has none of the members we added.
+    is_new = job.started_at_ms is None and job.status is PENDING and job.queue == DEFAULT_QUEUE and job.replays == 0
+    more = b"" if is_new else _encode_more(job)
+    return b'{"id":"%d%b%b%b%b%b}' % (job.id, before, job.payload_json, after, instants, more)
 
 
 # Jobs of one burst share these, byte for byte, so they are remembered (benchmarks/questions/http_ingestion.py).
 @lru_cache(maxsize=1_024)
-def _encode_counters(status: Status, priority: int, delay_ms: int, max_retries: int, retry_count: int) -> bytes:
-    return b'"status":"%b","priority":%d,"delay":%b,"max_retries":%d,"retry_count":%d' % (
+def _encode_kind(
+    job_type: str, status: Status, priority: int, delay_ms: int, max_retries: int, retry_count: int
+) -> tuple[bytes, bytes]:
+    """Return what stands before the payload, from behind the id, and what stands after it, up to the instants."""
+    before = b'","type":"%b","payload":' % job_type.encode()  # its pattern admits nothing that JSON would escape
+    return before, b',"status":"%b","priority":%d,"delay":%b,"max_retries":%d,"retry_count":%d,' % (
         status.value.encode(),
         priority,
         _encode_seconds(delay_ms),
@@ -201,7 +139,19 @@ def _encode_seconds(milliseconds: int) -> bytes:
     return b"%d" % seconds if not rest else repr(milliseconds / 1000).encode()
 
 
-def _invalid_member(error: msgspec.ValidationError) -> InvalidRequestError:
+def count_members(request: JobRequest) -> int:
+    """Return how many members a decoded request has for certain: those that differ from what stands in when absent."""
+    return (
+        (request.type is not None)
+        + (request.payload is not ABSENT)
+        + (request.priority is not None)
+        + (request.delay is not None)
+        + (request.max_retries is not None)
+        + (request.queue is not DEFAULT_QUEUE)  # the very object; one that was read is equal at most
+    )
+
+
+def invalid_member(error: msgspec.ValidationError) -> InvalidRequestError:
     """Turn msgspec's "Expected `int`, got `str` - at `$.priority`" into our words."""
     reason, _, path = str(error).partition(" - at `$.")
     field = path.rstrip("`") or None

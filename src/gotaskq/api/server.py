@@ -1,4 +1,4 @@
-"""The server process: HTTP and workers on one event loop, until a signal, then a clean end.
+"""A process of ours: HTTP, workers, or both on one event loop, until a signal, then a clean end.
 
 First SIGTERM or SIGINT: `/readyz` says 503, no job is fetched or accepted any more, running attempts have the shutdown
 timeout to finish. Second: what still runs is given back at once.
@@ -13,17 +13,21 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
 import uvicorn
 
+from gotaskq.api.asgi import create_health_app
 from gotaskq.api.fastlane import FastLane, FastLaneProtocol
+from gotaskq.api.listening import BACKLOG, bind, url_of
 from gotaskq.api.protocol import HardenedProtocol
 from gotaskq.app import TaskQ
-from gotaskq.config import mask_url
 from gotaskq.engine.worker import Worker
 from gotaskq.errors import ConfigError
+from gotaskq.processes.counts import SharedCounts
+from gotaskq.processes.member import Lifeline, Member
 
 TRIED_UVICORN: Final = "0.54."
 SWEEP_EVERY_S: Final = 1.0
@@ -31,6 +35,18 @@ GC_THRESHOLDS: Final = (50_000, 20, 50)
 HTTP_GRACE_S: Final = 5  # requests under way have this long once the listener is closed
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Role:
+    """What a process is for."""
+
+    with_api: bool = True  # False: health and metrics, where there is a `health_port`
+    with_workers: bool = True
+    health_port: int | None = None
+    burst: bool = False
+    max_jobs: int | None = None
+    member: Member | None = None  # one of several processes
 
 
 class _Server(uvicorn.Server):
@@ -42,11 +58,14 @@ class _Server(uvicorn.Server):
         yield
 
 
-def serve(taskq: TaskQ, *, with_workers: bool = True, announce: Callable[[str], None] = print) -> None:
-    """Serve HTTP, and run workers unless told otherwise, until SIGTERM or SIGINT; ConfigError: the port is taken."""
-    listener = _listen(taskq)
+def serve(taskq: TaskQ, role: Role | None = None, *, announce: Callable[[str], None] = print) -> None:
+    """Be what the role says until SIGTERM or SIGINT; raises ConfigError, such as for a port that is taken."""
+    role = role or Role()
+    _refuse_lone_store(taskq, role)
+    port = taskq.settings.port if role.with_api else role.health_port
+    listener = None if port is None else bind(taskq.settings.host, port, is_shared=role.member is not None)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        abandoned = runner.run(_serve(taskq, listener, with_workers=with_workers, announce=announce))
+        abandoned = runner.run(_serve(taskq, listener, role, announce))
         if abandoned:
             # A handler that will not end must not keep the process from ending; its job has been given back.
             logging.shutdown()
@@ -54,16 +73,50 @@ def serve(taskq: TaskQ, *, with_workers: bool = True, announce: Callable[[str], 
             os._exit(0)
 
 
-async def _serve(taskq: TaskQ, listener: socket.socket, *, with_workers: bool, announce: Callable[[str], None]) -> int:
+async def _serve(taskq: TaskQ, listener: socket.socket | None, role: Role, announce: Callable[[str], None]) -> int:
     async with taskq, contextlib.AsyncExitStack() as stack:
-        server = _Server(_config(taskq))
-        worker = await stack.enter_async_context(taskq.workers()) if with_workers else None
-        _on_signals(taskq, server, worker)
+        taskq.is_draining = False  # it may have been served before
+        member = role.member
+        if member is not None:
+            counts = SharedCounts(member.folder, number=member.number, counted=taskq.counted)
+            taskq.gather_with((await stack.enter_async_context(counts)).gather)
+        server = None if listener is None else _Server(_config(taskq, role))
+        worker = None
+        if role.with_workers:
+            worker = await stack.enter_async_context(taskq.workers(burst=role.burst, max_jobs=role.max_jobs))
+        end = _End(taskq, role, server, worker)
+        _on_signals(end.drain if member is not None else end.drain_or_hurry)
         _tune_garbage_collection()
-        announce(_greeting(taskq, listener, with_workers=with_workers))
+        if listener is not None:
+            listener.listen(BACKLOG)
+        if member is None:
+            announce(_greeting(taskq, listener, role))
+        else:
+            line = stack.enter_context(contextlib.closing(Lifeline(member.line)))
+            line.tell_ready(_greeting(taskq, listener, role))
+            line.heed(drain=end.drain, hurry=end.hurry)
+        await _run(worker, server, listener)
+    return worker.busy if worker is not None else 0
+
+
+async def _run(worker: Worker | None, server: uvicorn.Server | None, listener: socket.socket | None) -> None:
+    if server is not None and listener is not None:
         async with _stopping_with(worker, server), _sweeping(server):
             await server.serve(sockets=[listener])
-    return worker.busy if worker is not None else 0
+    elif worker is not None:
+        await worker.ended.wait()
+
+
+def _refuse_lone_store(taskq: TaskQ, role: Role) -> None:
+    """Refuse to run a process whose jobs another process cannot see, where that is the point of it."""
+    if taskq.is_shared or (role.with_api and role.member is None):
+        return
+    instead = "set PROCESSES to 1" if role.with_api else "use `gotaskq run`"
+    raise ConfigError(
+        "BACKEND_URL",
+        "memory://",
+        f"no other process sees jobs in memory; name a shared store, such as redis://localhost:6379/0, or {instead}",
+    )
 
 
 @contextlib.asynccontextmanager
@@ -82,10 +135,10 @@ async def _stopping_with(worker: Worker | None, server: uvicorn.Server) -> Async
         watching.cancel()
 
 
-def _config(taskq: TaskQ) -> uvicorn.Config:
+def _config(taskq: TaskQ, role: Role) -> uvicorn.Config:
     return uvicorn.Config(
-        taskq.asgi(),
-        http=_protocol(taskq),
+        taskq.asgi() if role.with_api else create_health_app(taskq),
+        http=_protocol(taskq, role),
         ws="none",
         lifespan="off",
         log_config=None,
@@ -97,14 +150,14 @@ def _config(taskq: TaskQ) -> uvicorn.Config:
     )
 
 
-def _protocol(taskq: TaskQ) -> Any:
+def _protocol(taskq: TaskQ, role: Role) -> Any:
     """Return what makes a connection's protocol; with a uvicorn we have not tried, its own."""
     if not uvicorn.__version__.startswith(TRIED_UVICORN):
         logger.warning(
             "untried uvicorn: serving without the fast lane and its limits", extra={"uvicorn": uvicorn.__version__}
         )
         return "httptools"
-    if not taskq.settings.fast_lane:
+    if not (taskq.settings.fast_lane and role.with_api):
         return HardenedProtocol
     return partial(FastLaneProtocol, lane=FastLane(taskq))
 
@@ -128,24 +181,49 @@ async def _sweeping(server: uvicorn.Server) -> AsyncIterator[None]:
         sweeping.cancel()
 
 
-def _on_signals(taskq: TaskQ, server: uvicorn.Server, worker: Worker | None) -> None:
-    def drain() -> None:
-        if not taskq.is_accepting:
-            logger.warning("second signal: giving back what still runs")
-            server.should_exit = server.force_exit = True
-            if worker is not None:
-                worker.hurry()
-            return
-        logger.info("draining")
-        taskq.stop_accepting()
-        if worker is None:
-            server.should_exit = True
-        else:
-            worker.stop()  # HTTP goes on answering look-ups until the worker has ended
-
+def _on_signals(drain: Callable[[], None]) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, drain)
+
+
+class _End:
+    """How this process is ended."""
+
+    def __init__(self, taskq: TaskQ, role: Role, server: uvicorn.Server | None, worker: Worker | None) -> None:
+        self._taskq = taskq
+        self._role = role
+        self._server = server
+        self._worker = worker
+
+    def drain(self) -> None:
+        """Take no more and finish what runs; however often it is called."""
+        if self._taskq.is_draining:
+            return
+        logger.info("draining")
+        self._taskq.is_draining = True
+        if self._role.with_api:  # else there is nobody to refuse but handlers, whose follow-up jobs others can run
+            self._taskq.stop_accepting()
+        if self._worker is not None:
+            self._worker.stop()  # HTTP goes on answering look-ups until the worker has ended
+        elif self._server is not None:
+            self._server.should_exit = True
+
+    def hurry(self) -> None:
+        """Give back what still runs, at once."""
+        self.drain()
+        logger.warning("second signal: giving back what still runs")
+        if self._server is not None:
+            self._server.should_exit = self._server.force_exit = True
+        if self._worker is not None:
+            self._worker.hurry()
+
+    def drain_or_hurry(self) -> None:
+        """Drain at the first signal, hurry at any other."""
+        if self._taskq.is_draining:
+            self.hurry()
+        else:
+            self.drain()
 
 
 def _tune_garbage_collection() -> None:
@@ -159,32 +237,19 @@ def _tune_garbage_collection() -> None:
     gc.set_threshold(*GC_THRESHOLDS)
 
 
-def _listen(taskq: TaskQ) -> socket.socket:
-    """Bind before anything else starts, so that a taken port is one clear line."""
-    host, port = taskq.settings.host, taskq.settings.port
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listener = socket.socket(family, kind, protocol)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(2048)
-    except OSError as error:
-        raise ConfigError(
-            "PORT", f"{host}:{port}", f"cannot listen there ({error.strerror}); name another PORT"
-        ) from error
-    listener.setblocking(False)
-    return listener
-
-
-def _greeting(taskq: TaskQ, listener: socket.socket, *, with_workers: bool) -> str:
-    host, port = listener.getsockname()[:2]
-    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    workers = f"{taskq.settings.num_workers} workers" if with_workers else "no workers"
+def _greeting(taskq: TaskQ, listener: socket.socket | None, role: Role) -> str:
+    settings = taskq.settings
+    backend = f"backend {taskq.backend_name}"
+    processes = f"{settings.processes} processes of " if role.member is not None else ""
+    workers = f"{processes}{settings.num_workers if role.with_workers else 'no'} workers"
+    if not role.with_api:
+        queues = "all queues" if settings.queues is None else ", ".join(settings.queues)
+        health = "" if listener is None else f" · health at {url_of(listener)}/healthz"
+        return f"GoTaskQ runs the jobs of {queues} · {backend} · {workers}{health}"
+    url = url_of(listener) if listener is not None else ""
     job_type = taskq.job_types[0] if taskq.job_types else "some-type"
     return (
-        f"GoTaskQ listens on {url} · backend {mask_url(taskq.settings.effective_backend_url)} · {workers}\n"
+        f"GoTaskQ listens on {url} · {backend} · {workers}\n"
         f"Try: curl -X POST {url}/jobs -H 'content-type: application/json' "
         f"""-d '{{"type":"{job_type}","payload":{{"msg":"hello"}}}}'"""
     )

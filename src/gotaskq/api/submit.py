@@ -3,7 +3,9 @@
 import msgspec
 
 from gotaskq.api.answers import Answer, fault, refuse
-from gotaskq.api.schemas import decode_batch, decode_submission, encode_batch, encode_job
+from gotaskq.api.batches import decode_batch, encode_batch
+from gotaskq.api.frames import Frames
+from gotaskq.api.schemas import decode_submission, encode_job
 from gotaskq.engine.admission import Admission
 from gotaskq.errors import GotaskqError, WithheldError
 
@@ -18,10 +20,16 @@ async def submit(door: Admission, body: bytes, queue: str | None) -> Answer:
         return fault(error)
 
 
-def submit_now(door: Admission, body: bytes, queue: str | None) -> Answer:
+def submit_now(door: Admission, frames: Frames, body: bytes, queue: str | None) -> Answer:
     """Do as `submit`, with a store that takes jobs at once."""
     try:
-        return Answer(201, encode_job(door.submit_now(decode_submission(body, queue))))
+        known = frames.match(body, queue)
+        if known is not None:
+            return Answer(201, encode_job(door.cast_now(*known)))
+        request = decode_submission(body, queue)
+        job = door.submit_now(request)
+        frames.learn(body, queue, request)
+        return Answer(201, encode_job(job))
     except GotaskqError as error:
         return refuse(error)
     except Exception as error:  # noqa: BLE001 - as above

@@ -38,6 +38,15 @@ SCHEMES: Final[dict[str, Opener]] = {
 }
 
 
+def is_local(backend: str | Backend) -> bool:
+    """Say whether a backend, or one that a URL names, keeps its jobs where only this process sees them."""
+    if isinstance(backend, str):
+        return backend.startswith("memory://")
+    from gotaskq.backends.memory import MemoryBackend
+
+    return isinstance(backend, MemoryBackend)
+
+
 def open_backend(url: str, *, limits: StoreLimits, layout: StoreLayout, clock: Clock, rng: Random) -> Backend:
     """Make the backend a URL names; raises ConfigError for a scheme that no backend serves."""
     scheme = url.partition("://")[0]

@@ -6,12 +6,13 @@ from typing import Final
 
 import click
 
-from gotaskq.errors import ConfigError
+from gotaskq.errors import BackendUnavailableError, ConfigError
 
 COMMANDS: Final = {
     "config": "gotaskq.cli.settings",
     "run": "gotaskq.cli.run",
     "version": "gotaskq.cli.version",
+    "worker": "gotaskq.cli.worker",
 }
 
 
@@ -35,9 +36,15 @@ def gotaskq() -> None:
 
 
 def main() -> None:
-    """Run the command line; a setting that cannot be used is one line on stderr and exit code 2."""
+    """Run the command line; what an operator can mend is one line on stderr.
+
+    The exit code is 2 for a setting that cannot be used, 1 for a store that is away.
+    """
     try:
         gotaskq()
     except ConfigError as error:
         click.echo(f"gotaskq: {error}", err=True)
         sys.exit(2)
+    except BackendUnavailableError as error:
+        click.echo(f"gotaskq: {str(error).rstrip('.')}; `gotaskq config --check` says more", err=True)
+        sys.exit(1)

@@ -4,7 +4,6 @@ A request is checked, gets its id and rank, is stored, and only then announced.
 Invariant: a job that was answered for is in the store; one that was refused left no trace.
 """
 
-import re
 import sys
 from collections.abc import Sequence
 from random import Random
@@ -30,6 +29,7 @@ from gotaskq.errors import (
 )
 from gotaskq.events import JobEnqueued, QueueCreated
 from gotaskq.job import DEFAULT_QUEUE, MAX_PRIORITY, MIN_PRIORITY, Job, JobId
+from gotaskq.names import check_queue_name
 from gotaskq.policies.ordering import Ordering
 from gotaskq.snowflake import SnowflakeIds, SpreadIds
 
@@ -39,9 +39,6 @@ OK: Final = Enqueued.OK
 ABSENT: Final = Raw(b"null")  # what a request holds that names no payload
 COLLISION_TRIES: Final = 3
 MAX_MOULDS: Final = 4_096  # bounds what hostile callers can make us remember
-
-QUEUE_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
-RESERVED_QUEUE_NAMES: Final = frozenset({"queue", "v1", ".", ".."})  # their HTTP path would mean something else
 
 
 class JobRequest(msgspec.Struct, gc=False):
@@ -86,6 +83,7 @@ class Admission:
         self._max_queue_depth = max_queue_depth
         self._moulds: dict[object, Job] = {}
         self._instant_ms = 0
+        self._ranks: dict[int, int] = {}  # of this instant, by priority
         self.is_closed = False
 
     @property
@@ -95,9 +93,13 @@ class Admission:
 
     def submit_now(self, request: JobRequest) -> Job:
         """Admit one job, where the store takes it at once; raises as `submit`."""
+        return self.cast_now(self.mould(request), bytes(request.payload))
+
+    def cast_now(self, mould: Job, payload_json: bytes) -> Job:
+        """Admit one job of a known mould, where the store takes it at once; raises as `submit`."""
         if self._now is None:
             raise GotaskqError("this store has to be waited for; use submit")
-        job = self.admit(request)
+        job = self._cast(mould, payload_json, self._clock.now_ms())
         enqueued = self._now.enqueue_now(job)
         if enqueued is OK:
             self._bus.publish(JobEnqueued(job))
@@ -105,7 +107,7 @@ class Admission:
         for _ in range(COLLISION_TRIES - 1):
             if enqueued is not Enqueued.COLLISION:
                 break
-            job = self.admit(request)
+            job = self._cast(mould, payload_json, self._clock.now_ms())
             enqueued = self._now.enqueue_now(job)
         return self._accepted(job, enqueued)
 
@@ -118,8 +120,8 @@ class Admission:
         if self._now is not None:
             return self.submit_now(request)
         for _ in range(COLLISION_TRIES):
-            job = self.admit(request)
             self._next_partition()
+            job = self.admit(request)
             try:
                 [enqueued] = await self._backend.enqueue((job,))
             except BackendUnavailableError as error:
@@ -137,14 +139,18 @@ class Admission:
         refused, so are the others (as WithheldError).
         Raises ShuttingDownError or BackendUnavailableError.
         """
-        admitted = [self._admit_or_error(request) for request in requests]
+        self._next_partition()
+        now_ms = self._clock.now_ms()
+        admitted = [self._admit_or_error(request, now_ms) for request in requests]
         if atomic and any(isinstance(job, GotaskqError) for job in admitted):
             return [job if isinstance(job, GotaskqError) else WithheldError() for job in admitted]
         jobs = [job for job in admitted if isinstance(job, Job)]
-        self._next_partition()
         stored: set[JobId] = set()
         for _ in range(COLLISION_TRIES):
             replies = await self._backend.enqueue(jobs, atomic=atomic)
+            if replies.count(OK) == len(admitted):
+                self._bus.publish_batch([JobEnqueued(job) for job in jobs])
+                return [*jobs]
             stored.update(job.id for job, reply in zip(jobs, replies, strict=True) if reply is Enqueued.OK)
             if Enqueued.COLLISION not in replies:
                 break
@@ -157,9 +163,11 @@ class Admission:
         if self._spread is not None:
             self._spread.turn()
 
-    def _admit_or_error(self, request: JobRequest | InvalidRequestError) -> Job | InvalidRequestError:
+    def _admit_or_error(self, request: JobRequest | InvalidRequestError, now_ms: int) -> Job | InvalidRequestError:
+        if isinstance(request, InvalidRequestError):
+            return request
         try:
-            return request if isinstance(request, InvalidRequestError) else self.admit(request)
+            return self._cast(self.mould(request), bytes(request.payload), now_ms)
         except InvalidRequestError as error:
             return error
 
@@ -174,10 +182,14 @@ class Admission:
             return error
 
     def admit(self, request: JobRequest) -> Job:
-        """Check a request and make its job; raises InvalidRequestError or ShuttingDownError.
+        """Check a request and make its job; raises InvalidRequestError or ShuttingDownError."""
+        return self._cast(self.mould(request), bytes(request.payload), self._clock.now_ms())
 
-        Requests of one kind come in thousands, so each kind is checked and made once, as a mould; from then on only
-        what no two jobs share is filled in (benchmarks/questions/in_process.py).
+    def mould(self, request: JobRequest) -> Job:
+        """Check a request but for its payload, and return the mould of its jobs.
+
+        Requests of one kind come in thousands, so each kind is checked and made once; from then on only what no two
+        jobs share is filled in (benchmarks/questions/in_process.py). Raises InvalidRequestError or ShuttingDownError.
         """
         if self.is_closed:
             raise ShuttingDownError
@@ -185,17 +197,26 @@ class Admission:
         priority, delay, max_retries = request.priority, request.delay, request.max_retries
         classes = (type(priority), type(delay), type(max_retries))
         kind = (request.type, request.queue, priority, delay, max_retries, classes)
-        mould = self._moulds.get(kind) or self._make_mould(kind, request)
-        now_ms = self._clock.now_ms()
+        return self._moulds.get(kind) or self._make_mould(kind, request)
+
+    def _cast(self, mould: Job, payload_json: bytes, now_ms: int) -> Job:
+        """Make a job of a mould."""
+        if self.is_closed:
+            raise ShuttingDownError
         if now_ms == self._instant_ms:
-            now_ms = self._instant_ms  # jobs of one millisecond share one integer: 32 bytes less for each
+            now_ms = self._instant_ms  # jobs of one millisecond share their integers: 32 bytes less for each
         else:
             self._instant_ms = now_ms
+            self._ranks.clear()
+        priority = mould.priority
+        rank = self._ranks.get(priority)
+        if rank is None:
+            rank = self._ranks[priority] = self._ordering.rank(priority=priority, created_at_ms=now_ms)
         return replace(
             mould,
             id=self._ids.draw(now_ms),
-            payload_json=bytes(request.payload),
-            rank=self._ordering.rank(priority=mould.priority, created_at_ms=now_ms),
+            payload_json=payload_json,
+            rank=rank,
             created_at_ms=now_ms,
             updated_at_ms=now_ms,
             run_after_ms=now_ms + mould.delay_ms if mould.delay_ms else now_ms,
@@ -258,15 +279,6 @@ class Admission:
 
 def _ids_taken() -> BackendUnavailableError:
     return BackendUnavailableError(f"{COLLISION_TRIES} ids in a row were taken; is a clock far off?")
-
-
-def check_queue_name(name: str) -> str:
-    """Return the lower-cased name; raises InvalidRequestError for one that cannot name a queue."""
-    if QUEUE_NAME.fullmatch(name) is None:
-        raise InvalidRequestError("queue name must be 1 to 64 of A-Z a-z 0-9 . _ -", field="queue")
-    if name.lower() in RESERVED_QUEUE_NAMES:
-        raise InvalidRequestError(f"queue name {name.lower()!r} is reserved", field="queue")
-    return name.lower()
 
 
 def _priority(priority: int) -> int:

@@ -6,9 +6,10 @@ passes.
 
 import asyncio
 import contextlib
+from collections.abc import Awaitable, Coroutine
 from typing import Final
 
-from gotaskq.engine.context import InOwnContext
+from gotaskq.engine.context import begin_in_own_context
 from gotaskq.engine.middleware import CallNext
 from gotaskq.engine.slot import Slot
 from gotaskq.job import Job
@@ -20,12 +21,32 @@ SUCCEEDED: Final = Succeeded()
 _CONTROL_CHARACTERS: Final = dict.fromkeys((*range(32), 127, *range(128, 160), 8232, 8233), " ")
 
 
-async def run_attempt(call: CallNext, job: Job, slot: Slot) -> Outcome:
-    """Run one attempt in this slot and return its outcome."""
+def begin_attempt(call: CallNext, job: Job, slot: Slot) -> Coroutine[None, None, Outcome] | None:
+    """Run one attempt in this slot up to where its handler first waits.
+
+    None: the handler has returned, and the attempt has succeeded. Else await what is returned for its outcome, at once.
+    """
     slot.job = job
+    rest: Awaitable[None] | None
+    try:
+        rest = begin_in_own_context(call, job)
+    except BaseException as error:  # noqa: BLE001 - what the handler raised, `_end` makes an outcome of
+        rest = _raise(error)
+    if rest is None and not slot.is_stopping:
+        slot.job = None
+        return None
+    return _end(slot, rest)
+
+
+async def _raise(error: BaseException) -> None:
+    raise error
+
+
+async def _end(slot: Slot, rest: Awaitable[None] | None) -> Outcome:
     outcome: Outcome = SUCCEEDED
     try:
-        await InOwnContext(call, job)
+        if rest is not None:
+            await rest
     except asyncio.CancelledError as error:
         outcome = _stopped(slot, error)
     except (KeyboardInterrupt, GeneratorExit):
@@ -34,7 +55,7 @@ async def run_attempt(call: CallNext, job: Job, slot: Slot) -> Outcome:
         outcome = slot.stopped_by or Failed(describe(error), error)
     finally:
         slot.job = None
-    if slot.stopped_by is not None or ((task := slot.task) is not None and task.cancelling()):
+    if slot.is_stopping:
         await _clear_stop(slot)
     return outcome
 

@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 def decide(job: Job, outcome: Outcome, retry: RetryPolicy, *, rng: Random) -> Settlement:
     """Say what becomes of a job after one attempt. Pure: same arguments, same answer."""
-    lease = held_lease(job)
+    lease = job.lease or held_lease(job)
     match outcome:
         case Succeeded():
             return Complete(lease)

@@ -6,6 +6,7 @@ One a worker. Invariant: it asks for no more jobs than the handover has room for
 import asyncio
 import contextlib
 import logging
+from collections.abc import Collection
 from typing import Final
 
 from gotaskq.backend import Backend
@@ -35,6 +36,8 @@ class Fetcher:
         clock: Clock,
         worker: str,
         lease_ms: int,
+        only: Collection[str] | None = None,
+        max_jobs: int | None = None,
     ) -> None:
         self._backend = backend
         self._handover = handover
@@ -42,10 +45,13 @@ class Fetcher:
         self._clock = clock
         self._worker = worker
         self._lease_ms = lease_ms
+        self._only = only
+        self._jobs_left = max_jobs
+        self._refunded = asyncio.Event()
         self._queues: tuple[str, ...] = ()
         self._queues_read_s = float("-inf")
         self._task: asyncio.Task[None] | None = None
-        self._is_reserving = False
+        self.is_reserving = False  # a reservation is under way: its jobs are on their way here
         self._is_stopped = False
         bus.subscribe(QueueCreated, self._hear_of_queue)
 
@@ -59,11 +65,24 @@ class Fetcher:
     def stop(self) -> None:
         """Fetch no more; a reservation under way still hands its jobs over: none lies leased to nobody."""
         self._is_stopped = True
-        if self._task is not None and not self._is_reserving:
+        if self._task is not None and not self.is_reserving:
             self._task.cancel()
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether as many jobs were fetched as may be."""
+        return self._jobs_left == 0
+
+    def refund(self, count: int) -> None:
+        """Hear that so many jobs were given back without having run; others may be fetched for them."""
+        if self._jobs_left is not None:
+            self._jobs_left += count
+            self._refunded.set()
 
     async def _fetch(self) -> None:
         room = await self._handover.room()
+        if self._jobs_left is not None:
+            room = min(room, await self._allowed())
         try:
             await self._refresh_queues()
             if not await self._reserve(room):
@@ -76,20 +95,28 @@ class Fetcher:
 
     async def _reserve(self, limit: int) -> int:
         turns = self._selector.order(self._queues)
-        self._is_reserving = True
+        self.is_reserving = True
         try:
             jobs = await self._backend.reserve(turns, limit=limit, lease_ms=self._lease_ms, worker=self._worker)
         finally:
-            self._is_reserving = False
+            self.is_reserving = False
         if jobs:
             self._selector.served(jobs[-1].queue)
             self._handover.put(jobs)
+            if self._jobs_left is not None:
+                self._jobs_left -= len(jobs)
         return len(jobs)
+
+    async def _allowed(self) -> int:
+        while not self._jobs_left:
+            self._refunded.clear()
+            await self._refunded.wait()
+        return self._jobs_left
 
     async def _refresh_queues(self) -> None:
         now_s = self._clock.monotonic_s()
         if now_s - self._queues_read_s >= QUEUES_AGE_S:
-            names = tuple(await self._backend.queues())
+            names = tuple(name for name in await self._backend.queues() if self._only is None or name in self._only)
             if names != self._queues:
                 self._queues = names
             self._queues_read_s = now_s

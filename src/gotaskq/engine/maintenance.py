@@ -24,7 +24,6 @@ SPREAD: Final = 0.5  # each pause is drawn from ± 50 %, so that many workers do
 BATCH: Final = 100
 PRUNE_BATCH: Final = 2_000  # about a millisecond of one core
 MAX_ROUNDS: Final = 10
-MAX_CRASHES: Final = 3
 
 logger = logging.getLogger(__name__)
 
@@ -32,12 +31,15 @@ logger = logging.getLogger(__name__)
 class Maintenance:
     """The three periodic duties, as loops that run until cancelled."""
 
-    def __init__(self, backend: Backend, *, bus: EventBus, clock: Clock, rng: Random, lease_ms: int) -> None:
+    def __init__(
+        self, backend: Backend, *, bus: EventBus, clock: Clock, rng: Random, lease_ms: int, max_crashes: int
+    ) -> None:
         self._backend = backend
         self._bus = bus
         self._clock = clock
         self._rng = rng
         self._reap_every_s = min(REAP_EVERY_S, lease_ms / 1000 / REAPS_PER_LEASE)
+        self._max_crashes = max_crashes
 
     def loops(self) -> list[Coroutine[None, None, None]]:
         """Return the loops to run, one a duty."""
@@ -62,7 +64,7 @@ class Maintenance:
         return await self._backend.promote(limit=BATCH)
 
     async def _reap(self) -> int:
-        reaped = await self._backend.reap(limit=BATCH, max_crashes=MAX_CRASHES)
+        reaped = await self._backend.reap(limit=BATCH, max_crashes=self._max_crashes)
         for job in reaped:
             logger.warning("lease lapsed", extra={"job_id": str(job.id), "crashes": job.crashes, "worker": job.worker})
             self._bus.publish(_reaped(job))

@@ -87,14 +87,15 @@ class Settler:
 
     async def _settle(self, batch: list[Ended]) -> None:
         replies = await self._settle_until_accepted([ended.settlement for ended in batch])
-        publish = self._bus.publish
+        done: list[JobDone] = []  # nearly all are, so they are told together (benchmarks/questions/in_process.py)
         for ended, settled in zip(batch, replies, strict=True):
             if settled is not OK:
                 self._tell_refused(ended.job, settled)
-            elif type(ended.settlement) is Complete:  # nearly all are: no match to go through
-                publish(JobDone(ended.job, ended.duration_s or 0.0))
+            elif type(ended.settlement) is Complete:
+                done.append(JobDone(ended.job, ended.duration_s or 0.0))
             else:
-                publish(_event(ended))
+                self._bus.publish(_event(ended))
+        self._bus.publish_batch(done)
 
     async def _settle_until_accepted(self, settlements: list[Settlement]) -> list[Settled]:
         delay_s = FIRST_RETRY_S

@@ -21,6 +21,11 @@ class Slot:
         self.stopped_by: Interrupted | Cancelled | None = None
         self.is_closing = False  # tells the end of the slot from a handler that cancelled its own task
 
+    @property
+    def is_stopping(self) -> bool:
+        """Whether a cancellation is outstanding: ours, or one the handler asked for itself."""
+        return self.stopped_by is not None or (self.task is not None and self.task.cancelling() > 0)
+
     def stop(self, reason: Interrupted | Cancelled) -> None:
         """Cancel the running attempt, once; its outcome will be `reason` unless the handler finishes all the same."""
         if self.job is not None and self.task is not None and self.stopped_by is None:

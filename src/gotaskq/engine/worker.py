@@ -12,9 +12,10 @@ from typing import Final
 
 from gotaskq.backend import Backend, Extended
 from gotaskq.clock import Clock
-from gotaskq.engine.attempt import run_attempt
+from gotaskq.engine.attempt import SUCCEEDED, begin_attempt
 from gotaskq.engine.bus import EventBus
 from gotaskq.engine.decision import decide
+from gotaskq.engine.ending import Ending
 from gotaskq.engine.fetcher import Fetcher
 from gotaskq.engine.handover import Handover
 from gotaskq.engine.maintenance import Maintenance
@@ -42,12 +43,16 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class WorkerOptions:
-    """How one worker runs; durations in the unit of their names."""
+    """How one worker runs; durations in the unit of their names. `queues` None serves them all."""
 
     name: str
     concurrency: int
     lease_ms: int
     shutdown_timeout_s: float
+    max_crashes: int = 3
+    queues: frozenset[str] | None = None
+    burst: bool = False  # end once nothing is left to run
+    max_jobs: int | None = None  # end after so many
 
 
 class Worker:
@@ -83,8 +88,12 @@ class Worker:
             clock=clock,
             worker=options.name,
             lease_ms=options.lease_ms,
+            only=options.queues,
+            max_jobs=options.max_jobs,
         )
-        self._maintenance = Maintenance(backend, bus=bus, clock=clock, rng=rng, lease_ms=options.lease_ms)
+        self._maintenance = Maintenance(
+            backend, bus=bus, clock=clock, rng=rng, lease_ms=options.lease_ms, max_crashes=options.max_crashes
+        )
         self._slice_began_s = 0.0
         self._is_slice_over = False
         self._stopping = asyncio.Event()
@@ -142,7 +151,8 @@ class Worker:
     async def _run_slot(self, slot: Slot) -> None:
         """Run one job after the other; yield to the loop every few milliseconds even where no handler does."""
         handover, settler, registrations = self._handover, self._settler, self._registry.by_type
-        bus, rng, monotonic_s = self._bus, self._rng, self._clock.monotonic_s
+        bus, observed = self._bus, self._bus.observed
+        rng, monotonic_s = self._rng, self._clock.monotonic_s
         ended_s = monotonic_s()
         while not slot.is_closing:
             job = handover.take_now() or await handover.take()
@@ -152,10 +162,11 @@ class Worker:
                 settlement = decide(job, UNHANDLED, self._retry, rng=rng)
                 duration_s = None
             else:
-                if bus.is_observed(JobStarted):
+                if JobStarted in observed:
                     bus.publish(JobStarted(job))
                 started_s = monotonic_s()
-                outcome = await run_attempt(registration.call, job, slot)
+                rest = begin_attempt(registration.call, job, slot)
+                outcome = SUCCEEDED if rest is None else await rest
                 ended_s = monotonic_s()
                 duration_s = ended_s - started_s
                 handover.ended(duration_s)
@@ -223,7 +234,9 @@ class Worker:
     # -- upkeep --------------------------------------------------------------------------------------------------------
 
     def _upkeep(self) -> list[Coroutine[None, None, None]]:
-        return [self._beat(), self._return_stale(), *self._maintenance.loops()]
+        upkeep = [self._beat(), self._return_stale(), *self._maintenance.loops()]
+        options = self._options
+        return [*upkeep, self._end_when_done()] if options.burst or options.max_jobs is not None else upkeep
 
     async def _beat(self) -> None:
         """Extend every lease we hold, three times a lease."""
@@ -250,6 +263,16 @@ class Worker:
             await self._clock.sleep(STALE_S)
             waiting = self._handover.waiting()
             if any(job.id in seen for job in waiting):
-                self._give_back(self._handover.clear())
+                waiting = self._handover.clear()
+                self._fetcher.refund(len(waiting))
+                self._give_back(waiting)
                 waiting = []
             seen = {job.id for job in waiting}
+
+    async def _end_when_done(self) -> None:
+        options = self._options
+        ending = Ending(
+            self._backend, fetcher=self._fetcher, clock=self._clock, queues=options.queues, burst=options.burst
+        )
+        await ending.wait(lambda: not (self.busy or self._held() or self._fetcher.is_reserving))
+        self.stop()

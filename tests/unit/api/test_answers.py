@@ -16,7 +16,9 @@ from gotaskq.errors import (
     QueueNotFoundError,
     ShuttingDownError,
 )
+from gotaskq.job import JobId
 
+STORE_AWAY = b'{"error":"the job store is unavailable; try again later"}'
 SHUTTING_DOWN = b'{"error":"shutting down; send the job to another process or try again later"}'
 
 
@@ -29,6 +31,13 @@ SHUTTING_DOWN = b'{"error":"shutting down; send the job to another process or tr
         (DeadJobNotFoundError(7), Answer(404, b'{"error":"dead job not found"}')),
         (QueueNotFoundError("mail"), Answer(404, b'{"error":"queue not found: mail"}')),
         (QueueExistsError("mail"), Answer(409, b'{"error":"queue already exists: mail","field":"queue"}')),
+        (BackendUnavailableError("redis://:hunter2@cache: EOF"), Answer(503, STORE_AWAY, (("retry-after", "5"),))),
+        (
+            BackendUnavailableError("timed out", job_id=JobId(2**62)),
+            Answer(
+                503, STORE_AWAY[:-1] + b',"accepted":"unknown","id":"4611686018427387904"}', (("retry-after", "5"),)
+            ),
+        ),
         (ShuttingDownError(), Answer(503, SHUTTING_DOWN, (("retry-after", "5"),))),
         (NotOpenError(), Answer(503, b'{"error":"starting; try again"}', (("retry-after", "1"),))),
     ],

@@ -10,6 +10,7 @@ from tests.unit.api.test_protocol import GET, HEALTHY, InProcess, answered, in_p
 from gotaskq.api import fastlane
 from gotaskq.api.answers import Answer
 from gotaskq.api.fastlane import MAX_BLOCK_BYTES, MAX_VERDICTS, NOT_PLAIN, FastLane, Verdict, _judge
+from gotaskq.api.protocol import MAX_REQUESTS
 from gotaskq.api.schemas import MAX_BODY_BYTES
 from gotaskq.engine.admission import Admission
 from gotaskq.job import Job
@@ -144,8 +145,8 @@ async def test_verdicts_are_remembered_within_bounds(server: InProcess) -> None:
     lane = FastLane(server.taskq)
 
     for number in range(MAX_VERDICTS + 10):
-        assert lane.judge(block(f"x: {number}")) is not None
-        assert lane.judge(block(f"x: {number}", "te: x")) is None
+        assert lane.judge(block(f"x: {number}").removesuffix(b"\r\n\r\n")) is not None
+        assert lane.judge(block(f"x: {number}", "te: x").removesuffix(b"\r\n\r\n")) is None
         assert len(lane.verdicts) <= MAX_VERDICTS
 
     assert len(lane.verdicts) == 10
@@ -161,6 +162,21 @@ async def test_a_block_that_is_large_takes_the_full_way(server: InProcess) -> No
 
     assert transport.sent.startswith(CREATED)
     assert connection._lane.verdicts == {}
+
+
+async def test_the_last_request_a_connection_may_send_takes_the_full_way_which_closes(server: InProcess) -> None:
+    connection, transport = server.connect()
+
+    for _ in range(MAX_REQUESTS - 1):
+        connection.data_received(post())
+    in_the_lane = transport.sent.count(CREATED)
+    connection.data_received(post() + post())
+    await answered(connection)
+
+    assert in_the_lane == MAX_REQUESTS - 1
+    assert transport.sent.count(CREATED) == MAX_REQUESTS
+    assert transport.sent.count(b"connection: close") == 1
+    assert transport.is_closing()
 
 
 # ---- in pieces

@@ -18,8 +18,8 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from gotaskq import TaskQ
-from gotaskq.api.protocol import HardenedProtocol
-from gotaskq.api.server import TRIED_UVICORN, _config
+from gotaskq.api.protocol import MAX_REQUESTS, HardenedProtocol
+from gotaskq.api.server import TRIED_UVICORN, Role, _config
 from gotaskq.config import Settings
 from gotaskq.testing.clock import FakeClock
 
@@ -85,7 +85,7 @@ class InProcess:
 
     def __init__(self, taskq: TaskQ) -> None:
         self.taskq = taskq
-        self.config = _config(taskq)
+        self.config = _config(taskq, Role())
         self.config.load()
         self.state = ServerState()
         self.state.default_headers = [(b"date", DATE)]
@@ -213,6 +213,7 @@ def test_uvicorn_has_what_surrounds_a_connection() -> None:
 
     assert "on_response" in cycle, "uvicorn's cycle does not tell of its response's end any more"
     assert parameters == ["self", "config", "server_state", "app_state", "_loop"], "uvicorn makes protocols differently"
+    assert "keep_alive" in cycle, "uvicorn's cycle cannot be told to close the connection any more"
     assert {"response_started", "response_complete"} <= set(RequestResponseCycle.__init__.__code__.co_names)
     assert {"write_paused", "read_paused"} <= set(FlowControl.__init__.__code__.co_names)
     assert all(hasattr(FlowControl, name) for name in ("pause_reading", "resume_reading"))
@@ -223,6 +224,24 @@ def test_uvicorn_has_what_surrounds_a_connection() -> None:
     assert "pipeline.pop()" in inspect.getsource(HttpToolsProtocol.on_response_complete)
     # Our own parser for a request that wished for an upgrade is made as uvicorn makes it.
     assert "set_dangerous_leniencies(lenient_data_after_close=True)" in inspect.getsource(httptools_impl)
+
+
+# ---- enough is enough
+
+
+async def test_the_last_request_a_connection_may_send_closes_it(server: InProcess) -> None:
+    connection, transport = server.connect()
+    connection.requests = MAX_REQUESTS - 2
+
+    connection.data_received(GET)
+    await answered(connection)
+    assert not transport.is_closing()
+    connection.data_received(GET * 3)
+    await answered(connection)
+
+    assert transport.is_closing()
+    assert transport.sent.count(b"HTTP/1.1 200 OK") == 2
+    assert transport.sent.count(b"connection: close") == 1
 
 
 # ---- deadlines

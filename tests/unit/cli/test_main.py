@@ -7,6 +7,7 @@ from click.testing import CliRunner
 
 from gotaskq.cli.main import COMMANDS, gotaskq, main
 from gotaskq.cli.settings import command as config_command
+from gotaskq.errors import BackendUnavailableError
 
 
 @pytest.fixture
@@ -58,3 +59,20 @@ def test_a_setting_that_cannot_be_used_is_one_line_and_exit_code_2(
     assert written.out == ""
     assert written.err.startswith("gotaskq: LEASE='soon': ")
     assert written.err.count("\n") == 1
+
+
+def test_a_store_that_is_away_is_one_line_and_exit_code_1(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> None:
+        raise BackendUnavailableError("redis://cache:6379/0 does not answer")
+
+    monkeypatch.setattr("gotaskq.cli.main.gotaskq", fail)
+
+    with pytest.raises(SystemExit) as ended:
+        main()
+
+    assert ended.value.code == 1
+    assert capsys.readouterr().err == (
+        "gotaskq: redis://cache:6379/0 does not answer; `gotaskq config --check` says more\n"
+    )

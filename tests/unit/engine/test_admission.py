@@ -9,7 +9,7 @@ from tests.unit.engine.jobs import pending
 
 from gotaskq.backend import Backend, StoreLimits
 from gotaskq.backends.memory import MemoryBackend
-from gotaskq.engine.admission import Admission, JobRequest, check_queue_name
+from gotaskq.engine.admission import Admission, JobRequest
 from gotaskq.engine.bus import EventBus
 from gotaskq.errors import (
     BackendUnavailableError,
@@ -306,11 +306,3 @@ async def test_a_queue_that_exists_is_refused(admission: Admission, events: list
         await admission.create_queue(name)
 
     assert events == []
-
-
-@pytest.mark.parametrize("name", ["", " ", "a b", "a\n", "ä", "a/b", "a{b}", "a" * 65, ".", "..", "v1", "QUEUE", "a:b"])
-def test_a_name_that_cannot_be_a_queues_is_refused(name: str) -> None:
-    with pytest.raises(InvalidRequestError) as error:
-        check_queue_name(name)
-
-    assert error.value.field == "queue"

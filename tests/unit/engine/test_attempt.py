@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.engine.jobs import running
 
-from gotaskq.engine.attempt import MAX_ERROR_BYTES, describe, run_attempt
+from gotaskq.engine.attempt import MAX_ERROR_BYTES, SUCCEEDED, begin_attempt, describe
 from gotaskq.engine.slot import Slot
 from gotaskq.job import Job
 from gotaskq.outcome import Cancelled, Failed, Interrupted, Outcome, Succeeded
@@ -35,7 +35,8 @@ def begin(slot: Slot, call: Callable[[Job], Awaitable[object]]) -> "asyncio.Task
     """Run an attempt in the slot's own task, and then show that the task can wait again."""
 
     async def attempt() -> Outcome:
-        outcome = await run_attempt(call, JOB, slot)
+        rest = begin_attempt(call, JOB, slot)
+        outcome = SUCCEEDED if rest is None else await rest
         await asyncio.sleep(0)
         return outcome
 
@@ -178,6 +179,14 @@ async def test_an_idle_slot_cannot_be_stopped(slot: Slot) -> None:
     await slot.task
 
     assert slot.stopped_by is None
+
+
+async def test_a_handler_that_does_not_wait_leaves_nothing_to_wait_for(slot: Slot) -> None:
+    async def answer(job: Job) -> int:
+        return 7
+
+    assert begin_attempt(answer, JOB, slot) is None
+    assert slot.job is None
 
 
 # ---- describing errors

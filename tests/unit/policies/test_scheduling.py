@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gotaskq.policies.scheduling import RoundRobin, Turn
+from gotaskq.policies.scheduling import ALL, RoundRobin, StrictPriority, Turn, Weighted
 
 queue_names = st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=8, unique=True).map(sorted).map(tuple)
 
@@ -111,6 +111,132 @@ def test_no_queue_starves(queues: tuple[str, ...], waiting: st.DataObject) -> No
 
     # One slot, and any of the other queues may have jobs or not: the patient one always has.
     for _ in queues:
+        busy = waiting.draw(st.sets(st.sampled_from(queues))) | {patient}
+        first = next(turn.queue for turn in selector.order(queues) if turn.queue in busy)
+        selector.served(first)
+        served.append(first)
+
+    assert patient in served
+
+
+# ---- strict priority
+
+
+def test_strict_priority_exhausts_the_first_queue_before_the_next() -> None:
+    turns = list(StrictPriority("urgent", "mail").order(("a", "mail", "urgent", "z")))
+
+    assert turns == [Turn("urgent", ALL), Turn("mail", ALL), Turn("a", 1), Turn("z", 1)]
+
+
+def test_strict_priority_does_not_care_what_was_served() -> None:
+    selector = StrictPriority("b", "a")
+    before = list(selector.order(("a", "b")))
+
+    selector.served("b")
+
+    assert list(selector.order(("a", "b"))) == before
+
+
+@given(named=queue_names, queues=queue_names)
+def test_strict_priority_gives_every_queue_one_turn(named: tuple[str, ...], queues: tuple[str, ...]) -> None:
+    assert sorted(turn.queue for turn in StrictPriority(*named).order(queues)) == sorted(queues)
+
+
+# ---- weighted
+
+
+def firsts(selector: Weighted, queues: tuple[str, ...], count: int) -> str:
+    """Return who begins in so many reservations that find one free slot and jobs in every queue."""
+    found = ""
+    for _ in range(count):
+        found += selector.order(queues)[0].queue
+        selector.served(found[-1])
+    return found
+
+
+def test_a_turn_is_as_long_as_the_weight() -> None:
+    assert list(Weighted({"b": 5}).order(("a", "b"))) == [Turn("b", 5), Turn("a", 1)]
+
+
+def test_heavy_queues_begin_more_often_and_never_all_in_a_row() -> None:
+    assert firsts(Weighted({"a": 5, "b": 1, "c": 1}), ("a", "b", "c"), 7) == "aabacaa"
+
+
+def test_equal_weights_are_round_robin() -> None:
+    assert firsts(Weighted({}), ("a", "b", "c"), 6) == "abcabc"
+
+
+def test_where_nothing_was_served_the_weighted_order_stays() -> None:
+    selector = Weighted({"a": 2})
+    queues = ("a", "b")
+    selector.order(queues)
+    selector.served("a")
+
+    assert [selector.order(queues)[0].queue for _ in range(3)] == ["b"] * 3
+
+
+def test_an_empty_queue_does_not_save_up_its_turns() -> None:
+    selector = Weighted({"a": 3, "b": 1})
+    queues = ("a", "b")
+
+    for _ in range(1_000):  # only `b` has jobs
+        selector.order(queues)
+        selector.served("b")
+
+    assert firsts(selector, queues, 8).count("b") == 2
+
+
+def test_weights_of_unknown_queues_wait_for_them() -> None:
+    selector = Weighted({"later": 3})
+    selector.served("later")
+    assert list(selector.order(())) == []
+    selector.order(("a",))
+
+    assert firsts(selector, ("a", "later"), 4).count("later") == 3
+
+
+weights = st.dictionaries(st.sampled_from("abcdefgh"), st.integers(1, 9), max_size=8)
+
+
+@settings(max_examples=40)
+@given(weights=weights, rounds=st.lists(st.tuples(queue_names, st.integers(0, 7)), min_size=1, max_size=20))
+def test_every_weighted_order_has_each_queue_once(
+    weights: dict[str, int], rounds: list[tuple[tuple[str, ...], int]]
+) -> None:
+    selector = Weighted(weights)
+
+    for queues, place in rounds:
+        turns = list(selector.order(queues))
+
+        assert sorted(turn.queue for turn in turns) == sorted(queues)
+        assert all(turn.take == weights.get(turn.queue, 1) for turn in turns)
+        selector.served(turns[place % len(turns)].queue)
+
+
+@settings(max_examples=40)
+@given(weights=weights, queues=queue_names, start=st.integers(0, 50))
+def test_each_queue_begins_exactly_as_often_as_its_weight(
+    weights: dict[str, int], queues: tuple[str, ...], start: int
+) -> None:
+    selector = Weighted(weights)
+    shares = {queue: weights.get(queue, 1) for queue in queues}
+    firsts(selector, queues, start * sum(shares.values()))
+
+    begun = firsts(selector, queues, sum(shares.values()))
+
+    assert {queue: begun.count(queue) for queue in queues} == shares
+
+
+@settings(max_examples=30)
+@given(weights=weights, queues=queue_names, waiting=st.data())
+def test_no_queue_starves_beside_heavier_ones(
+    weights: dict[str, int], queues: tuple[str, ...], waiting: st.DataObject
+) -> None:
+    selector = Weighted(weights)
+    patient = waiting.draw(st.sampled_from(queues))
+    served = []
+
+    for _ in range(sum(weights.get(queue, 1) for queue in queues)):
         busy = waiting.draw(st.sets(st.sampled_from(queues))) | {patient}
         first = next(turn.queue for turn in selector.order(queues) if turn.queue in busy)
         selector.served(first)

@@ -5,8 +5,6 @@ Invariant: a PENDING job has one live entry in its queue's heaps; a RUNNING one 
 dead, a DONE or CANCELLED one among the finished. The clock of this store never runs back.
 """
 
-import asyncio
-import contextlib
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -18,6 +16,7 @@ from msgspec.structs import replace
 from gotaskq import job as transition
 from gotaskq.backend import Enqueued, Extended, JobQuery, Page, QueueCounts, Settled, StoreLimits
 from gotaskq.backends.memory.ended import DeadJobs, FinishedJobs
+from gotaskq.backends.memory.sleepers import Sleepers
 from gotaskq.backends.memory.waiting import WaitingQueue
 from gotaskq.clock import Clock
 from gotaskq.errors import InvalidRequestError, QueueNotFoundError
@@ -25,6 +24,9 @@ from gotaskq.job import CANCELLED, DEAD, DEFAULT_QUEUE, DONE, FINAL, PENDING, Jo
 from gotaskq.outcome import Cancel, Complete, Settlement, carry_out
 from gotaskq.policies.scheduling import Turn
 
+OK: Final = Enqueued.OK
+REFUSED: Final = frozenset({Enqueued.COLLISION, Enqueued.FULL, Enqueued.NO_QUEUE})
+SETTLED: Final = Settled.OK
 NONCE_BITS: Final = 96
 LISTING_SCAN: Final = 10_000  # jobs one listing call looks at, so that it never holds the loop for long
 PROMOTE_BATCH: Final = 1_000  # due jobs a reservation promotes, so that a million due at once do not hold it either
@@ -44,28 +46,29 @@ class MemoryBackend:
         self._ids: list[JobId] = []  # ascending, with gaps where jobs were deleted; for listing
         self._newest_id = JobId(0)
         self._queues: dict[str, WaitingQueue] = {}
+        self._stale: set[JobId] = set()  # cancelled while they waited, with an entry left in their queue
         self._deadlines: dict[JobId, int] = {}
         self._dead = DeadJobs(max_count=limits.max_dead_jobs, ttl_ms=limits.dead_job_ttl_ms)
         self._finished = FinishedJobs(
             self._jobs, max_count=limits.max_completed_jobs, ttl_ms=limits.complete_job_ttl_ms
         )
-        self._waiting: set[asyncio.Future[None]] = set()
+        self._sleepers = Sleepers(clock)
         self._latest_ms = 0
 
     async def open(self) -> None:
         """Register the default queue."""
-        self._queues.setdefault(DEFAULT_QUEUE, WaitingQueue(DEFAULT_QUEUE))
+        self._queues.setdefault(DEFAULT_QUEUE, WaitingQueue(DEFAULT_QUEUE, stale=self._stale))
 
     async def close(self) -> None:
         """Wake whoever waits; the jobs stay as long as this object."""
-        self._wake()
+        self._sleepers.wake()
 
     async def create_queue(self, name: str) -> bool:
         """Register a queue; False when it was there."""
         if name in self._queues:
             return False
-        self._queues[name] = WaitingQueue(name)
-        self._wake()
+        self._queues[name] = WaitingQueue(name, stale=self._stale)
+        self._sleepers.wake()
         return True
 
     async def queues(self) -> Mapping[str, QueueCounts]:
@@ -76,14 +79,14 @@ class MemoryBackend:
     async def set_paused(self, queue: str, *, paused: bool) -> None:
         """Stop or resume giving out the queue's jobs."""
         self._queue(queue).is_paused = paused
-        self._wake()
+        self._sleepers.wake()
 
     # -- in: enqueue -------------------------------------------------------------------------------------------------
 
     async def enqueue(self, jobs: Sequence[Job], *, atomic: bool = False) -> list[Enqueued]:
         """Store new jobs; each on its own, or with `atomic` all or none."""
         if atomic and (refusals := self._refusals(jobs)):
-            return [refusals.get(place, Enqueued.WITHHELD) for place in range(len(jobs))]
+            return refusals
         return [self.enqueue_now(job) for job in jobs]
 
     def enqueue_now(self, job: Job) -> Enqueued:
@@ -105,35 +108,36 @@ class MemoryBackend:
             # The delay counts from now by this store's clock, which may be ahead of one that stepped back.
             job = self._jobs[job_id] = replace(job, run_after_ms=self._latest_ms + job.delay_ms)
             self._file_pending(queue, job, is_due=False)
-            return Enqueued.OK
+            return OK
         queue.push_ready(job)
-        if self._waiting:
-            self._wake()
-        return Enqueued.OK
+        if self._sleepers.waiting:
+            self._sleepers.wake()
+        return OK
 
     def _insert_old_id(self, job_id: JobId) -> None:
         """Give an id its place that is not the newest: from another generator, or of a job that was deleted since."""
-        for queue in self._queues.values():
-            queue.discard(job_id)
+        if job_id in self._stale:
+            self._stale.remove(job_id)
+            for queue in self._queues.values():
+                queue.drop_stale({job_id})
         place = bisect_left(self._ids, job_id)
         if place == len(self._ids) or self._ids[place] != job_id:
             self._ids.insert(place, job_id)
 
-    def _refusals(self, jobs: Sequence[Job]) -> dict[int, Enqueued]:
-        """Say which jobs cannot be stored beside the others, by their place in the call."""
+    def _refusals(self, jobs: Sequence[Job]) -> list[Enqueued]:
+        """Return a reply for each job where one of them cannot be stored beside the others, else nothing."""
         taken: Counter[str] = Counter()
         seen: dict[JobId, str] = {}
-        refusals: dict[int, Enqueued] = {}
-        for place, job in enumerate(jobs):
+        replies: list[Enqueued] = []
+        for job in jobs:
             reply = self._check(job, beside=taken[job.queue])
-            if job.id in seen:  # twice in one call
-                reply = Enqueued.DUPLICATE if seen[job.id] == job.enqueue_nonce else Enqueued.COLLISION
-            if reply is Enqueued.OK:
+            if job.id in seen:  # twice in one call, and so not there
+                reply = OK if seen[job.id] == job.enqueue_nonce else Enqueued.COLLISION
+            elif reply is OK:
                 seen[job.id] = job.enqueue_nonce
                 taken[job.queue] += 1
-            elif reply is not Enqueued.DUPLICATE:
-                refusals[place] = reply
-        return refusals
+            replies.append(Enqueued.WITHHELD if reply is OK else reply)
+        return replies if REFUSED.intersection(replies) else []
 
     def _check(self, job: Job, *, beside: int = 0) -> Enqueued:
         known = self._jobs.get(job.id)
@@ -144,39 +148,38 @@ class MemoryBackend:
             return Enqueued.NO_QUEUE
         if queue.ready + queue.scheduled + beside >= self._max_queue_depth:
             return Enqueued.FULL
-        return Enqueued.OK
+        return OK
 
     def _file_pending(self, queue: WaitingQueue, job: Job, *, is_due: bool) -> None:
         """Put a PENDING job where it belongs, and wake a fetcher when that changes what it should do next."""
         if is_due:
             queue.push_ready(job)
-            if self._waiting:
-                self._wake()
-        elif queue.push_scheduled(job) and self._waiting:
-            self._wake()
+            if self._sleepers.waiting:
+                self._sleepers.wake()
+        elif queue.push_scheduled(job) and self._sleepers.waiting:
+            self._sleepers.wake()
 
     # -- out: reserve, extend, settle --------------------------------------------------------------------------------
 
     async def reserve(self, turns: Sequence[Turn], *, limit: int, lease_ms: int, worker: str) -> list[Job]:
         """Lease due jobs, going round the turns until `limit` are taken or none is left."""
         now_ms = self._now_ms()
-        served = [(queue, turn.take) for turn in turns if (queue := self._queue(turn.queue)).has_work]
+        # A turn that takes nothing could be gone round for ever.
+        queues = [(self._queue(turn.queue), turn.take) for turn in turns]
+        served = [(queue, take) for queue, take in queues if take > 0 and queue.has_work]
         self._promote_due([queue for queue, _ in served], now_ms=now_ms)
-        nonce = f"{self._rng.getrandbits(NONCE_BITS):024x}"
+        nonce, deadline_ms = f"{self._rng.getrandbits(NONCE_BITS):024x}", now_ms + lease_ms
         leased: list[Job] = []
         while served and len(leased) < limit:
             if len(served) == 1:
                 served = [(served[0][0], limit)]  # nobody else's turn to wait for
             for queue, take in served:
-                for _ in range(min(take, limit - len(leased))):
-                    job = queue.pop_ready(self._jobs)
-                    if job is None:
-                        break
-                    queue.running += 1
-                    job = transition.start(job, lease=Lease(job.id, nonce), worker=worker, now_ms=now_ms)
-                    self._jobs[job.id] = job
-                    self._deadlines[job.id] = now_ms + lease_ms
-                    leased.append(job)
+                for job in queue.pop_ready(self._jobs, limit=min(take, limit - len(leased))):
+                    job_id = job.id
+                    running = transition.start(job, lease=Lease(job_id, nonce), worker=worker, now_ms=now_ms)
+                    self._jobs[job_id] = running
+                    self._deadlines[job_id] = deadline_ms
+                    leased.append(running)
             served = [(queue, take) for queue, take in served if queue.ready]
         return leased
 
@@ -195,21 +198,27 @@ class MemoryBackend:
     async def settle(self, settlements: Sequence[Settlement]) -> list[Settled]:
         """Carry out what was decided, fenced by the lease."""
         now_ms = self._now_ms()
-        return [self._settle(settlement, now_ms) for settlement in settlements]
+        jobs = self._jobs
+        replies: list[Settled] = []
+        for settlement in settlements:
+            lease = settlement.lease
+            job = jobs.get(lease.job_id)
+            if job is None or job.lease is None or job.lease.nonce != lease.nonce:
+                was_settled = job is not None and job.settled_nonce == lease.nonce
+                replies.append(Settled.ALREADY if was_settled else Settled.LOST)
+            elif type(settlement) is Complete:  # nearly all are: no match, no filing by status
+                done = jobs[lease.job_id] = transition.complete(job, now_ms=now_ms)
+                self._queues[done.queue].running -= 1
+                del self._deadlines[lease.job_id]
+                self._finished.add(done)
+                replies.append(SETTLED)
+            else:
+                replies.append(self._settle(settlement, job, now_ms))
+        return replies
 
-    def _settle(self, settlement: Settlement, now_ms: int) -> Settled:
-        lease = settlement.lease
-        job = self._jobs.get(lease.job_id)
-        if job is None:
-            return Settled.LOST
-        if job.lease is None or job.lease.nonce != lease.nonce:
-            return Settled.ALREADY if job.settled_nonce == lease.nonce else Settled.LOST
-        if type(settlement) is Complete:  # nearly all are: no match, no filing by status
-            done = self._jobs[job.id] = transition.complete(job, now_ms=now_ms)
-            self._queues[job.queue].running -= 1
-            del self._deadlines[job.id]
-            self._finished.add(done)
-            return Settled.OK
+    def _settle(self, settlement: Settlement, job: Job, now_ms: int) -> Settled:
+        if isinstance(settlement, Cancel) and not job.is_cancel_requested:
+            return Settled.LOST  # nobody asked: the lease lapses, and the job runs again
         settled = carry_out(settlement, job, now_ms=now_ms)
         self._leave_running(settled)
         if settled.status is CANCELLED and not isinstance(settlement, Cancel):
@@ -251,20 +260,7 @@ class MemoryBackend:
             timeout_s = min(timeout_s, (due_ms - self._now_ms()) / 1000)
         if timeout_s <= 0:
             return
-        woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.add(woken)
-        try:
-            with contextlib.suppress(TimeoutError):
-                async with self._clock.timeout(timeout_s):
-                    await woken
-        finally:
-            self._waiting.discard(woken)
-
-    def _wake(self) -> None:
-        for woken in self._waiting:
-            if not woken.done():
-                woken.set_result(None)
-        self._waiting.clear()
+        await self._sleepers.sleep(timeout_s)
 
     async def promote(self, *, limit: int) -> int:
         """Move scheduled jobs that are due to ready; return how many."""
@@ -273,7 +269,7 @@ class MemoryBackend:
         for queue in self._queues.values():
             promoted += queue.promote(self._jobs, now_ms=now_ms, limit=limit - promoted)
         if promoted:
-            self._wake()
+            self._sleepers.wake()
         return promoted
 
     def _promote_due(self, queues: Collection[WaitingQueue], *, now_ms: int) -> None:
@@ -301,7 +297,7 @@ class MemoryBackend:
         if len(self._ids) > 2 * len(self._jobs) + COMPACT_SLACK:
             self._ids = [job_id for job_id in self._ids if job_id in self._jobs]
         for queue in self._queues.values():
-            queue.compact(self._jobs)
+            queue.compact()
         return pruned
 
     # -- looking and steering ----------------------------------------------------------------------------------------
@@ -349,10 +345,7 @@ class MemoryBackend:
         queue.promote_all(self._jobs, now_ms=now_ms)  # so that `run_after` tells which heap it is in
         cancelled = self._jobs[job_id] = transition.request_cancel(job, now_ms=now_ms)
         if job.status is PENDING:
-            if job.run_after_ms > now_ms:
-                queue.scheduled -= 1
-            else:
-                queue.ready -= 1
+            queue.cancel(job, now_ms=now_ms)
             self._finished.add(cancelled)
         return cancelled
 

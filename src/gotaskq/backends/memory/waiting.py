@@ -1,29 +1,33 @@
-"""One queue's waiting jobs: a heap of those that are due, a heap of those that are not yet.
+"""One queue's waiting jobs: those that are due in order of rank, and a heap of those that are not yet.
 
 An entry is one integer, the sort key shifted over the id: half the size of a tuple, and compared twice as fast
 (benchmarks/questions/memory_per_job.py). Entries of jobs that were cancelled stay until they come up or are compacted.
+Invariant: an entry's job is PENDING, or its id is among the stale ones, which the queues of a store share.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from heapq import heapify, heappop, heappush
-from typing import Final
+from itertools import chain
+from typing import Any, Final
 
 from gotaskq.backend import QueueCounts
-from gotaskq.job import PENDING, Job, JobId
+from gotaskq.backends.memory.ready import ID_BITS, ReadyEntries
+from gotaskq.job import Job, JobId
 
-ID_BITS: Final = 63
 ID_MASK: Final = (1 << ID_BITS) - 1
 COMPACT_SLACK: Final = 1_000  # stale entries that are not worth a rebuild
 
 
 class WaitingQueue:
-    """The heaps, and how many of the queue's jobs are where; the counts leave stale entries out."""
+    """The entries, and how many of the queue's jobs are where; the counts leave stale entries out."""
 
-    __slots__ = ("_ready", "_scheduled", "dead", "is_paused", "name", "ready", "running", "scheduled")
+    __slots__ = ("_ready", "_scheduled", "_stale", "dead", "is_paused", "name", "ready", "running", "scheduled")
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, stale: set[JobId]) -> None:
         self.name = name
-        self._ready: list[int] = []  # rank << 63 | id
+        self._stale = stale
+        self._ready = ReadyEntries()  # rank << 63 | id
         self._scheduled: list[int] = []  # run_after_ms << 63 | id
         self.ready = 0
         self.scheduled = 0
@@ -43,7 +47,7 @@ class WaitingQueue:
 
     def push_ready(self, job: Job) -> None:
         """Add a job that is due."""
-        heappush(self._ready, job.rank << ID_BITS | job.id)
+        self._ready.push(job.rank << ID_BITS | job.id)
         self.ready += 1
 
     def push_scheduled(self, job: Job) -> bool:
@@ -53,22 +57,26 @@ class WaitingQueue:
         self.scheduled += 1
         return self._scheduled[0] == key or self.scheduled == 1  # what is before the only one is stale
 
-    def pop_ready(self, jobs: Mapping[JobId, Job]) -> Job | None:
-        """Take the due job with the lowest rank; None when there is none."""
-        while self._ready:
-            job = jobs.get(JobId(heappop(self._ready) & ID_MASK))
-            if job is not None and job.status is PENDING:
-                self.ready -= 1
-                return job
-        return None
+    def pop_ready(self, jobs: Mapping[JobId, Job], *, limit: int) -> list[Job]:
+        """Take at most `limit` due jobs to run them, the lowest rank first."""
+        popped: list[Job] = []
+        limit = min(limit, self.ready)
+        while len(popped) < limit:
+            job_ids: list[Any] = [entry & ID_MASK for entry in self._ready.pop(limit - len(popped))]
+            if self._stale:
+                job_ids = [job_id for job_id in job_ids if not self._is_stale(job_id)]
+            popped += [jobs[job_id] for job_id in job_ids]
+        self.ready -= len(popped)
+        self.running += len(popped)
+        return popped
 
     def promote(self, jobs: Mapping[JobId, Job], *, now_ms: int, limit: int) -> int:
         """Move at most `limit` jobs that are due by now to the ready ones; return how many."""
         promoted = 0
         while promoted < limit and self._scheduled and self._scheduled[0] >> ID_BITS <= now_ms:
-            job = jobs.get(JobId(heappop(self._scheduled) & ID_MASK))
-            if job is not None and job.status is PENDING:
-                self.push_ready(job)
+            job_id = JobId(heappop(self._scheduled) & ID_MASK)
+            if not self._is_stale(job_id):
+                self.push_ready(jobs[job_id])
                 self.scheduled -= 1
                 promoted += 1
         return promoted
@@ -77,19 +85,37 @@ class WaitingQueue:
         """Move every job that is due by now to the ready ones."""
         self.promote(jobs, now_ms=now_ms, limit=len(self._scheduled))
 
-    def discard(self, job_id: JobId) -> None:
-        """Drop the stale entries of a job that was deleted, because its id comes back."""
-        for heap in (self._ready, self._scheduled):
-            if any(key & ID_MASK == job_id for key in heap):
-                heap[:] = [key for key in heap if key & ID_MASK != job_id]
-                heapify(heap)
+    def cancel(self, job: Job, *, now_ms: int) -> None:
+        """Count a waiting job out and leave its entry, as finding it would cost a search; `promote_all` comes first."""
+        self._stale.add(job.id)
+        if job.run_after_ms > now_ms:
+            self.scheduled -= 1
+        else:
+            self.ready -= 1
 
-    def compact(self, jobs: Mapping[JobId, Job]) -> None:
+    def drop_stale(self, job_ids: AbstractSet[int]) -> None:
+        """Drop the entries of these jobs, which are stale."""
+        self._ready.keep(lambda entry: entry & ID_MASK not in job_ids)
+        self._scheduled = [entry for entry in self._scheduled if entry & ID_MASK not in job_ids]
+        heapify(self._scheduled)
+
+    def compact(self) -> None:
         """Drop stale entries, once they are the larger part."""
-        if len(self._ready) > 2 * self.ready + COMPACT_SLACK:
-            self._ready = _live(self._ready, jobs)
-        if len(self._scheduled) > 2 * self.scheduled + COMPACT_SLACK:
-            self._scheduled = _live(self._scheduled, jobs)
+        entries = len(self._ready) + len(self._scheduled)
+        if entries > 2 * (self.ready + self.scheduled) + COMPACT_SLACK:
+            stale = {job_id for job_id in self._entry_ids() if job_id in self._stale}
+            self.drop_stale(stale)
+            self._stale -= stale
+
+    def _entry_ids(self) -> Iterator[JobId]:
+        return (JobId(entry & ID_MASK) for entry in chain(self._ready, self._scheduled))
+
+    def _is_stale(self, job_id: JobId) -> bool:
+        """Say whether an entry that came up is stale; it is gone then."""
+        if job_id not in self._stale:
+            return False
+        self._stale.remove(job_id)
+        return True
 
     def counts(self) -> QueueCounts:
         """Return the counts as they are now."""
@@ -100,9 +126,3 @@ class WaitingQueue:
             dead=self.dead,
             is_paused=self.is_paused,
         )
-
-
-def _live(heap: list[int], jobs: Mapping[JobId, Job]) -> list[int]:
-    live = [key for key in heap if (job := jobs.get(JobId(key & ID_MASK))) is not None and job.status is PENDING]
-    heapify(live)
-    return live

@@ -1,7 +1,7 @@
 """The names of keys.
 
 All keys of a partition share one hash tag, so in a Cluster they live in one slot and a script may touch them all. The
-scripts get the partition's `meta` key and derive the others from it (docs/decisions/0014-keys-derived-in-scripts.md).
+scripts get the partition's `meta` key and derive the others from it (docs/decisions/0022-keys-derived-in-scripts.md).
 """
 
 from typing import Final

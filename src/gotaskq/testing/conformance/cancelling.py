@@ -117,6 +117,18 @@ class CancelRequestedConformance(ConformanceSuite):
         assert cancelled.finished_at_ms == clock.now_ms()
         assert await counts(backend) == counted()
 
+    async def test_nobody_ends_a_job_that_nobody_wanted_to_end(
+        self, backend: Backend, job: Jobs, clock: MovableClock
+    ) -> None:
+        running = await given_running(backend, job(), lease_s=30)
+
+        replies = await backend.settle([Cancel(lease_of(running))])
+
+        assert replies == [Settled.LOST]
+        assert await look(backend, running) == running
+        assert await counts(backend) == counted(running=1)
+        assert await backend.settle([Complete(lease_of(running))]) == [Settled.OK]
+
     async def test_there_is_no_further_attempt_after_a_failure(self, backend: Backend, job: Jobs) -> None:
         running = await given_running(backend, job())
         await backend.cancel(running.id)

@@ -245,6 +245,15 @@ class AtomicEnqueueConformance(ConformanceSuite):
 
         assert await backend.enqueue([known, new], atomic=True) == [Enqueued.DUPLICATE, Enqueued.OK]
 
+    async def test_what_was_stored_before_is_not_withheld(self, backend: Backend, job: Jobs) -> None:
+        known, new = job(), job()
+        await enqueue(backend, known)
+
+        replies = await backend.enqueue([known, new, new, job(queue="nowhere")], atomic=True)
+
+        assert replies == [Enqueued.DUPLICATE, Enqueued.WITHHELD, Enqueued.WITHHELD, Enqueued.NO_QUEUE]
+        assert await walk(backend) == [known.id]
+
     async def test_one_job_twice_in_an_atomic_call_needs_one_place(self, backend_with: BackendMaker, job: Jobs) -> None:
         backend = await backend_with(StoreLimits(max_queue_depth=1))
         given = job()

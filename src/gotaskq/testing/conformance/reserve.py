@@ -207,6 +207,12 @@ class TurnsConformance(ConformanceSuite):
 
         assert await shares(backend, Turn("a", 1), Turn("b", 1), Turn("c", 1), limit=ALL) == list("abcbbb")
 
+    async def test_a_turn_that_takes_nothing_is_passed_over(self, backend: Backend, job: Jobs) -> None:
+        await given_queues(backend, job, "a", "b", depth=2)
+
+        assert await shares(backend, Turn("a", 0), limit=ALL) == []
+        assert await shares(backend, Turn("a", 0), Turn("b", 1), limit=ALL) == ["b", "b"]
+
     async def test_only_the_queues_named_are_served(self, backend: Backend, job: Jobs) -> None:
         await given_queues(backend, job, "a", "b", depth=1)
 

@@ -51,6 +51,7 @@ local function settle(kind, id, nonce, x, y)
     count(state[3] == nonce and 'dup' or 'lost', 1)
     return state[3] == nonce and 'A' or 'L'
   end
+  if kind == 'X' and state[4] ~= '1' then return 'L' end  -- nobody asked for its end
   local job = {queue = state[5], unhandled_since = state[6] or ''}
   call('HSET', job_key(id), 'tk', '', 'lt', nonce, 'ua', now)
   left[#left + 1] = id

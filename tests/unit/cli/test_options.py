@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gotaskq import Settings, TaskQ
-from gotaskq.cli.run import load_app
+from gotaskq.cli.options import load_app
 from gotaskq.errors import ConfigError
 
 SETTINGS = Settings(num_workers=3)

@@ -1,0 +1,1 @@
+"""Several processes as one: a supervisor that keeps them, and metrics that add up."""
