@@ -27,7 +27,7 @@ class Allow:
     unfinished: bool = False  # I1: the queues were not drained
     lost: Callable[[int], bool] | None = None  # I1: these accepted jobs may be gone with the store's own writes
     overlap: bool = False  # I4: a holder was paused or cut off, so another could run its job meanwhile
-    unlogged: bool = False  # I3: the store went back in time, or jobs were settled without a handler of ours
+    rewound: bool = False  # I3, I7: the store went back in time, so handlers know of leases that it does not
     strangers: bool = False  # I2: jobs were enqueued without the history
     deleted: int = 0  # I6: this many jobs were deleted or pruned
 
@@ -46,7 +46,7 @@ def violations(history: History, store: Store, runs: list[Run], *, allow: Allow)
         _one_ending(store, runs, allow),
         _no_overlap(runs, allow),
         audit(store, deleted=allow.deleted),
-        _runs_accounted_for(store, runs),
+        _runs_accounted_for(store, runs, allow),
     )
     return [line for rule in rules for line in rule]
 
@@ -88,7 +88,7 @@ def _key_of(job: StoredJob) -> str:
 def _one_ending(store: Store, runs: list[Run], allow: Allow) -> Iterator[str]:
     ended = {(run.job_id, run.nonce) for run in runs if run.ended_s is not None}
     for job in store.jobs().values():
-        if job.status == "DONE" and (job.id, job.fields.get("lt", "")) not in ended and not allow.unlogged:
+        if job.status == "DONE" and (job.id, job.fields.get("lt", "")) not in ended and not allow.rewound:
             yield f"I3: job {job.id} is DONE under nonce {job.fields.get('lt')!r}, with which no handler ended"
         if job.status == "RUNNING" and not job.fields.get("tk"):
             yield f"I3: job {job.id} is RUNNING and nobody holds its lease"
@@ -184,7 +184,7 @@ def _places_of(job: StoredJob) -> set[str]:
             return {"fin"}
 
 
-def _runs_accounted_for(store: Store, runs: list[Run]) -> Iterator[str]:
+def _runs_accounted_for(store: Store, runs: list[Run], allow: Allow) -> Iterator[str]:
     jobs = store.jobs()
     counts = Counter(run.job_id for run in runs)
     for run in runs:
@@ -197,5 +197,5 @@ def _runs_accounted_for(store: Store, runs: list[Run]) -> Iterator[str]:
         if job.count("rt") > job.max_retries:
             yield f"I7: job {job.id} was retried {job.count('rt')} times; max_retries is {job.max_retries}"
         allowed = 1 + job.count("rt") + job.count("cr") + job.count("rl")
-        if counts[job.id] > allowed and not job.count("rp"):
+        if counts[job.id] > allowed and not job.count("rp") and not allow.rewound:
             yield f"I7: job {job.id} ran {counts[job.id]} times; {job.fields} accounts for {allowed}"

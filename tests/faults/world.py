@@ -57,6 +57,8 @@ class World:
         self.history = History(folder / "history.jsonl")
         self.log = HandlerLog(folder / "handlers.log")
         self.processes: list[ServerProcess] = []
+        self.masters = [self.redis]  # where the keys are
+        self.url: str | None = None  # where processes go; None: to the one server
         self._stack = contextlib.ExitStack()
         self._proxy: FaultProxy | None = None
 
@@ -83,7 +85,7 @@ class World:
 
     def worker(self, *options: str, by_proxy: bool = False, app: str = APP, **env: str) -> ServerProcess:
         """Start a process that serves HTTP and runs jobs; `env` are settings, or variables of its app."""
-        url = self.proxy.url if by_proxy else self.redis.url
+        url = self.url or (self.proxy.url if by_proxy else self.redis.url)
         settings = {"BACKEND_URL": url, "LEASE": "1s", "LOG_FORMAT": "text", "NUM_WORKERS": "4", "BASE_DELAY": "20"}
         more = {LOG_VARIABLE: str(self.log.path), **settings, **env}
         process = ServerProcess(*options, app=app, env=more, folder=ROOT)
@@ -175,20 +177,26 @@ class World:
 
     def store(self) -> Store:
         """Read the whole store, not by way of the proxy."""
-        with self.redis.client() as client:
-            return StoreReader([client]).read()
+        with contextlib.ExitStack() as clients:
+            return StoreReader([clients.enter_context(master.client()) for master in self.masters]).read()
 
     def waiting(self) -> int:
-        """Return how many jobs wait or run; in one transaction, so that a job on its way is counted."""
-        with self.redis.client() as client:
+        """Return how many jobs wait or run; one transaction a partition, so that a job on its way is counted."""
+        return sum(self._waiting_at(master) for master in self.masters)
+
+    @staticmethod
+    def _waiting_at(master: RedisServer) -> int:
+        with master.client() as client:
             bases = [key.decode().removesuffix("meta") for key in client.scan_iter("gotaskq:1:{*}:meta")]
-            queues = [name.decode() for name in client.hkeys("gotaskq:1:queues")]
-            places = ["run", *(f"{place}:{queue}" for queue in queues for place in ("rdy", "dly"))]
-            transaction = client.pipeline()
-            for base in bases:
-                for place in places:
+            names = {key.decode() for key in client.scan_iter("gotaskq:1:{*}:[rd][dl]y:*")}
+            waiting = 0
+            for base in bases:  # a partition's keys share a slot, and so a transaction
+                queues = {"default"} | {name.rpartition(":")[2] for name in names}
+                transaction = client.pipeline()
+                for place in ("run", *(f"{place}:{queue}" for queue in queues for place in ("rdy", "dly"))):
                     transaction.zcard(f"{base}{place}")
-            return sum(transaction.execute())
+                waiting += sum(transaction.execute())
+            return waiting
 
     def is_drained(self) -> bool:
         """Whether nothing waits or runs; False while the store is away."""
