@@ -24,15 +24,13 @@ from tests.redis_servers import Flavour, RedisServer
 
 from gotaskq import Job, Settings, TaskQ
 from gotaskq.backends.redis.scripts import load_scripts
-from gotaskq.errors import GotaskqError, UnavailableError
+from gotaskq.errors import BackendUnavailableError, GotaskqError
 
 ROOT: Final = Path(__file__).parents[2]
 APP: Final = "tests.faults.handlers:app"
 WITHIN_S: Final = 60.0  # generous: a recovery that takes longer is a failure on any machine
 POLL_S: Final = 0.02
 SHORT_LEASE_MS: Final = 400  # of apps inside a test; a process takes no less than a second
-
-DEFINITE: Final = ("full", "shutting down")  # words of a 503 that says: not stored
 
 T = TypeVar("T")
 
@@ -122,7 +120,7 @@ class World:
             job_id = int(answer.json["id"])
             self.history.ok(key, job_id)
             return job_id
-        is_unknown = answer.status >= 500 and not any(word in answer.json["error"] for word in DEFINITE)
+        is_unknown = answer.status == 500 or answer.json.get("accepted") == "unknown"
         (self.history.lose if is_unknown else self.history.fail)(key, answer.body.decode())
         return None
 
@@ -138,10 +136,9 @@ class World:
         payload = {"key": key, **members.pop("payload", {})}
         try:
             job = await app.enqueue(job_type, payload, **members)
-        except UnavailableError as error:
-            self.history.lose(key, error)
         except GotaskqError as error:
-            self.history.fail(key, error)
+            is_unknown = isinstance(error, BackendUnavailableError) and error.job_id is not None
+            (self.history.lose if is_unknown else self.history.fail)(key, error)
         else:
             self.history.ok(key, job.id)
             return job
