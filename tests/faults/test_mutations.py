@@ -1,7 +1,9 @@
 """The tests of the tests: code that is broken on purpose must fail them. All of it: `make mutate`."""
 
+from dataclasses import replace
+
 import pytest
-from tests.faults.mutations import MUTATIONS, ROOT, Mutation, is_noticed
+from tests.faults.mutations import CONTROL, MUTATIONS, ROOT, Mutation, is_noticed
 
 CHEAP = (
     "leave settled jobs among the running",
@@ -16,6 +18,12 @@ CHEAP = (
 @pytest.mark.parametrize("mutation", [m for m in MUTATIONS if m.name in CHEAP], ids=lambda mutation: mutation.name)
 def test_broken_code_fails_the_tests(mutation: Mutation) -> None:
     assert is_noticed(mutation)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_whole_code_passes_them() -> None:
+    assert not is_noticed(replace(CONTROL, tests=("tests/faults/test_outage_grace.py",)))
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)
