@@ -45,8 +45,7 @@ class StoreClock(FakeClock):
         for _ in range(self.ROUND_TRIPS):
             await super().settle(rounds=rounds)
             for store in self._stores:
-                while calls := store.calls_under_way:
-                    await asyncio.wait(calls)
+                await until(lambda store=store: not store.calls_under_way)  # type: ignore[misc]  # a loop's variable
 
 
 async def until(holds: Callable[[], bool]) -> None:

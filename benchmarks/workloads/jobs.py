@@ -77,7 +77,7 @@ async def _enqueue_and_run(jobs: int) -> Rates:
                     await asyncio.sleep(0)  # enqueueing in memory waits for nothing, so nobody else would have a turn
             await counted.until(jobs)
         ended = perf_counter()  # the workers have drained: every job is settled
-        await _check_done(app, jobs)
+        await check_done(app, jobs)
     return {"jobs_per_s": jobs / (ended - started)}
 
 
@@ -109,7 +109,7 @@ class Counted:
             raise LostJobsError(f"{goal - self.ran} jobs have not run after {WAIT_S:g} s") from error
 
 
-async def _check_done(app: TaskQ, jobs: int) -> None:
+async def check_done(app: TaskQ, jobs: int) -> None:
     done = done_of(await app.metrics_page())
     if done != jobs:
         raise LostJobsError(f"{done} of {jobs} jobs are done")

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from gotaskq.config import Settings as Settings
     from gotaskq.engine.admission import JobRequest as JobRequest
     from gotaskq.errors import GotaskqError as GotaskqError
+    from gotaskq.executors.process.options import ProcessOptions as ProcessOptions
     from gotaskq.job import Job as Job
     from gotaskq.job import Status as Status
     from gotaskq.policies.ordering import Fifo as Fifo
@@ -32,6 +33,7 @@ _HOMES: Final = {
     "JobRequest": "gotaskq.engine.admission",
     "NoRetry": "gotaskq.policies.retry",
     "PriorityFifo": "gotaskq.policies.ordering",
+    "ProcessOptions": "gotaskq.executors.process.options",
     "QueueCounts": "gotaskq.backend",
     "RoundRobin": "gotaskq.policies.scheduling",
     "Settings": "gotaskq.config",
@@ -50,6 +52,7 @@ __all__ = [
     "JobRequest",
     "NoRetry",
     "PriorityFifo",
+    "ProcessOptions",
     "QueueCounts",
     "RoundRobin",
     "Settings",

@@ -41,8 +41,10 @@ from gotaskq.errors import (
     WithheldError,
 )
 from gotaskq.events import Event, JobCancelled, JobReplayed, Observer
-from gotaskq.executor import Handler
+from gotaskq.executor import ExecutorName, Handler
 from gotaskq.executors.asyncio_task import AsyncioExecutor
+from gotaskq.executors.process.executor import ProcessExecutor
+from gotaskq.executors.process.options import ProcessOptions
 from gotaskq.executors.thread import ThreadExecutor
 from gotaskq.job import DEFAULT_QUEUE, Job, JobId, Status
 from gotaskq.metrics import Counted, Metrics
@@ -81,6 +83,7 @@ class TaskQ:
         ordering: Ordering | None = None,
         selector: Callable[[], QueueSelector] | None = None,
         middleware: Sequence[Middleware] = (),
+        children: ProcessOptions | None = None,
         clock: Clock | None = None,
         rng: Random | None = None,
     ) -> None:
@@ -90,7 +93,10 @@ class TaskQ:
         self._choices = Choices(backend, retry, ordering, selector, self._clock, self._rng)
         self._bus = EventBus()
         self._threads = ThreadExecutor(self._settings.effective_handler_threads)
-        self._registry = Registry(on_loop=AsyncioExecutor(), in_thread=self._threads, middleware=middleware)
+        self._children = ProcessExecutor(children, clock=self._clock, rng=self._rng)
+        self._registry = Registry(
+            on_loop=AsyncioExecutor(), in_thread=self._threads, in_child=self._children, middleware=middleware
+        )
         self._metrics = Metrics(has_handler=self.has_handler)
         count_events(self._metrics, self._bus)
         self._gather: Callable[[], Awaitable[Counted]] = self.counted
@@ -116,14 +122,17 @@ class TaskQ:
 
     # -- definition ----------------------------------------------------------------------------------------------------
 
-    def handler(self, job_type: str, *, retry: RetryPolicy | None = None) -> Callable[[H], H]:
+    def handler(
+        self, job_type: str, *, retry: RetryPolicy | None = None, executor: ExecutorName | None = None
+    ) -> Callable[[H], H]:
         """Register a function that takes the whole Job as the handler of a job type.
 
-        An `async def` runs on the event loop, a `def` in a thread. Raises RegistrationError.
+        An `async def` runs on the event loop, a `def` in a thread, or in a child process with `executor="process"`.
+        Raises RegistrationError.
         """
 
         def register(handler: H) -> H:
-            self._registry.register(job_type, handler, retry=retry)
+            self._registry.register(job_type, handler, retry=retry, executor=executor)
             return handler
 
         return register
@@ -144,8 +153,10 @@ class TaskQ:
         if self._opened is not None:
             raise GotaskqError("this TaskQ is open already; one `async with app` at a time")
         self._threads.max_threads = self._settings.effective_handler_threads
+        self._children.max_children = self._settings.num_workers
         backend = make_backend(self._choices, self._settings)
         await backend.open()
+        self._children.open()
         admission = make_admission(self._choices, self._settings, backend=backend, bus=self._bus)
         self._opened = Opened(backend, admission)
         return self
@@ -153,6 +164,7 @@ class TaskQ:
     async def __aexit__(self, *_: object) -> None:
         opened, self._opened = self._parts, None
         self._threads.close()
+        self._children.close()
         await opened.backend.close()
 
     @contextlib.asynccontextmanager

@@ -14,6 +14,8 @@ GotaskqError
 │   ├── StoreFullError      the store has no room; nothing was stored
 │   └── BackendUnavailableError
 ├── RegistrationError       a handler cannot be registered as asked
+├── RemoteError             a handler raised in a child process
+├── ChildEndedError         a child process ended in the middle of a job
 ├── PayloadDecodeError      JSON that Python cannot hold
 ├── NotOpenError            used outside `async with app`
 └── IllegalTransitionError  a job may not go from this status to that one
@@ -131,6 +133,21 @@ class BackendUnavailableError(UnavailableError):
 
 class RegistrationError(GotaskqError):
     """A handler cannot be registered as asked."""
+
+
+class RemoteError(GotaskqError):
+    """A handler raised in another process: what it raised is there, its name, message and traceback are here."""
+
+    def __init__(self, type_name: str, message: str, *, traceback: str = "") -> None:
+        super().__init__(message)
+        self.type_name = type_name
+        self.traceback = traceback
+        if traceback:
+            self.add_note(f"in the child process:\n{traceback}")
+
+
+class ChildEndedError(GotaskqError):
+    """The child process that ran the job ended before the handler did, by a signal or by an exit."""
 
 
 class PayloadDecodeError(GotaskqError):

@@ -14,6 +14,7 @@ PUBLIC = [
     "JobRequest",
     "NoRetry",
     "PriorityFifo",
+    "ProcessOptions",
     "QueueCounts",
     "RoundRobin",
     "Settings",

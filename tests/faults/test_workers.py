@@ -65,7 +65,7 @@ def test_a_worker_that_dies_at_any_point_completes_no_job_twice(world: World) ->
                 api, 4, job_type, payload=payload, priority=priority, max_retries=0 if job_type == "fail" else 1
             )
         )
-        crashing = world.worker(app="tests.faults.crashing:app", CRASH_AT=f"{method}:{moment}", SHUTDOWN_TIMEOUT="0")
+        crashing = world.worker(app="tests.faults.dying:app", CRASH_AT=f"{method}:{moment}", SHUTDOWN_TIMEOUT="0")
         if (method, job_type) == ("settle", "slow"):
             eventually(lambda: running_on(world, crashing))  # noqa: B023 - called in this round
             crashing.signal(signal.SIGTERM)

@@ -260,6 +260,34 @@ class TestOutages:
             assert await backend.enqueue([job()]) == [Enqueued.OK]
 
 
+class TestCheck:
+    async def test_a_server_as_it_comes_is_warned_about(self, server: RedisServer) -> None:
+        server.config_set("maxmemory-policy", "allkeys-lru")
+
+        async with opened(server.url) as backend:
+            found = [finding.what for finding in await backend.check() if finding.severity == "warning"]
+
+        assert any("maxmemory-policy is allkeys-lru" in what for what in found)
+        assert any("append-only file is off" in what for what in found)
+
+    async def test_a_server_set_up_for_jobs_passes(self) -> None:
+        with running(appendonly="yes", appendfsync="always", maxmemory_policy="noeviction") as server:
+            async with opened(server.url) as backend:
+                findings = await backend.check()
+
+        assert {finding.severity for finding in findings} == {"ok"}
+
+    async def test_settings_that_may_not_be_read_are_no_obstacle(self) -> None:
+        with running() as server:
+            with server.client() as client:
+                client.execute_command("ACL", "SETUSER", "jobs", "on", ">s3cret", *RIGHTS.split())
+
+            async with opened(server.url.replace("redis://", "redis://jobs:s3cret@")) as backend:
+                findings = await backend.check()
+
+        assert any("maxmemory-policy" in finding.what for finding in findings)
+
+
 class TestAccess:
     async def test_a_user_with_only_our_rights_is_enough(self, job: Jobs) -> None:
         with running() as server:

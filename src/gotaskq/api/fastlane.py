@@ -128,8 +128,8 @@ class FastLaneProtocol(HardenedProtocol):
         lane = self._lane
         while self._is_free():
             block, end, rest = data.partition(BLOCK_END)
-            verdict = lane.verdicts.get(block) if end else None
-            if verdict is None and (not end or (verdict := lane.judge(block)) is None):
+            verdict = (lane.verdicts.get(block) or lane.judge(block)) if end else None
+            if verdict is None:
                 break
             queue, body_bytes = verdict
             if len(rest) < body_bytes:

@@ -12,6 +12,7 @@ from typing import Final
 from gotaskq.engine.context import begin_in_own_context
 from gotaskq.engine.middleware import CallNext
 from gotaskq.engine.slot import Slot
+from gotaskq.errors import RemoteError
 from gotaskq.job import Job
 from gotaskq.outcome import Failed, Outcome, Succeeded
 
@@ -66,7 +67,8 @@ def describe(error: BaseException) -> str:
         message = str(error)
     except Exception:  # noqa: BLE001 - an exception that cannot even be shown is still a failure
         message = "<its message cannot be shown>"
-    text = f"{type(error).__name__}: {message}" if message else type(error).__name__
+    name = error.type_name if isinstance(error, RemoteError) else type(error).__name__
+    text = f"{name}: {message}" if message else name
     text = text[:MAX_ERROR_BYTES].translate(_CONTROL_CHARACTERS)
     return text.encode("utf-8", "replace")[:MAX_ERROR_BYTES].decode("utf-8", "ignore")
 

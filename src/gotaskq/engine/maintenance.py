@@ -1,7 +1,7 @@
 """Maintenance: what must happen to jobs while nobody calls.
 
 Promoter (due → ready), Reaper (lapsed leases → ready or dead), Pruner (past retention → gone). Every worker runs all
-three, without a leader; each round is bounded and repeats while it finds a full batch.
+three, without a leader; a duty takes a bounded batch at a time, and goes on as long as it finds a full one.
 """
 
 import logging
@@ -23,7 +23,6 @@ PRUNE_EVERY_S: Final = 5.0
 SPREAD: Final = 0.5  # each pause is drawn from ± 50 %, so that many workers do not come at once
 BATCH: Final = 100
 PRUNE_BATCH: Final = 2_000  # about a millisecond of one core
-MAX_ROUNDS: Final = 10
 
 logger = logging.getLogger(__name__)
 
@@ -53,9 +52,7 @@ class Maintenance:
         while True:
             await self._clock.sleep(every_s * self._rng.uniform(1 - SPREAD, 1 + SPREAD))
             try:
-                for _ in range(MAX_ROUNDS):
-                    if await duty() < batch:
-                        break
+                while await duty() >= batch:  # however many there are: else a high rate would outrun us for good
                     await self._clock.sleep(0)
             except BackendUnavailableError as error:
                 logger.warning("maintenance waits for the backend", extra={"error": str(error)})

@@ -8,11 +8,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Final, assert_never
 
 from gotaskq.engine.middleware import CallNext, Middleware, compose
 from gotaskq.errors import RegistrationError
-from gotaskq.executor import Executor, Handler
+from gotaskq.executor import Executor, ExecutorName, Handler, importable_name
 from gotaskq.policies.retry import RetryPolicy
 
 JOB_TYPE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}")
@@ -32,16 +32,26 @@ class Registration:
 class Registry:
     """Job type → registration."""
 
-    def __init__(self, *, on_loop: Executor, in_thread: Executor, middleware: Sequence[Middleware] = ()) -> None:
+    def __init__(
+        self, *, on_loop: Executor, in_thread: Executor, in_child: Executor, middleware: Sequence[Middleware] = ()
+    ) -> None:
         self._on_loop = on_loop
         self._in_thread = in_thread
+        self._in_child = in_child
         self._middleware = tuple(middleware)
         self._registrations: dict[str, Registration] = {}
 
-    def register(self, job_type: str, handler: Handler, *, retry: RetryPolicy | None = None) -> Registration:
-        """Let `handler` run jobs of this type: `async def` on the event loop, `def` in a thread.
+    def register(
+        self,
+        job_type: str,
+        handler: Handler,
+        *,
+        retry: RetryPolicy | None = None,
+        executor: ExecutorName | None = None,
+    ) -> Registration:
+        """Let `handler` run jobs of this type: `async def` on the event loop, `def` in a thread, or as it is asked.
 
-        Raises RegistrationError when the type is taken or not a valid name, or the handler is not callable.
+        Raises RegistrationError when the type is taken or not a valid name, or the handler cannot run where asked.
         """
         if JOB_TYPE.fullmatch(job_type) is None:
             raise RegistrationError(f"job type {job_type!r} must be {JOB_TYPE_RULE}")
@@ -50,14 +60,23 @@ class Registry:
         if job_type in self._registrations:
             taken = self._registrations[job_type].handler
             raise RegistrationError(f"job type {job_type!r} has a handler already: {taken!r}; choose another type")
-        executor = self._on_loop if _is_async(handler) else self._in_thread
-        call: CallNext = partial(executor.run, handler)
+        call: CallNext = partial(self._choose(handler, executor).run, handler)
         if self._middleware:
             # In a context of its own, like the handler: what it sets must not reach the slot's next job.
             call = partial(self._on_loop.run, compose(self._middleware, call))
         registration = Registration(job_type, handler, retry, call)
         self._registrations[job_type] = registration
         return registration
+
+    def _choose(self, handler: Handler, executor: ExecutorName | None) -> Executor:
+        match executor:
+            case "process":
+                importable_name(handler)  # refuses now what no child could find later
+                return self._in_child
+            case None:
+                return self._on_loop if _is_async(handler) else self._in_thread
+            case never:
+                assert_never(never)
 
     @property
     def by_type(self) -> Mapping[str, Registration]:

@@ -51,7 +51,7 @@ def in_thread(job: Job, *, more: int = 0) -> None:
 
 @pytest.fixture
 def registry() -> Registry:
-    return Registry(on_loop=NamedExecutor("loop"), in_thread=NamedExecutor("thread"))
+    return Registry(on_loop=NamedExecutor("loop"), in_thread=NamedExecutor("thread"), in_child=NamedExecutor("process"))
 
 
 @pytest.mark.parametrize(
@@ -124,10 +124,28 @@ async def test_middleware_is_put_around_every_handler() -> None:
     async def shout(job: Job, call_next: CallNext) -> object:
         return f"{await call_next(job)}!"
 
-    registry = Registry(on_loop=AsyncioExecutor(), in_thread=NamedExecutor("thread"), middleware=[shout])
+    registry = Registry(
+        on_loop=AsyncioExecutor(),
+        in_thread=NamedExecutor("thread"),
+        in_child=NamedExecutor("process"),
+        middleware=[shout],
+    )
     registration = registry.register("work", in_thread)
 
     ran = registration.call(running())
 
     assert isinstance(ran, Awaitable)
     assert await ran == "thread!"
+
+
+async def test_a_handler_runs_in_a_process_when_asked(registry: Registry) -> None:
+    registration = registry.register("resize", in_thread, executor="process")
+
+    assert await registration.call(running()) == "process"
+
+
+def test_a_handler_that_no_process_can_find_is_refused(registry: Registry) -> None:
+    with pytest.raises(RegistrationError, match="top level of a module"):
+        registry.register("resize", lambda job: None, executor="process")
+
+    assert registry.types() == []

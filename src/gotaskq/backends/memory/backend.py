@@ -164,9 +164,8 @@ class MemoryBackend:
     async def reserve(self, turns: Sequence[Turn], *, limit: int, lease_ms: int, worker: str) -> list[Job]:
         """Lease due jobs, going round the turns until `limit` are taken or none is left."""
         now_ms = self._now_ms()
-        # A turn that takes nothing could be gone round for ever.
-        queues = [(self._queue(turn.queue), turn.take) for turn in turns]
-        served = [(queue, take) for queue, take in queues if take > 0 and queue.has_work]
+        # Without the turns that take nothing: they could be gone round for ever.
+        served = [(queue, turn.take) for turn in turns if (queue := self._queue(turn.queue)).has_work and turn.take > 0]
         self._promote_due([queue for queue, _ in served], now_ms=now_ms)
         nonce, deadline_ms = f"{self._rng.getrandbits(NONCE_BITS):024x}", now_ms + lease_ms
         leased: list[Job] = []
@@ -294,11 +293,18 @@ class MemoryBackend:
             self._dead.remove(job.id)
             self._forget_dead(job)
             pruned += 1
-        if len(self._ids) > 2 * len(self._jobs) + COMPACT_SLACK:
-            self._ids = [job_id for job_id in self._ids if job_id in self._jobs]
+        self._drop_gaps()
         for queue in self._queues.values():
             queue.compact()
         return pruned
+
+    def _drop_gaps(self) -> None:
+        # Jobs mostly go in the order they came, so most gaps are at the beginning; a rebuild holds the loop for longer.
+        is_there = self._jobs.__contains__
+        oldest = next(filter(is_there, self._ids), None)
+        del self._ids[: len(self._ids) if oldest is None else bisect_left(self._ids, oldest)]
+        if len(self._ids) > 2 * len(self._jobs) + COMPACT_SLACK:
+            self._ids = list(filter(is_there, self._ids))
 
     # -- looking and steering ----------------------------------------------------------------------------------------
 

@@ -62,10 +62,10 @@ class WaitingQueue:
         popped: list[Job] = []
         limit = min(limit, self.ready)
         while len(popped) < limit:
-            job_ids: list[Any] = [entry & ID_MASK for entry in self._ready.pop(limit - len(popped))]
-            if self._stale:
-                job_ids = [job_id for job_id in job_ids if not self._is_stale(job_id)]
-            popped += [jobs[job_id] for job_id in job_ids]
+            for entry in self._ready.pop(limit - len(popped)):
+                job_id: Any = entry & ID_MASK  # JobId(…) would be a call, for each job
+                if not self._stale or not self._is_stale(job_id):
+                    popped.append(jobs[job_id])
         self.ready -= len(popped)
         self.running += len(popped)
         return popped

@@ -11,7 +11,8 @@ from collections.abc import Collection, Coroutine, Iterator, Mapping, Sequence
 from random import Random
 from typing import Any, Final, TypeVar
 
-from gotaskq.backend import Enqueued, Extended, JobQuery, Page, QueueCounts, Settled, StoreLayout, StoreLimits
+from gotaskq.backend import Enqueued, Extended, Finding, JobQuery, Page, QueueCounts, Settled, StoreLayout, StoreLimits
+from gotaskq.backends.redis.check import CHECKED_SETTINGS, check_server
 from gotaskq.backends.redis.codec import LETTERS, decode_job, decode_leased, rows_of
 from gotaskq.backends.redis.connection import Connection
 from gotaskq.backends.redis.intake import ANSWER_WITHIN_S, Intake
@@ -21,7 +22,7 @@ from gotaskq.backends.redis.partitions import chunks, places_of
 from gotaskq.backends.redis.registry import Registry
 from gotaskq.backends.redis.scripts import Script
 from gotaskq.backends.redis.settlements import settlement_arguments
-from gotaskq.backends.redis.topology import read_url
+from gotaskq.backends.redis.topology import connect, read_url
 from gotaskq.backends.redis.wakeups import WakeUps
 from gotaskq.clock import Clock
 from gotaskq.errors import GotaskqError, QueueNotFoundError
@@ -68,9 +69,10 @@ class RedisBackend:
         self._rng = rng
         keys = Keys(self._layout.key_prefix)
         is_test = self._layout.key_prefix.startswith("gtqtest")
-        self._connection = Connection(read_url(url), keys, rng=rng, test_clock=clock.now_ms if is_test else None)
+        self._address = read_url(url)
+        self._connection = Connection(self._address, keys, rng=rng, test_clock=clock.now_ms if is_test else None)
         self._registry = Registry(self._connection, keys, partitions=self._layout.partitions, rng=rng)
-        self._wakeups = WakeUps(self._connection.client, keys.wake, rng=rng)
+        self._wakeups = WakeUps(connect(self._address), keys.wake, rng=rng)
         self._listing = Listing(self._connection)
         self._intake = Intake(self._connection, self._registry, self._wakeups, max_depth=self._limits.max_queue_depth)
         self._lost_claims: dict[tuple[str, int], str] = {}  # nonces of reservations whose fate is not known
@@ -81,10 +83,16 @@ class RedisBackend:
 
     async def open(self) -> None:
         """Connect, join the store, and register the default queue."""
-        await self._connection.open()
-        await self._registry.open()
+        try:
+            await self._connection.open()
+            await self._registry.open()
+        except BaseException:
+            await self.close()
+            raise
         self._upkeep = [asyncio.create_task(loop) for loop in (self._wakeups.listen(), self._keep())]
-        await asyncio.wait([asyncio.create_task(self._wakeups.is_listening.wait())], timeout=ANSWER_WITHIN_S)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ANSWER_WITHIN_S):
+                await self._wakeups.is_listening.wait()
 
     async def close(self) -> None:
         """Answer what is under way, then let go of all connections."""
@@ -94,6 +102,7 @@ class RedisBackend:
         if self._upkeep:
             await asyncio.wait(self._upkeep)
         self._upkeep = []
+        await self._wakeups.close()
         await self._connection.close()
 
     @property
@@ -102,14 +111,22 @@ class RedisBackend:
         return self._connection.is_reachable
 
     @property
-    def calls_under_way(self) -> frozenset[asyncio.Task[Any]]:
-        """The calls that the store has not answered yet."""
-        return self._connection.calls_under_way | self._intake.calls_under_way
+    def calls_under_way(self) -> int:
+        """How many calls the store has not answered yet."""
+        return self._connection.calls_under_way + self._intake.calls_under_way
 
     @property
     def partitions(self) -> int:
         """How many partitions new jobs are spread over."""
         return self._layout.partitions
+
+    async def check(self) -> list[Finding]:
+        """Return what is wrong with the server for keeping jobs in; raises BackendUnavailableError."""
+        information = await self._connection.information()
+        config = await self._connection.configuration(CHECKED_SETTINGS)
+        return check_server(
+            information, config, host=self._address.hosts[0][0], has_password=self._address.password is not None
+        )
 
     async def _keep(self) -> None:
         """Learn what other processes changed, about once a second."""
@@ -122,11 +139,11 @@ class RedisBackend:
 
     async def create_queue(self, name: str) -> bool:
         """Register a queue; False when it was there."""
-        return await self._connection.guarded(self._registry.add(name))
+        return await self._registry.add(name)
 
     async def queues(self) -> Mapping[str, QueueCounts]:
         """Return every registered queue with its counts, sorted by name."""
-        await self._connection.guarded(self._registry.refresh())
+        await self._registry.refresh()
         names = sorted(self._registry.paused)
         totals = {name: [0, 0, 0, 0] for name in names}
         for partition in range(self._registry.partitions):
@@ -144,7 +161,7 @@ class RedisBackend:
     async def set_paused(self, queue: str, *, paused: bool) -> None:
         """Stop or resume giving out the queue's jobs; other processes hear of it within a second."""
         await self._require((queue,))
-        await self._connection.guarded(self._registry.set_paused(queue, paused=paused))
+        await self._registry.set_paused(queue, paused=paused)
         self._wakeups.wake(queue)
 
     def is_paused(self, queue: str) -> bool:
@@ -161,7 +178,7 @@ class RedisBackend:
     async def enqueue(self, jobs: Sequence[Job], *, atomic: bool = False) -> list[Enqueued]:
         """Store new jobs; each on its own, or with `atomic` all or none (of one partition, at most 1,000)."""
         if atomic:
-            return await self._connection.guarded(self._intake.store_together(jobs))
+            return await self._intake.store_together(jobs)
         return await self._intake.store(jobs)
 
     # -- out: reserve, extend, settle ----------------------------------------------------------------------------------
@@ -178,9 +195,7 @@ class RedisBackend:
             for some in chunks(served, RESERVE_QUEUES):
                 while len(leased) < limit:
                     wanted = min(limit - len(leased), RESERVE_JOBS)
-                    jobs = await self._connection.guarded(
-                        self._claim(partition, some, limit=wanted, lease_ms=lease_ms, worker=worker)
-                    )
+                    jobs = await self._claim(partition, some, limit=wanted, lease_ms=lease_ms, worker=worker)
                     leased += jobs
                     if len(jobs) < wanted:
                         break
@@ -328,4 +343,4 @@ class RedisBackend:
         return f"{self._rng.getrandbits(NONCE_BITS):024x}"
 
     def _run(self, script: Script, partition: int, *arguments: str | bytes | int) -> Coroutine[Any, Any, Any]:
-        return self._connection.guarded(self._connection.run(script, partition, *arguments))
+        return self._connection.run(script, partition, *arguments)

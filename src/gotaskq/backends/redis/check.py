@@ -29,6 +29,8 @@ REDIS: Final = Product(
 )
 VALKEY: Final = Product("Valkey", (7, 2), {(7, 2): 14, (8, 0): 10, (8, 1): 9, (9, 0): 5, (9, 1): 1})
 
+CHECKED_SETTINGS: Final = ("maxmemory-policy", "appendfsync", "save")
+
 FSYNC_COSTS: Final = {
     "everysec": "a crash of the machine loses about the last second of jobs",
     "no": "a crash of the machine loses what the system had not written yet, often half a minute of jobs",

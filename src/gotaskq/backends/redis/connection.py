@@ -1,38 +1,46 @@
 """The connection: runs scripts and commands, repeats what is safe to repeat, and says when the store is away.
 
 Every script is idempotent by a nonce or a lease, so a call whose fate is unknown is sent again, with the same nonce.
-Invariant: nobody who waits for a call can cancel it half-way: calls run in tasks of ours.
+One wire leads to each server; what callers do while they wait cannot harm it.
 """
 
 import asyncio
 import logging
-import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from enum import Enum
 from random import Random
-from typing import Any, Final, TypeAlias, TypeVar, cast
+from typing import Any, Final, TypeAlias, TypeVar
 
 from redis import exceptions as refusals
 
 from gotaskq.backends.redis.keys import Keys
 from gotaskq.backends.redis.scripts import Script, ScriptText, load_scripts
-from gotaskq.backends.redis.topology import Address, connect
+from gotaskq.backends.redis.topology import CONNECT_TIMEOUT_S, Address, Locator, Place, greeting_of, tls_of
+from gotaskq.backends.redis.wire import Heard, RefusedError, Wire, Word, open_wire
 from gotaskq.errors import BackendUnavailableError, StoreFullError
 
 T = TypeVar("T")
-Argument: TypeAlias = str | bytes | int
+Argument: TypeAlias = Word
 
 PATIENCE_S: Final = 5.0  # how long a call is tried, unless its caller says otherwise
-FIRST_PAUSE_S: Final = 0.02
+FIRST_PAUSE_S: Final = 0.01
 MAX_PAUSE_S: Final = 0.5
 MAX_WORDS: Final = 200
 FLAGS_SINCE: Final = 7  # the first major version that knows script flags
 
-# Refusals that pass: the server answered, and did nothing. By the first word of its answer.
-PASSING: Final = frozenset({"BUSY", "MISCONF", "NOREPLICAS", "MASTERDOWN", "LOADING", "UNBLOCKED", "TRYAGAIN"})
+# Refusals that pass: nothing was carried out, and soon it may be.
+PASSING: Final = frozenset(
+    {
+        *("LOADING", "BUSY", "MISCONF", "READONLY", "NOREPLICAS", "MASTERDOWN", "UNBLOCKED"),
+        *("CLUSTERDOWN", "TRYAGAIN", "MOVED", "ASK"),
+        # An operator is changing a password or rights; until they are right again the store is away.
+        *("NOAUTH", "WRONGPASS", "NOPERM"),
+    }
+)
+ELSEWHERE: Final = frozenset({"READONLY", "MOVED", "CLUSTERDOWN"})  # another server is to be asked
 
-# What a call can raise: the client's own errors (a Cluster's have a root of their own), the socket's, and the loop's.
-FAILURES: Final = (refusals.RedisError, refusals.RedisClusterException, OSError, RuntimeError)
+# What a call can raise: the server's refusals, the socket's errors, and those of the client that finds servers.
+FAILURES: Final = (RefusedError, OSError, refusals.RedisError, refusals.RedisClusterException)
 
 logger = logging.getLogger(__name__)
 
@@ -53,140 +61,204 @@ class Connection:
     """One process's way to the store."""
 
     def __init__(self, address: Address, keys: Keys, *, rng: Random, test_clock: Callable[[], int] | None) -> None:
-        self.client = connect(address)
         self.is_reachable = True
+        self._locator = Locator(address)
+        self._tls = tls_of(address)
+        self._greeting = greeting_of(address)
         self._keys = keys
         self._metas: dict[int, str] = {}
+        self._wires: dict[Place, Wire] = {}
+        self._opening: dict[Place, asyncio.Task[Wire]] = {}
+        self._near: dict[str, Wire] = {}  # key → the wire that served it last
         self._rng = rng
         self._test_clock = test_clock
         self._scripts: dict[Script, ScriptText] = {}
-        self._tasks: set[asyncio.Task[Any]] = set()
-        self.on_return: Callable[[], None] | None = None
 
-    async def open(self) -> dict[str, Any]:
-        """Connect and return what the server says of itself; raises BackendUnavailableError."""
-        reply = await self.command("INFO", "server", patience_s=PATIENCE_S)
-        information = _information(reply)
-        version = str(information.get("redis_version", "0"))
+    async def open(self) -> None:
+        """Connect; raises BackendUnavailableError."""
+        information = await self.information()
+        version = information.get("redis_version", "0")
         self._scripts = load_scripts(has_flags=int(version.partition(".")[0]) >= FLAGS_SINCE)
-        return information
+
+    async def information(self) -> dict[str, str]:
+        """Return what the server says of itself."""
+        text: bytes = await self.command("INFO", self._keys.store)
+        lines = (line.partition(":") for line in text.decode(errors="replace").splitlines())
+        return {name: value for name, colon, value in lines if colon}
+
+    async def configuration(self, names: Sequence[str]) -> dict[str, str]:
+        """Return the server's settings of these names, as far as we may read them."""
+        settings: dict[str, str] = {}
+        for name in names:
+            try:
+                reply = await self._call(self._keys.store, ("CONFIG", "GET", name))
+            except RefusedError:  # a right that jobs do not need
+                continue
+            settings |= {found.decode(): value.decode() for found, value in zip(reply[::2], reply[1::2], strict=True)}
+        return settings
 
     async def close(self) -> None:
-        """Let calls under way end, then let go."""
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=PATIENCE_S)
-        await self.client.aclose()
+        """Let go of all connections."""
+        for opening in self._opening.values():
+            opening.cancel()
+        for wire in self._wires.values():
+            await wire.close()
+        await self._locator.close()
 
     @property
-    def calls_under_way(self) -> frozenset[asyncio.Task[Any]]:
-        """The guarded calls that have not ended."""
-        return frozenset(self._tasks)
+    def calls_under_way(self) -> int:
+        """How many calls the store has not answered yet."""
+        return len(self._opening) + sum(wire.pending for wire in self._wires.values())
 
     async def run(self, script: Script, partition: int, *arguments: Argument, patience_s: float = PATIENCE_S) -> Any:
         """Run a script on a partition; raises BackendUnavailableError, StoreFullError or StoreFaultError."""
-        meta = self._metas.get(partition) or self._metas.setdefault(partition, self._keys.meta(partition))
-        now_ms: Argument = b"" if self._test_clock is None else self._test_clock()
-        return await self._persist(lambda: self._evaluate(script, meta, now_ms, arguments), patience_s)
+        meta = self._meta(partition)
+        text, now_ms = self._scripts[script], self._now_ms()
 
-    async def command(self, *words: Argument, patience_s: float = PATIENCE_S) -> Any:
-        """Run a command that is safe to repeat; raises as `run`."""
-        return await self._persist(lambda: self._command(*words), patience_s)
+        async def evaluate() -> Any:
+            try:
+                return await self._call(meta, ("EVALSHA", text.digest, 1, meta, now_ms, *arguments))
+            except RefusedError as refused:
+                if refused.code != "NOSCRIPT":
+                    raise
+                # Not carried out: the server was restarted, or another took over.
+                return await self._call(meta, ("EVAL", text.text, 1, meta, now_ms, *arguments))
 
-    async def guarded(self, call: Coroutine[Any, Any, T]) -> T:
-        """Run a call to its end even when its caller is cancelled: a socket must not be left with half a reply."""
-        task = asyncio.get_running_loop().create_task(call)
-        self._tasks.add(task)
-        task.add_done_callback(self._forget)
-        return await asyncio.shield(task)
+        return await self._persist(evaluate, meta, patience_s)
 
-    def _forget(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled():
-            task.exception()  # its caller may be gone, and then nobody else looks at it
+    def run_soon(self, script: Script, partition: int, arguments: Sequence[Argument], heard: Heard) -> bool:
+        """Run a script without a task or a repeat, where a wire is at hand; False: nothing was sent, use `run`."""
+        meta = self._meta(partition)
+        wire = self._near.get(meta)
+        if wire is None or not wire.is_open:
+            return False
+        wire.send(("EVALSHA", self._scripts[script].digest, 1, meta, self._now_ms(), *arguments), heard)
+        return True
 
-    async def _evaluate(self, script: Script, meta: str, now_ms: Argument, arguments: Sequence[Argument]) -> Any:
-        text = self._scripts[script]
+    async def command(self, name: str, key: str, *words: Argument, patience_s: float = PATIENCE_S) -> Any:
+        """Run a command on a key, one that is safe to repeat; raises as `run`."""
+        call = (name,) if name == "INFO" else (name, key, *words)
+        return await self._persist(lambda: self._call(key, call), key, patience_s)
+
+    def _meta(self, partition: int) -> str:
+        return self._metas.get(partition) or self._metas.setdefault(partition, self._keys.meta(partition))
+
+    def _now_ms(self) -> Argument:
+        return b"" if self._test_clock is None else self._test_clock()
+
+    # -- wires ---------------------------------------------------------------------------------------------------------
+
+    async def _call(self, key: str, words: tuple[Word, ...]) -> Any:
+        wire = self._near.get(key)
+        if wire is None or not wire.is_open:
+            wire = self._near[key] = await self._wire_to(await self._locator.place_of(key))
         try:
-            return await self._command("EVALSHA", text.digest, 1, meta, now_ms, *arguments)
-        except refusals.NoScriptError:  # not carried out: the server was restarted, or another took over
-            return await self._command("EVAL", text.text, 1, meta, now_ms, *arguments)
+            return await wire.call(words)
+        except RefusedError as refused:
+            if refused.code != "ASK":
+                raise
+            return await self._ask(refused, words)
 
-    def _command(self, *words: Argument) -> Awaitable[Any]:
-        return cast("Awaitable[Any]", self.client.execute_command(*words))
+    async def _ask(self, refused: RefusedError, words: tuple[Word, ...]) -> Any:
+        """Send a call to the server that takes this slot over just now."""
+        host, _, port = str(refused).split()[2].rpartition(":")
+        wire = await self._wire_to((host, int(port)))
+        asking, answered = wire.call(("ASKING",)), wire.call(words)  # nothing may come between the two
+        await asking
+        return await answered
 
-    async def _persist(self, call: Callable[[], Awaitable[T]], patience_s: float) -> T:
+    async def _wire_to(self, place: Place) -> Wire:
+        wire = self._wires.get(place)
+        if wire is not None and wire.is_open:
+            return wire
+        opening = self._opening.get(place)
+        if opening is None:
+            opening = self._opening[place] = asyncio.get_running_loop().create_task(self._open_wire(place))
+        return await asyncio.shield(opening)  # others wait for it too
+
+    async def _open_wire(self, place: Place) -> Wire:
+        host, port = place
+        try:
+            wire = self._wires[place] = await open_wire(
+                host, port, tls=self._tls, greeting=self._greeting, timeout_s=CONNECT_TIMEOUT_S
+            )
+        finally:
+            del self._opening[place]
+        return wire
+
+    def give_up_on(self, partition: int, *, since_s: float) -> None:
+        """Hear that a call was not answered; a wire on which nothing has come since then leads nowhere."""
+        self._give_up(self._meta(partition), since_s)
+        self.went_away(TimeoutError("no answer in time"))
+
+    def _give_up(self, key: str, since_s: float) -> None:
+        wire = self._near.pop(key, None)
+        if wire is not None and wire.heard_s < since_s:
+            wire.give_up()
+        self._locator.look_again()
+
+    # -- persisting ----------------------------------------------------------------------------------------------------
+
+    async def _persist(self, call: Callable[[], Awaitable[T]], key: str, patience_s: float) -> T:
         """Make a call, again and again while its errors pass and there is time."""
-        give_up_s = time.monotonic() + patience_s
+        now_s = asyncio.get_running_loop().time
+        began_s = now_s()
+        give_up_s = began_s + patience_s
         pause_s = FIRST_PAUSE_S
         while True:
-            left_s = max(give_up_s - time.monotonic(), 0.001)
             try:
-                async with asyncio.timeout(left_s):
+                async with asyncio.timeout_at(give_up_s):
                     reply = await call()
             except TimeoutError as error:
                 reason: Exception = error
+                self._give_up(key, began_s)
             except FAILURES as error:
                 reason = error
-                match fate_of(error):
-                    case Fate.PASSING:
-                        pass
-                    case Fate.FULL:
-                        raise StoreFullError(self._rng.randint(5, 30)) from error
-                    case Fate.BUG:
-                        logger.exception("the store refused a call")
-                        raise StoreFaultError("the job store refused a call; the log says why") from error
+                self._judge(error, key)
             else:
                 if not self.is_reachable:
-                    self._came_back()
+                    self.came_back()
                 return reply
-            pause_s = min(2 * pause_s, MAX_PAUSE_S)
             pause_now_s = pause_s * self._rng.uniform(0.5, 1.0)
-            if time.monotonic() + pause_now_s >= give_up_s:
-                self._went_away(reason)
+            if now_s() + pause_now_s >= give_up_s:
+                self.went_away(reason)
                 raise BackendUnavailableError(f"the job store did not answer: {_words(reason)}") from reason
             await asyncio.sleep(pause_now_s)
+            pause_s = min(2 * pause_s, MAX_PAUSE_S)
 
-    def _went_away(self, error: Exception) -> None:
+    def _judge(self, error: Exception, key: str) -> None:
+        """Return where a call may be sent again; raise where it may not."""
+        match fate_of(error):
+            case Fate.FULL:
+                raise StoreFullError(self._rng.randint(5, 30)) from error
+            case Fate.BUG:
+                logger.error("the store refused a call", exc_info=error)
+                raise StoreFaultError("the job store refused a call; the log says why") from error
+            case Fate.PASSING:
+                if not isinstance(error, RefusedError) or error.code in ELSEWHERE:
+                    self._near.pop(key, None)
+                    self._locator.look_again()
+
+    def went_away(self, error: Exception) -> None:
+        """Note, and say once, that the store does not answer."""
         if self.is_reachable:
             logger.warning("the job store is away", extra={"error": _words(error)})
         self.is_reachable = False
 
-    def _came_back(self) -> None:
+    def came_back(self) -> None:
+        """Note, and say, that the store answers again."""
         logger.info("the job store is back")
         self.is_reachable = True
-        if self.on_return is not None:
-            self.on_return()
 
 
 def fate_of(error: Exception) -> Fate:
-    """Say what an error of the client means for the call."""
-    text = str(error)
-    match error:
-        case refusals.OutOfMemoryError():
-            return Fate.FULL
-        case refusals.ResponseError() if "OOM" in text:
-            return Fate.FULL
-        case refusals.NoPermissionError():  # like a wrong password: the store is away until an operator has mended it
-            return Fate.PASSING
-        case refusals.ReadOnlyError() | refusals.TryAgainError() | refusals.ClusterError() | refusals.AskError():
-            return Fate.PASSING
-        case refusals.ResponseError():
-            return Fate.PASSING if PASSING.intersection(text.split()[:1]) else Fate.BUG
-        case refusals.ConnectionError() | refusals.TimeoutError() | OSError() | refusals.RedisClusterException():
-            return Fate.PASSING
-        case RuntimeError() if "closed" in text:  # the loop's word for a socket that was closed under a call
-            return Fate.PASSING
-        case _:
-            return Fate.BUG
+    """Say what an error means for the call."""
+    if not isinstance(error, RefusedError):
+        return Fate.PASSING
+    if error.code == "OOM" or "OOM" in str(error):
+        return Fate.FULL
+    return Fate.PASSING if error.code in PASSING else Fate.BUG
 
 
 def _words(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"[:MAX_WORDS]
-
-
-def _information(reply: Any) -> dict[str, Any]:
-    """Return the reply to INFO: of a Cluster, the first node's."""
-    if isinstance(reply, dict):
-        first = next(iter(reply.values()), None)
-        return cast("dict[str, Any]", first) if isinstance(first, dict) else cast("dict[str, Any]", reply)
-    raise StoreFaultError("the job store did not say what it is")

@@ -5,13 +5,13 @@ nonces in the records keep it from storing anything twice.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from gotaskq.backend import Enqueued
 from gotaskq.backends.redis.codec import encode_record
-from gotaskq.backends.redis.commit import GroupCommit
+from gotaskq.backends.redis.commit import Answer, GroupCommit
 from gotaskq.backends.redis.connection import Connection
 from gotaskq.backends.redis.keys import member
 from gotaskq.backends.redis.partitions import chunks, places_of
@@ -28,12 +28,12 @@ MAX_ATOMIC: Final = 1_000
 ANSWER_WITHIN_S: Final = 2.0  # what the store has not confirmed by then is answered with an error
 
 ENQUEUED: Final = {
-    "O": Enqueued.OK,
-    "D": Enqueued.DUPLICATE,
-    "C": Enqueued.COLLISION,
-    "F": Enqueued.FULL,
-    "N": Enqueued.NO_QUEUE,
-    "W": Enqueued.WITHHELD,
+    ord("O"): Enqueued.OK,
+    ord("D"): Enqueued.DUPLICATE,
+    ord("C"): Enqueued.COLLISION,
+    ord("F"): Enqueued.FULL,
+    ord("N"): Enqueued.NO_QUEUE,
+    ord("W"): Enqueued.WITHHELD,
 }
 
 
@@ -46,11 +46,12 @@ class Intake:
         self._wakeups = wakeups
         self._max_depth = max_depth
         self._commits: dict[int, GroupCommit[Job, Enqueued]] = {}
+        self._insisting: set[asyncio.Task[None]] = set()
 
     @property
-    def calls_under_way(self) -> frozenset[asyncio.Task[Any]]:
-        """The calls that the store has not answered yet."""
-        return frozenset[asyncio.Task[Any]]().union(*(commit.calls_under_way for commit in self._commits.values()))
+    def calls_under_way(self) -> int:
+        """How many calls the store has not answered yet."""
+        return sum(commit.calls_under_way for commit in self._commits.values())
 
     async def drained(self) -> None:
         """Return when every job given so far is answered for."""
@@ -59,16 +60,18 @@ class Intake:
 
     async def store(self, jobs: Sequence[Job]) -> list[Enqueued]:
         """Store jobs, each on its own, together with those of other callers."""
+        if len(jobs) == 1:
+            return await self._put(jobs)
         replies: list[Enqueued] = [Enqueued.OK] * len(jobs)
-        some_places = [some for _, places in places_of([job.id for job in jobs]) for some in chunks(places, MAX_JOBS)]
-        answers = [self._put(jobs, some, replies) for some in some_places]
-        if len(answers) == 1:
-            await answers[0]
-        elif answers:
-            await asyncio.wait(answers)
-            errors = [error for answered in answers if (error := answered.exception()) is not None]
-            if errors:
-                raise errors[0]
+        shares = [some for _, places in places_of([job.id for job in jobs]) for some in chunks(places, MAX_JOBS)]
+        answers = [(share, self._put([jobs[place] for place in share])) for share in shares]
+        if answers:
+            await asyncio.wait([answered for _, answered in answers])
+        if errors := [error for _, answered in answers if (error := answered.exception()) is not None]:
+            raise errors[0]
+        for share, answered in answers:
+            for place, reply in zip(share, answered.result(), strict=True):
+                replies[place] = reply
         return replies
 
     async def store_together(self, jobs: Sequence[Job]) -> list[Enqueued]:
@@ -80,24 +83,22 @@ class Intake:
         partitions = {partition_of(job.id) for job in jobs}
         if len(partitions) > 1:
             raise InvalidRequestError(f"the jobs of an all-or-nothing call must share a partition, not {partitions}")
-        return await self._send(partitions.pop(), jobs, ANSWER_WITHIN_S, atomic=True)
+        return await self._store(partitions.pop(), jobs, ANSWER_WITHIN_S, atomic=True)
 
-    def _put(self, jobs: Sequence[Job], places: Sequence[int], replies: list[Enqueued]) -> asyncio.Future[None]:
-        answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    def _put(self, jobs: Sequence[Job]) -> "asyncio.Future[list[Enqueued]]":
+        """Send jobs of one partition with the next call."""
+        answered: asyncio.Future[list[Enqueued]] = asyncio.get_running_loop().create_future()
 
-        def hear(heard: Sequence[Enqueued] | Exception) -> None:
+        def hear(replies: list[Enqueued] | Exception) -> None:
             if answered.done():  # its caller has gone; the jobs have not
                 return
-            if isinstance(heard, Exception):
-                answered.set_exception(heard)
-                return
-            for place, reply in zip(places, heard, strict=True):
-                replies[place] = reply
-            answered.set_result(None)
+            if isinstance(replies, Exception):
+                answered.set_exception(replies)
+            else:
+                answered.set_result(replies)
 
-        some = [jobs[place] for place in places]
-        size = sum(len(job.payload_json) for job in some)
-        self._commit_of(partition_of(some[0].id)).put(some, hear, size=size)
+        size = sum(len(job.payload_json) for job in jobs)
+        self._commit_of(partition_of(jobs[0].id)).put(jobs, hear, size=size)
         return answered
 
     def _commit_of(self, partition: int) -> GroupCommit[Job, Enqueued]:
@@ -112,23 +113,98 @@ class Intake:
             )
         return commit
 
-    async def _send(
+    def _send(self, partition: int, jobs: Sequence[Job], patience_s: float, heard: Answer) -> None:
+        """Send a call straight to the wire; only where that is not possible, or fails, a task goes on trying."""
+        call = _Call(self._connection, partition, patience_s)
+        call.hear = lambda reply: self._hear(call, jobs, reply, heard)
+        is_known = all(job.queue in self._registry.paused for job in jobs)
+        if not (is_known and call.send(self._arguments(jobs))):
+            call.hear(ConnectionResetError("there is no connection yet"))
+
+    def _hear(self, call: "_Call", jobs: Sequence[Job], reply: bytes | Exception, heard: Answer) -> None:
+        if isinstance(reply, BackendUnavailableError):
+            heard(reply)
+        elif isinstance(reply, Exception):
+            task = asyncio.get_running_loop().create_task(self._insist(call.partition, jobs, call.left_s, heard))
+            self._insisting.add(task)
+            task.add_done_callback(self._insisting.discard)
+        else:
+            if not self._connection.is_reachable:
+                self._connection.came_back()
+            heard(self._stored(jobs, reply))
+
+    async def _insist(self, partition: int, jobs: Sequence[Job], patience_s: float, heard: Answer) -> None:
+        try:
+            replies: list[Enqueued] | Exception = await self._store(partition, jobs, patience_s)
+        except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
+            replies = error
+        heard(replies)
+
+    async def _store(
         self, partition: int, jobs: Sequence[Job], patience_s: float, *, atomic: bool = False
     ) -> list[Enqueued]:
-        unknown = await self._unknown_queues(jobs, patience_s)
+        known = self._registry.paused
+        queues = {job.queue for job in jobs if job.queue not in known}
+        unknown = {queue for queue in queues if not await self._registry.knows(queue, patience_s=patience_s)}
+        arguments = self._arguments(jobs, unknown=unknown, atomic=atomic)
+        reply = await self._connection.run(Script.ENQUEUE, partition, *arguments, patience_s=patience_s)
+        return self._stored(jobs, reply)
+
+    def _arguments(
+        self, jobs: Sequence[Job], *, unknown: Collection[str] = (), atomic: bool = False
+    ) -> list[str | bytes | int]:
         arguments: list[str | bytes | int] = ["1" if atomic else "", self._max_depth]
         for job in jobs:
             queue = "" if job.queue in unknown else job.queue
             arguments += (member(job.id), queue, job.delay_ms, encode_record(job))
-        reply: bytes = await self._connection.run(Script.ENQUEUE, partition, *arguments, patience_s=patience_s)
+        return arguments
+
+    def _stored(self, jobs: Sequence[Job], reply: bytes) -> list[Enqueued]:
+        """Wake who waits for these jobs, sooner than the store's own message does; return what became of each."""
         for queue in {job.queue for job in jobs}:
             self._wakeups.wake(queue)
-        return [ENQUEUED[letter] for letter in reply.decode()]
+        return [ENQUEUED[letter] for letter in reply]
 
-    async def _unknown_queues(self, jobs: Sequence[Job], patience_s: float) -> set[str]:
-        paused = self._registry.paused
-        return {
-            queue
-            for queue in {job.queue for job in jobs}
-            if queue not in paused and not await self._registry.knows(queue, patience_s=patience_s)
-        }
+
+class _Call:
+    """A call on its way: `hear` gets the reply, or what came instead of it before the end of our patience."""
+
+    __slots__ = ("_began_s", "_connection", "_patience_s", "_timer", "hear", "partition")
+
+    hear: Callable[[bytes | Exception], None]
+
+    def __init__(self, connection: Connection, partition: int, patience_s: float) -> None:
+        self.partition = partition
+        self._connection = connection
+        self._patience_s = patience_s
+        self._began_s = asyncio.get_running_loop().time()
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def left_s(self) -> float:
+        """How long we still wait."""
+        return self._began_s + self._patience_s - asyncio.get_running_loop().time()
+
+    def send(self, arguments: Sequence[str | bytes | int]) -> bool:
+        """Send it; False when no connection is at hand."""
+        self._timer = asyncio.get_running_loop().call_later(self._patience_s, self._give_up)
+        is_sent = self._connection.run_soon(Script.ENQUEUE, self.partition, arguments, self._answered)
+        if not is_sent:
+            self._end()
+        return is_sent
+
+    def _answered(self, reply: bytes | Exception) -> None:
+        if self._end():
+            self.hear(reply)
+
+    def _give_up(self) -> None:
+        self._timer = None
+        self._connection.give_up_on(self.partition, since_s=self._began_s)
+        self.hear(BackendUnavailableError())
+
+    def _end(self) -> bool:
+        """Stop the clock; False when it has run out already."""
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
+        return timer is not None

@@ -68,7 +68,7 @@ class Listing:
         return [line for line in merged if line[0] >= known_to], known_to == 0
 
     async def _run(self, script: Script, partition: int, *arguments: str | int) -> Any:
-        return await self._connection.guarded(self._connection.run(script, partition, *arguments))
+        return await self._connection.run(script, partition, *arguments)
 
 
 def _cursor(after: str) -> Place:

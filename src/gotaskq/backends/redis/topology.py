@@ -1,8 +1,9 @@
-"""Where the server is: from a URL to a client of one server, of a Sentinel's master, or of a Cluster.
+"""Where the server is: one by its address, the master that Sentinels name, or the one in a Cluster that owns a slot.
 
-All three answer to the same commands, so nothing else in this package knows which it talks to.
+Nothing else in this package knows which of the three it talks to.
 """
 
+import ssl
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -30,17 +31,19 @@ DEFAULT_PORT: Final = 6379
 SENTINEL_PORT: Final = 26379
 CONNECT_TIMEOUT_S: Final = 2.0
 SOCKET_TIMEOUT_S: Final = 5.0
-MAX_CONNECTIONS: Final = 32
+CLIENT_NAME: Final = "gotaskq"
 
-# What may stand behind the ? of a URL, and how the client calls it.
-PARAMETERS: Final = {
-    "ssl_ca_certs": "ssl_ca_certs",
-    "ssl_certfile": "ssl_certfile",
-    "ssl_keyfile": "ssl_keyfile",
-    "ssl_check_hostname": "ssl_check_hostname",
-    "sentinel_username": "",
-    "sentinel_password": "",
-}
+# What may stand behind the ? of a URL.
+PARAMETERS: Final = (
+    "ssl_ca_certs",
+    "ssl_certfile",
+    "ssl_keyfile",
+    "ssl_check_hostname",
+    "sentinel_username",
+    "sentinel_password",
+)
+
+Place: TypeAlias = tuple[str, int]  # host and port
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,36 +122,34 @@ def _database(path: list[str]) -> int:
 
 
 def connect(address: Address) -> Client:
-    """Return a client; it connects when it is first used."""
+    """Return a client, for finding servers and for subscriptions; it connects when it is first used."""
     options: dict[str, Any] = {
         "username": address.username,
         "password": address.password,
         "socket_timeout": SOCKET_TIMEOUT_S,
         "socket_connect_timeout": CONNECT_TIMEOUT_S,
-        "health_check_interval": 15,
         "protocol": 2,
-        "client_name": "gotaskq",
-        "retry": Retry(NoBackoff(), 0),  # we repeat ourselves, and only what is safe to repeat
-        "max_connections": MAX_CONNECTIONS,
+        "client_name": CLIENT_NAME,
+        "retry": Retry(NoBackoff(), 0),
     }
     if address.has_tls:
         options |= {"ssl": True} | {
-            PARAMETERS[name]: value != "false" if name == "ssl_check_hostname" else value
+            name: value != "false" if name == "ssl_check_hostname" else value
             for name, value in address.parameters.items()
-            if PARAMETERS[name]
+            if name.startswith("ssl_")
         }
     match address.kind:
         case "cluster":
             nodes = [ClusterNode(host, port) for host, port in address.hosts]
-            return RedisCluster(startup_nodes=nodes, cluster_error_retry_attempts=3, **options)
+            return RedisCluster(startup_nodes=nodes, cluster_error_retry_attempts=1, **options)
         case "sentinel":
-            return _sentinel_master(address, options)
+            return _sentinels(address).master_for(address.master, db=address.database, **options)  # type: ignore[no-any-return]
         case _:
             [(host, port)] = address.hosts
             return Redis(host=host, port=port, db=address.database, **options)
 
 
-def _sentinel_master(address: Address, options: dict[str, Any]) -> Client:
+def _sentinels(address: Address) -> Sentinel:
     about_sentinels = {
         "username": address.parameters.get("sentinel_username"),
         "password": address.parameters.get("sentinel_password"),
@@ -156,6 +157,70 @@ def _sentinel_master(address: Address, options: dict[str, Any]) -> Client:
         "socket_connect_timeout": CONNECT_TIMEOUT_S,
         "ssl": address.has_tls,
     }
-    sentinels = Sentinel(address.hosts, sentinel_kwargs=about_sentinels)  # type: ignore[no-untyped-call]  # as shipped
-    master: Client = sentinels.master_for(address.master, db=address.database, **options)
-    return master
+    return Sentinel(address.hosts, sentinel_kwargs=about_sentinels)  # type: ignore[no-untyped-call]  # as shipped
+
+
+def tls_of(address: Address) -> ssl.SSLContext | None:
+    """Return how to speak TLS with the servers, or None; raises ConfigError for files that cannot be read."""
+    if not address.has_tls:
+        return None
+    given = address.parameters
+    try:
+        context = ssl.create_default_context(cafile=given.get("ssl_ca_certs"))
+        if "ssl_certfile" in given:
+            context.load_cert_chain(given["ssl_certfile"], given.get("ssl_keyfile"))
+    except OSError as error:
+        raise ConfigError("BACKEND_URL", "rediss://…", f"its certificates cannot be read: {error}") from None
+    context.check_hostname = given.get("ssl_check_hostname") != "false"
+    return context
+
+
+def greeting_of(address: Address) -> tuple[tuple[str | int, ...], ...]:
+    """Return the calls a connection begins with."""
+    greeting: list[tuple[str | int, ...]] = []
+    if address.password is not None:
+        user = (address.username,) if address.username else ()
+        greeting.append(("AUTH", *user, address.password))
+    if address.database:
+        greeting.append(("SELECT", address.database))
+    return (*greeting, ("CLIENT", "SETNAME", CLIENT_NAME))
+
+
+class Locator:
+    """Says which server serves a key: always the same one, the Sentinels' master, or the owner of its slot."""
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        self._sentinels = _sentinels(address) if address.kind == "sentinel" else None
+        self._cluster = connect(address) if address.kind == "cluster" else None
+        self._master: Place | None = None
+        self._is_out_of_date = True
+
+    async def place_of(self, key: str) -> Place:
+        """Return the host and port of a key's server; raises what the client raises."""
+        if self._sentinels is not None:
+            if self._master is None:
+                self._master = await self._sentinels.discover_master(self._address.master)
+            return self._master
+        if isinstance(self._cluster, RedisCluster):
+            if self._is_out_of_date:
+                await self._cluster.aclose()  # or it would not look again
+                await self._cluster.initialize()
+                self._is_out_of_date = False
+            node = self._cluster.get_node_from_key(key)
+            if node is None:
+                raise ConnectionError(f"no server of the Cluster serves the slot of {key}")
+            return node.host, int(node.port)
+        return self._address.hosts[0]
+
+    def look_again(self) -> None:
+        """Forget what was found: a call has failed, and the place may be another one now."""
+        self._master = None
+        self._is_out_of_date = True
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        if self._cluster is not None:
+            await self._cluster.aclose()
+        for sentinel in self._sentinels.sentinels if self._sentinels is not None else ():
+            await sentinel.aclose()

@@ -39,7 +39,7 @@ class WakeUps:
                     await subscription.subscribe(self._channel)
                     pause_s = 0.05
                     await self._hear(subscription)
-            except FAILURES as error:
+            except (*FAILURES, RuntimeError) as error:
                 logger.debug("wake-ups are not heard", extra={"error": type(error).__name__})
             self.is_listening.clear()
             await asyncio.sleep(pause_s * self._rng.uniform(0.5, 1.5))
@@ -55,6 +55,10 @@ class WakeUps:
                 self.wake_all()  # what was published while nobody listened
             elif message["type"] == "message":
                 self.wake(message["data"].decode())
+
+    async def close(self) -> None:
+        """Let go of the connection."""
+        await self._client.aclose()
 
     def wake(self, queue: str) -> None:
         """Wake those who wait for this queue."""

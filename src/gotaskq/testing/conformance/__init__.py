@@ -1,10 +1,16 @@
-"""The contract of a backend, as tests: who passes them can stand in for any other.
+"""The contracts of a backend and of an executor, as tests: who passes them can stand in for any other.
 
     class TestMyBackend(BackendConformance):
         async def make_backend(self, limits, *, clock, rng):
             return MyBackend(limits, clock=clock, rng=rng)
 
 A backend that is `EnqueuesNow` inherits from EnqueuesNowConformance too.
+
+    class TestMyExecutor(ExecutorConformance):
+        handlers = DEF_HANDLERS  # of gotaskq.testing.handlers; ASYNC_HANDLERS for one that awaits them
+
+        def make_executor(self, capacity):
+            return MyExecutor(capacity)
 
 Needs pytest and pytest-asyncio with `asyncio_mode = "auto"`. A class for a real server also overrides the `clock`
 fixture with one that moves the server's time.
@@ -19,6 +25,7 @@ TOPICS: Final = (
     "dead_letters",
     "enqueue",
     "enqueue_now",
+    "executors",
     "given",
     "leases",
     "listing",
@@ -34,6 +41,7 @@ from gotaskq.testing.conformance.cancelling import CancelConformance, CancelRequ
 from gotaskq.testing.conformance.dead_letters import DeadRetentionConformance, ReplayConformance  # noqa: E402
 from gotaskq.testing.conformance.enqueue import AtomicEnqueueConformance, EnqueueConformance  # noqa: E402
 from gotaskq.testing.conformance.enqueue_now import EnqueuesNowConformance  # noqa: E402
+from gotaskq.testing.conformance.executors import ExecutorConformance  # noqa: E402
 from gotaskq.testing.conformance.leases import (  # noqa: E402
     ExtendConformance,
     LateWorkerConformance,
@@ -54,7 +62,7 @@ from gotaskq.testing.conformance.retention import (  # noqa: E402
 from gotaskq.testing.conformance.settle import FencingConformance, SettleConformance  # noqa: E402
 from gotaskq.testing.conformance.waiting import WaitingConformance  # noqa: E402
 
-__all__ = ["BackendConformance", "EnqueuesNowConformance"]
+__all__ = ["BackendConformance", "EnqueuesNowConformance", "ExecutorConformance"]
 
 
 class BackendConformance(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from gotaskq.backends.redis.commit import CALLS_AT_ONCE, GroupCommit
+from gotaskq.backends.redis.commit import CALLS_AT_ONCE, Answer, GroupCommit
 
 
 class GoneError(Exception):
@@ -17,21 +17,22 @@ class Store:
 
     def __init__(self) -> None:
         self.calls: list[Sequence[str]] = []
-        self.answers: list[asyncio.Future[None]] = []
-        self.came = asyncio.Event()
+        self._heard: list[Answer] = []
+        self._came = asyncio.Event()
 
-    async def send(self, items: Sequence[str], patience_s: float) -> list[str]:
+    def send(self, items: Sequence[str], patience_s: float, heard: Answer) -> None:
         assert patience_s > 0
         self.calls.append(items)
-        self.answers.append(asyncio.get_running_loop().create_future())
-        self.came.set()
-        await self.answers[-1]
-        return [item.upper() for item in items]
+        self._heard.append(heard)
+        self._came.set()
+
+    def answer(self, number: int, error: Exception | None = None) -> None:
+        self._heard[number](error or [item.upper() for item in self.calls[number]])
 
     async def until_calls(self, count: int) -> None:
         while len(self.calls) < count:
-            self.came.clear()
-            await self.came.wait()
+            self._came.clear()
+            await self._came.wait()
 
 
 @pytest.fixture
@@ -55,7 +56,7 @@ async def test_one_item_is_sent_at_once(store: Store, heard: list[object]) -> No
 
     commit.put(["a"], heard.append, size=1)
     await store.until_calls(1)
-    store.answers[0].set_result(None)
+    store.answer(0)
     await commit.drained()
 
     assert (store.calls, heard) == ([["a"]], [["A"]])
@@ -69,7 +70,7 @@ async def test_what_comes_while_calls_are_under_way_goes_out_together(store: Sto
 
     for item in "abc":
         commit.put([item], heard.append, size=1)
-    store.answers[0].set_result(None)
+    store.answer(0)
     await store.until_calls(CALLS_AT_ONCE + 1)
 
     assert store.calls[CALLS_AT_ONCE] == ["a", "b", "c"]
@@ -84,7 +85,7 @@ async def test_a_call_stays_within_its_limits(store: Store, heard: list[object])
     commit.put(["d"], heard.append, size=2)
     for answered in range(3):
         await store.until_calls(answered + 1)
-        store.answers[answered].set_result(None)
+        store.answer(answered)
     await commit.drained()
 
     assert store.calls == [["a", "b"], ["c", "large"], ["d"]]
@@ -98,7 +99,7 @@ async def test_everybody_in_a_call_hears_of_its_error(store: Store, heard: list[
     for item in "ab":
         commit.put([item], heard.append, size=1)
     await store.until_calls(1)
-    store.answers[0].set_exception(error)
+    store.answer(0, error)
     await commit.drained()
 
     assert heard == [error, error]

@@ -4,34 +4,34 @@ import pytest
 from redis import exceptions as refusals
 
 from gotaskq.backends.redis.connection import Fate, fate_of
+from gotaskq.backends.redis.wire import RefusedError
 
 FATES: dict[Fate, list[Exception]] = {
     Fate.PASSING: [
-        refusals.ConnectionError("Connection closed by server."),
-        refusals.TimeoutError("Timeout reading from socket"),
-        refusals.BusyLoadingError("Redis is loading the dataset in memory"),
-        refusals.AuthenticationError("WRONGPASS invalid username-password pair"),
-        refusals.NoPermissionError("this user has no permissions to run the 'evalsha' command"),
-        refusals.ReadOnlyError("You can't write against a read only replica."),
-        refusals.ClusterDownError("CLUSTERDOWN The cluster is down"),
-        refusals.TryAgainError("TRYAGAIN Multiple keys request during rehashing of slot"),
-        refusals.MovedError("3999 127.0.0.1:6381"),
+        RefusedError("LOADING Redis is loading the dataset in memory"),
+        RefusedError("NOAUTH Authentication required."),
+        RefusedError("WRONGPASS invalid username-password pair or user is disabled."),
+        RefusedError("NOPERM this user has no permissions to run the 'evalsha' command"),
+        RefusedError("READONLY You can't write against a read only replica."),
+        RefusedError("CLUSTERDOWN The cluster is down"),
+        RefusedError("TRYAGAIN Multiple keys request during rehashing of slot"),
+        RefusedError("MOVED 3999 127.0.0.1:6381"),
+        RefusedError("MISCONF Redis is configured to save RDB snapshots, but"),
+        RefusedError("NOREPLICAS Not enough good replicas to write."),
+        RefusedError("BUSY Redis is busy running a script."),
+        RefusedError("MASTERDOWN Link with MASTER is down"),
+        refusals.ConnectionError("no sentinel answers"),
         refusals.SlotNotCoveredError("Slot 1 not covered"),
-        refusals.ResponseError("MISCONF Redis is configured to save RDB snapshots, but"),
-        refusals.ResponseError("NOREPLICAS Not enough good replicas to write."),
-        refusals.ResponseError("BUSY Redis is busy running a script."),
-        refusals.ResponseError("MASTERDOWN Link with MASTER is down"),
         ConnectionResetError("reset"),
-        RuntimeError("unable to perform operation on <TCPTransport closed=True>; the handler is closed"),
+        TimeoutError(),
     ],
     Fate.FULL: [
-        refusals.OutOfMemoryError("command not allowed when used memory > 'maxmemory'."),
-        refusals.ResponseError("OOM allow-oom flag is not set on the script, can not run it"),
+        RefusedError("OOM command not allowed when used memory > 'maxmemory'."),
+        RefusedError("ERR Error running script: -OOM command not allowed when used memory > 'maxmemory'."),
     ],
     Fate.BUG: [
-        refusals.ResponseError("WRONGTYPE Operation against a key holding the wrong kind of value"),
-        refusals.ResponseError("ERR user_script:3: Script attempted to access nonexistent global variable 'x'"),
-        RuntimeError("something else"),
+        RefusedError("WRONGTYPE Operation against a key holding the wrong kind of value"),
+        RefusedError("ERR user_script:3: Script attempted to access nonexistent global variable 'x'"),
     ],
 }
 

@@ -1,0 +1,244 @@
+"""The child process: receives jobs, runs their handlers in its main thread, one at a time, and tells how they ended.
+
+Run by `supervisor` as `python -m gotaskq.executors.process.child DESCRIPTOR`. Imports little: every start pays for it.
+Invariant: it does not outlive its worker; what it was running then is stopped at once: another worker gets the job.
+"""
+
+import atexit
+import ctypes
+import faulthandler
+import inspect
+import logging
+import os
+import resource
+import select
+import signal
+import socket
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from contextvars import copy_context
+from importlib import import_module
+from types import FrameType
+from typing import Final, TextIO, cast
+
+import msgspec
+
+from gotaskq.executors.process.inside import LINE, Line
+from gotaskq.executors.process.pipe import (
+    MAX_RESULT_BYTES,
+    Beat,
+    Logged,
+    Raised,
+    Ready,
+    Reply,
+    Returned,
+    Run,
+    Setup,
+    Started,
+    clip,
+    clip_front,
+)
+from gotaskq.job import Job
+
+PR_SET_PDEATHSIG: Final = 1  # <sys/prctl.h>
+STATM: Final = "/proc/self/statm"  # Linux: sizes in pages, the second is what is resident
+STATM_BYTES: Final = 128
+
+logger = logging.getLogger(__name__)
+
+
+class Terminated(SystemExit):
+    """SIGTERM came: clean up and end; not an Exception, so that no handler takes it for one of its own."""
+
+
+def main() -> None:
+    """Live as the worker says, until it closes its end."""
+    line = Line(socket.socket(fileno=int(sys.argv[1])))
+    setup = line.receive()
+    if not isinstance(setup, Setup):
+        return
+    child = _Child(line, setup)
+    signal.signal(signal.SIGTERM, child.terminate)
+    atexit.register(child.end_by_signal)  # the first registered is the last called
+    _die_with(setup.worker_pid)
+    sys.path[:] = setup.sys_path
+    _prepare_output(line, setup.log_level)
+    _limit_memory(setup.memory_limit_bytes)
+    LINE.set(line)
+    child.serve()
+
+
+class _Child:
+    """Runs one job after the other."""
+
+    def __init__(self, line: Line, setup: Setup) -> None:
+        self._line = line
+        self._setup = setup
+        self._is_busy = False
+        self._is_terminated = False
+        self._handlers: dict[str, Callable[[Job], object]] = {}
+        self._memory = _Memory()
+
+    def serve(self) -> None:
+        """Run what comes, until the worker closes its end."""
+        threading.Thread(target=self._watch, name="gotaskq-watch", daemon=True).start()
+        self._line.send(Ready())
+        while isinstance(frame := self._line.receive(), Run):
+            self._is_busy = True
+            self._line.send(Started())
+            self._line.send(self._run(frame))
+            self._is_busy = False
+
+    def terminate(self, _number: int, _frame: FrameType | None) -> None:
+        """Let the handler clean up, once; who does not end is killed by the worker."""
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        self._is_terminated = True
+        raise Terminated
+
+    def end_by_signal(self) -> None:
+        """After SIGTERM end by it, so that nobody takes this for an exit of the handler's own."""
+        if self._is_terminated:
+            for stream in (sys.stdout, sys.stderr):
+                stream.flush()
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def _run(self, run: Run) -> Reply:
+        try:
+            handler = self._find(run.handler)
+            return Returned(_as_json(copy_context().run(handler, run.job)), self._memory.rss_bytes())
+        except Terminated:
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever a handler raises is a failure, told to the worker
+            return _told(error, self._memory.rss_bytes())
+
+    def _find(self, name: str) -> Callable[[Job], object]:
+        """Import a handler at its first job; the worker names it, never a job."""
+        handler = self._handlers.get(name)
+        if handler is None:
+            module, _, qualname = name.partition(":")
+            found: object = import_module(module)
+            for part in qualname.split("."):
+                found = getattr(found, part)
+            handler = self._handlers[name] = cast("Callable[[Job], object]", found)
+        return handler
+
+    def _watch(self) -> None:
+        """Beat until the worker is gone; then end the job that runs at once, and an idle child that will not end."""
+        poll = select.poll()
+        poll.register(self._line.fileno(), 0)  # asks for nothing but the worker's hanging up
+        try:
+            # Where poll does not tell of hanging up, another parent than before does.
+            while not poll.poll(self._setup.heartbeat_s * 1000) and os.getppid() == self._setup.worker_pid:
+                self._line.send(Beat())
+        except OSError:
+            pass  # nobody listens any more
+        if not self._is_busy:
+            threading.Event().wait(self._setup.grace_s)  # the main thread is ending, and this one with it
+        os.killpg(0, signal.SIGKILL)
+
+
+class _Memory:
+    """Looks at how much memory this process holds; after each job, so without opening a file each time."""
+
+    def __init__(self) -> None:
+        try:
+            self._statm = os.open(STATM, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            self._statm = -1
+        self._page_bytes = resource.getpagesize()
+
+    def rss_bytes(self) -> int:
+        """Return the resident bytes; where the system does not tell, the most there ever were."""
+        try:
+            return int(os.pread(self._statm, STATM_BYTES, 0).split()[1]) * self._page_bytes
+        except (OSError, ValueError, IndexError):
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            return peak if sys.platform == "darwin" else peak * 1024
+
+
+class _ToWorker(logging.Handler):
+    """Sends log records to the worker's log."""
+
+    def __init__(self, line: Line) -> None:
+        super().__init__()
+        self._line = line
+        self._traceback_of = logging.Formatter().formatException
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            message = record.getMessage()
+            if record.exc_info:
+                message += "\n" + self._traceback_of(record.exc_info)
+            self._line.send(Logged(record.levelno, clip(record.name), clip(message)))
+        except Exception:  # noqa: BLE001 - a log line must not fail a job
+            self.handleError(record)
+
+
+def _die_with(worker_pid: int) -> None:
+    """Have the kernel kill this process when the worker dies, even in a C call that never lets the watcher run."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != worker_pid:
+        sys.exit("the worker has died")
+
+
+def _prepare_output(line: Line, log_level: int) -> None:
+    """Print by the line, log to the worker, and leave a stack trace behind when a signal kills us."""
+    for stream in (sys.stdout, sys.stderr):
+        cast("TextIO", stream).reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)  # type: ignore[attr-defined]
+    faulthandler.enable()
+    root = logging.getLogger()
+    root.addHandler(_ToWorker(line))
+    root.setLevel(log_level)
+
+
+def _limit_memory(limit_bytes: int) -> None:
+    if not limit_bytes:
+        return
+    try:
+        resource.setrlimit(resource.RLIMIT_AS, (limit_bytes, resource.getrlimit(resource.RLIMIT_AS)[1]))
+    except (OSError, ValueError) as error:
+        logger.warning("memory cannot be limited to %d bytes here: %s", limit_bytes, error)
+
+
+def _as_json(returned: object) -> bytes:
+    """Return what a handler returned as JSON; raises when it has no such form or is too large."""
+    if inspect.iscoroutine(returned):
+        returned.close()
+        raise TypeError("a `def` handler returned a coroutine, which nothing awaits")
+    try:
+        result = msgspec.json.encode(returned)
+    except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
+        raise TypeError(f"the handler's result cannot be written as JSON: {error}; return None or JSON") from error
+    if len(result) > MAX_RESULT_BYTES:
+        raise ValueError(
+            f"the handler's result has {len(result)} bytes as JSON; at most {MAX_RESULT_BYTES} are kept: "
+            f"store it elsewhere and return where it is"
+        )
+    return result
+
+
+def _told(error: BaseException, rss_bytes: int) -> Raised:
+    try:
+        message = str(error)
+    except Exception:  # noqa: BLE001 - an exception that cannot even be shown is still a failure
+        message = "<its message cannot be shown>"
+    return Raised(clip(type(error).__name__), clip(message), clip_front(_traceback_of(error)), rss_bytes)
+
+
+def _traceback_of(error: BaseException) -> str:
+    """Return the traceback without our own frames; nothing when even that fails, as it may without memory."""
+    stack = error.__traceback__
+    while stack is not None and stack.tb_frame.f_code.co_filename == __file__:
+        stack = stack.tb_next
+    try:
+        return "".join(traceback.format_exception(type(error), error, stack))
+    except Exception:  # noqa: BLE001 - the failure itself must be told all the same
+        return ""
+
+
+if __name__ == "__main__":
+    main()
