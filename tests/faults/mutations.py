@@ -158,16 +158,16 @@ MUTATIONS: Final = (
     Mutation(
         "give up where the server does not know a script",
         f"{REDIS}/connection.py",
-        "except refusals.NoScriptError:",
-        "except refusals.InvalidPipelineStack:",
+        'if refused.code != "NOSCRIPT":',
+        "if True:",
         (f"{LOST}::test_an_enqueue",),
     ),
     Mutation(
         "take a read-only server for a bug",
         f"{REDIS}/connection.py",
-        "case refusals.ReadOnlyError() | refusals.TryAgainError()",
-        "case refusals.TryAgainError()",
-        ("tests/unit/backends/redis/test_connection.py",),
+        '"MISCONF", "READONLY", "NOREPLICAS"',
+        '"MISCONF", "NOREPLICAS"',
+        (SERVER, "-k", "refuses_writes and READONLY"),
     ),
     Mutation(
         "keep no lease alive",
