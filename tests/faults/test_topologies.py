@@ -1,12 +1,12 @@
 """More than one server: a Sentinel's failover, a Cluster that loses a master, and a partition that moves."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 
 import pytest
 from tests.faults.checker import Allow
 from tests.faults.conftest import MakeWorld
-from tests.faults.world import World, eventually
+from tests.faults.world import World, eventually, let_pass
 from tests.redis_servers import HOST, RedisServer, free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
@@ -130,7 +130,31 @@ def test_a_cluster_uses_all_its_masters_and_outlives_the_crash_of_one(cluster: W
     cluster.check(Allow(overlap=True))
 
 
-def test_a_partition_moves_to_another_master_while_it_is_busy(cluster: World) -> None:
+def move_at_once(source: RedisServer, target: RedisServer, slot: int) -> None:
+    """Move a slot the atomic way, which Valkey has from 9 on."""
+    with source.client() as client, target.client() as other:
+        node = other.execute_command("CLUSTER", "MYID").decode()
+        client.execute_command("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", slot, slot, "NODE", node)
+        eventually(lambda: client.execute_command("CLUSTER", "COUNTKEYSINSLOT", slot) == 0)
+
+
+def move_key_by_key(source: RedisServer, target: RedisServer, slot: int) -> None:
+    """Move a slot as `--cluster reshard` does, so slowly that calls come in between."""
+    with source.client() as client, target.client() as other:
+        nodes = [side.execute_command("CLUSTER", "MYID").decode() for side in (client, other)]
+        other.execute_command("CLUSTER", "SETSLOT", slot, "IMPORTING", nodes[0])
+        client.execute_command("CLUSTER", "SETSLOT", slot, "MIGRATING", nodes[1])
+        while keys := client.execute_command("CLUSTER", "GETKEYSINSLOT", slot, 4):
+            client.execute_command("MIGRATE", HOST, target.port, "", 0, 5_000, "KEYS", *keys)
+            let_pass(0.02)
+        for side in (other, client):
+            side.execute_command("CLUSTER", "SETSLOT", slot, "NODE", nodes[1])
+
+
+@pytest.mark.parametrize("move", [move_at_once, move_key_by_key], ids=lambda move: move.__name__)
+def test_a_partition_moves_to_another_master_while_it_is_busy(
+    cluster: World, move: Callable[[RedisServer, RedisServer, int], None]
+) -> None:
     api, worker = cluster.api(PARTITIONS="2"), cluster.worker(PARTITIONS="2")
     cluster.post_many(api, 20)
     cluster.drain()
@@ -138,11 +162,9 @@ def test_a_partition_moves_to_another_master_while_it_is_busy(cluster: World) ->
     source, target = cluster.masters[0], cluster.masters[1]
 
     with cluster.posting(lambda: api, clients=2, job_type="slow", payload={"ms": 20}):
-        with source.client() as client, target.client() as other:
+        with source.client() as client:
             slot = client.execute_command("CLUSTER", "KEYSLOT", tag)
-            node = other.execute_command("CLUSTER", "MYID").decode()
-            client.execute_command("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", slot, slot, "NODE", node)
-            eventually(lambda: f"gotaskq:1:{tag}:meta".encode() in set(other.scan_iter(f"*{tag}:meta")))
+        move(source, target, slot)
         accepted = len(cluster.history.accepted)
         eventually(lambda: len(cluster.history.accepted) > accepted + 40)
     cluster.drain()
