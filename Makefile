@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format bench bench-peers clean
+.PHONY: help run test lint format bench bench-peers clean mutate
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -15,6 +15,9 @@ run: $(VENV)/installed ## Serve HTTP and run jobs, in memory, on http://127.0.0.
 
 test: $(VENV)/installed-dev ## Run every test
 	$(BIN)/python -m pytest $(ARGS)
+
+mutate: $(VENV)/installed-dev ## Break the code on purpose, and see whether the tests notice
+	$(BIN)/python -m tests.faults.mutations
 
 lint: $(VENV)/installed-dev ## Check style, format and types
 	$(BIN)/ruff check .

@@ -77,6 +77,26 @@ async def test_the_job_of_a_lost_worker_runs_elsewhere(
     assert len(lapsed) == 1
 
 
+async def test_a_short_lease_is_reaped_soon_after_it_lapses(
+    make_app: MakeApp, backend: MemoryBackend, clock: FakeClock
+) -> None:
+    app = make_app(backend=backend, settings=Settings(lease_ms=LEASE_S * 1000 // 25))
+
+    @app.handler("work")
+    async def work(job: Job) -> None:
+        pass
+
+    async with app:
+        enqueued = await app.enqueue("work")
+        await vanish_with_a_job(backend)
+        await clock.advance(LEASE_S)
+        async with app.workers(concurrency=1):
+            await clock.advance(LEASE_S / 25 / 4)
+            done = await app.get(enqueued.id)
+
+    assert (done.status, done.crashes) == (Status.DONE, 1)
+
+
 async def test_a_worker_that_comes_back_late_changes_nothing(
     make_app: MakeApp, backend: MemoryBackend, clock: FakeClock
 ) -> None:

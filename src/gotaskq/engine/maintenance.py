@@ -18,6 +18,7 @@ from gotaskq.job import DeathReason, Job, Status
 
 PROMOTE_EVERY_S: Final = 1.0
 REAP_EVERY_S: Final = 5.0
+REAPS_PER_LEASE: Final = 6  # a short lease asks for a quick recovery, so it is reaped more often
 PRUNE_EVERY_S: Final = 5.0
 SPREAD: Final = 0.5  # each pause is drawn from ± 50 %, so that many workers do not come at once
 BATCH: Final = 100
@@ -29,18 +30,21 @@ logger = logging.getLogger(__name__)
 class Maintenance:
     """The three periodic duties, as loops that run until cancelled."""
 
-    def __init__(self, backend: Backend, *, bus: EventBus, clock: Clock, rng: Random, max_crashes: int) -> None:
+    def __init__(
+        self, backend: Backend, *, bus: EventBus, clock: Clock, rng: Random, lease_ms: int, max_crashes: int
+    ) -> None:
         self._backend = backend
         self._bus = bus
         self._clock = clock
         self._rng = rng
+        self._reap_every_s = min(REAP_EVERY_S, lease_ms / 1000 / REAPS_PER_LEASE)
         self._max_crashes = max_crashes
 
     def loops(self) -> list[Coroutine[None, None, None]]:
         """Return the loops to run, one a duty."""
         return [
             self._repeat(self._promote, every_s=PROMOTE_EVERY_S, batch=BATCH),
-            self._repeat(self._reap, every_s=REAP_EVERY_S, batch=BATCH),
+            self._repeat(self._reap, every_s=self._reap_every_s, batch=BATCH),
             self._repeat(self._prune, every_s=PRUNE_EVERY_S, batch=PRUNE_BATCH),
         ]
 

@@ -91,7 +91,9 @@ class Worker:
             only=options.queues,
             max_jobs=options.max_jobs,
         )
-        self._maintenance = Maintenance(backend, bus=bus, clock=clock, rng=rng, max_crashes=options.max_crashes)
+        self._maintenance = Maintenance(
+            backend, bus=bus, clock=clock, rng=rng, lease_ms=options.lease_ms, max_crashes=options.max_crashes
+        )
         self._slice_began_s = 0.0
         self._is_slice_over = False
         self._stopping = asyncio.Event()

@@ -28,7 +28,7 @@ async def test_all_that_is_past_its_retention_goes_however_much_it_is(
     await backend.enqueue([pending(id=job_id) for job_id in ids])
     for job_id in ids:
         await backend.cancel(job_id)
-    upkeep = Maintenance(backend, bus=EventBus(), clock=clock, rng=rng, max_crashes=3)
+    upkeep = Maintenance(backend, bus=EventBus(), clock=clock, rng=rng, lease_ms=30_000, max_crashes=3)
     duties = [asyncio.create_task(duty) for duty in upkeep.loops()]
 
     await clock.advance(2 * PRUNE_EVERY_S)

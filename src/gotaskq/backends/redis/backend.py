@@ -210,7 +210,7 @@ class RedisBackend:
         self, partition: int, turns: Sequence[Turn], *, limit: int, lease_ms: int, worker: str
     ) -> list[Job]:
         """Take jobs of one partition; where an earlier reply was lost, ask again for what it brought."""
-        nonce = self._lost_claims.pop((worker, partition), None) or f"{self._rng.getrandbits(NONCE_BITS):024x}"
+        nonce = self._lost_claims.pop((worker, partition), None) or self._nonce()
         arguments = [part for turn in turns for part in turn]
         try:
             reply = await self._connection.run(
@@ -323,7 +323,8 @@ class RedisBackend:
         replayed: list[Job] = []
         for partition, places in places_of(job_ids):
             for some in chunks(places, MANY):
-                reply = await self._run(Script.REPLAY, partition, *(member(job_ids[place]) for place in some))
+                members = (member(job_ids[place]) for place in some)
+                reply = await self._run(Script.REPLAY, partition, self._nonce(), *members)
                 replayed += [job for row in rows_of(reply) if (job := decode_job(row)) is not None]
         return replayed
 
@@ -334,8 +335,11 @@ class RedisBackend:
         for partition, places in places_of(job_ids):
             for some in chunks(places, MANY):
                 members = (member(job_ids[place]) for place in some)
-                deleted += await self._run(Script.DELETE, partition, letter, *members)
+                deleted += await self._run(Script.DELETE, partition, self._nonce(), letter, *members)
         return deleted
+
+    def _nonce(self) -> str:
+        return f"{self._rng.getrandbits(NONCE_BITS):024x}"
 
     def _run(self, script: Script, partition: int, *arguments: str | bytes | int) -> Coroutine[Any, Any, Any]:
         return self._connection.run(script, partition, *arguments)

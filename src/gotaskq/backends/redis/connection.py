@@ -13,7 +13,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 from redis import exceptions as refusals
 
-from gotaskq.backends.redis.keys import Keys
+from gotaskq.backends.redis.keys import NEVER, Keys
 from gotaskq.backends.redis.scripts import Script, ScriptText, load_scripts
 from gotaskq.backends.redis.topology import CONNECT_TIMEOUT_S, Address, Locator, Place, greeting_of, tls_of
 from gotaskq.backends.redis.wire import Heard, RefusedError, Wire, Word, open_wire
@@ -117,12 +117,12 @@ class Connection:
 
         async def evaluate() -> Any:
             try:
-                return await self._call(meta, ("EVALSHA", text.digest, 1, meta, now_ms, *arguments))
+                return await self._call(meta, ("EVALSHA", text.digest, 2, meta, meta + NEVER, now_ms, *arguments))
             except RefusedError as refused:
                 if refused.code != "NOSCRIPT":
                     raise
                 # Not carried out: the server was restarted, or another took over.
-                return await self._call(meta, ("EVAL", text.text, 1, meta, now_ms, *arguments))
+                return await self._call(meta, ("EVAL", text.text, 2, meta, meta + NEVER, now_ms, *arguments))
 
         return await self._persist(evaluate, meta, patience_s)
 
@@ -132,7 +132,7 @@ class Connection:
         wire = self._near.get(meta)
         if wire is None or not wire.is_open:
             return False
-        wire.send(("EVALSHA", self._scripts[script].digest, 1, meta, self._now_ms(), *arguments), heard)
+        wire.send(("EVALSHA", self._scripts[script].digest, 2, meta, meta + NEVER, self._now_ms(), *arguments), heard)
         return True
 
     async def command(self, name: str, key: str, *words: Argument, patience_s: float = PATIENCE_S) -> Any:

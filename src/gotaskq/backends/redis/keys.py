@@ -11,6 +11,10 @@ from gotaskq.job import JobId
 SCHEMA: Final = 1  # part of every key: a later layout lives beside this one
 ID_DIGITS: Final = 20  # as many as any 64-bit number has, so that ids compare as text as they do as numbers
 
+# Behind a partition's `meta`: a key that never exists. Every script names both, so a Cluster that moves the slot key by
+# key says TRYAGAIN until all have arrived; else a script would run on the half of the partition that it finds.
+NEVER: Final = ":never"
+
 # What follows a partition's number in its tag, found by search: its slot lies in the p-th of 64 equal ranges, counted
 # in the order 0, 32, 16, 48, … So the first N partitions, whatever N, are spread evenly over the slots, and every
 # master of a Cluster has its share.

@@ -30,11 +30,15 @@ class Registry:
 
     async def open(self) -> None:
         """Join the store, or make it; raises StoreFaultError for one that a later version wrote."""
-        await self._connection.command("HSETNX", self._keys.store, "schema", SCHEMA)
+        # A store that is there is only read: one that is full refuses writes, and wants workers more than ever.
         schema = await self._connection.command("HGET", self._keys.store, "schema")
+        if schema is None:
+            await self._connection.command("HSETNX", self._keys.store, "schema", SCHEMA)
+            schema = await self._connection.command("HGET", self._keys.store, "schema")
         if int(schema) > SCHEMA:
             raise StoreFaultError(f"the store has layout {int(schema)}, newer than ours ({SCHEMA}); upgrade GoTaskQ")
-        await self.add(DEFAULT_QUEUE)
+        if not await self.knows(DEFAULT_QUEUE):
+            await self.add(DEFAULT_QUEUE)
         await self.refresh()
 
     async def add(self, name: str) -> bool:

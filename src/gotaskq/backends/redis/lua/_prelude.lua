@@ -1,5 +1,6 @@
 -- Words that all scripts share; put before each of them.
 -- KEYS[1]  the partition's `meta` key; every other key of the partition begins with the same base, so shares its slot
+-- KEYS[2]  a key that never exists: while the slot is moved key by key, no script runs on a part of the partition
 -- ARGV[1]  '' or, for a test's store alone, the instant to take for now
 local call = redis.call
 local meta = KEYS[1]

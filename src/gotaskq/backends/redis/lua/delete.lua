@@ -1,12 +1,15 @@
 -- Delete jobs that have ended (T14).
--- ARGV     2 only those in this state ('' any that has ended)  3.. ids
--- Returns  how many
+-- ARGV     2 nonce  3 only those in this state ('' any that has ended)  4.. ids
+-- Returns  how many; for the nonce of the last deletion what it returned, since its jobs can no longer say
 -- Atomic because a job must not be replayed between the look and its end.
+local nonce = ARGV[2]
+local last = string.match(call('HGET', meta, 'del') or '', '^' .. nonce .. ' (%d+)$')
+if last then return tonumber(last) end
 local deleted = 0
-for place = 3, #ARGV do
+for place = 4, #ARGV do
   local id = ARGV[place]
   local state = call('HGET', job_key(id), 's')
-  if state and (ARGV[2] == '' or ARGV[2] == state) then
+  if state and (ARGV[3] == '' or ARGV[3] == state) then
     if state == DEAD then
       forget_dead({id})
       deleted = deleted + 1
@@ -16,4 +19,5 @@ for place = 3, #ARGV do
     end
   end
 end
+if deleted > 0 then call('HSET', meta, 'del', nonce .. ' ' .. deleted) end
 return deleted

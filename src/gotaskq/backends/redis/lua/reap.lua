@@ -2,14 +2,14 @@
 -- ARGV     2 limit  3 max_crashes  4 grace_ms (0: none)  5 most DONE and CANCELLED jobs  6 most DEAD jobs
 -- Returns  a row a job taken back
 -- Atomic because a job must change hands in one step; taking it clears its nonce, so its holder can never settle it.
--- Grace: when nobody has reaped for longer than `grace_ms`, the store or every worker was away, and leases ran out
+-- Grace: when nobody has reaped for longer than `grace_ms`, or ever, the store or every worker was away, and leases ran out
 -- without a fault of their holders; they get as long again to say that they are alive.
 local MOST_BYTES = 4194304  -- in one reply; what is left lapses with the next call
 local grace_ms, rows = tonumber(ARGV[4]), {}
 if grace_ms > 0 then
   local beat, spared_until = unpack(call('HMGET', meta, 'hb', 'rnb'))
   call('HSET', meta, 'hb', now)
-  if beat and now - beat > grace_ms then
+  if not beat or now - beat > grace_ms then
     spared_until = now + grace_ms
     call('HSET', meta, 'rnb', spared_until)
   end

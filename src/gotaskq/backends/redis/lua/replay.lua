@@ -1,20 +1,24 @@
 -- Make dead jobs PENDING again, on their own queue, with fresh counts (T13); pass over what is not DEAD.
--- ARGV     2.. ids
--- Returns  a row a job replayed
+-- ARGV     2 nonce  3.. ids
+-- Returns  a row a job replayed; for the same nonce again the same jobs, as they are by then
 -- Atomic because two callers must not both replay it.
-local rows = {}
-for place = 2, #ARGV do
+local nonce, rows, seen = ARGV[2], {}, {}
+for place = 3, #ARGV do
   local id = ARGV[place]
   local key = job_key(id)
-  if call('HGET', key, 's') == DEAD then
+  local state = call('HMGET', key, 's', 'rn')
+  if state[2] == nonce then
+    if not seen[id] then rows[#rows + 1] = row(id) end
+  elseif state[1] == DEAD then
     local rank, queue = place_of(id)
     call('ZREM', base .. 'dlq', id)
     call('HINCRBY', counters, 'd:' .. queue, -1)
     call('HINCRBY', key, 'rp', 1)
     call('HDEL', key, 'rt', 'cr', 'rl', 'cx', 'uh', 'er', 'dr', 'st', 'fi')
-    call('HSET', key, 's', PENDING, 'ra', now, 'ua', now)
+    call('HSET', key, 's', PENDING, 'ra', now, 'ua', now, 'rn', nonce)
     push_ready(queue, {rank, id})
     rows[#rows + 1] = row(id)
   end
+  seen[id] = true
 end
 return rows

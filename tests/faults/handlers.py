@@ -1,0 +1,123 @@
+"""The jobs of the fault tests, and the log their handlers keep: a line when one starts and when it ends.
+
+Served by worker processes (`tests.faults.handlers:app`, the log named by HANDLER_LOG) and by apps inside a test. Each
+line is one write to a file opened with O_APPEND, so it survives a `kill -9` and never mixes with another process's.
+"""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from gotaskq import Job, TaskQ
+from gotaskq.job import held_lease
+
+LOG_VARIABLE: Final = "HANDLER_LOG"
+TYPES_VARIABLE: Final = "HANDLER_TYPES"  # the job types this process knows, by commas; unset: all
+TYPES: Final = ("noop", "slow", "fail", "poison", "block", "flaky")
+
+
+@dataclass(slots=True)
+class Run:
+    """One run of a handler, as it told; instants are of the machine's monotonic clock, one for all processes."""
+
+    job_id: int
+    attempt: int
+    nonce: str
+    pid: int
+    type: str
+    started_s: float
+    started_at_ms: int
+    ended_s: float | None = None
+    starts: int = 1  # more than one: the same lease was run twice
+
+
+class HandlerLog:
+    """The file the handlers write to."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file: int | None = None
+
+    def note(self, what: str, job: Job) -> None:
+        """Write one line."""
+        if self._file is None:
+            self._file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        words = (what, job.id, job.attempt, held_lease(job).nonce, os.getpid(), job.type, time.monotonic())
+        os.write(self._file, f"{' '.join(map(str, words))} {time.time_ns() // 1_000_000}\n".encode())
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+    def runs(self) -> list[Run]:
+        """Return the runs so far, in the order they started."""
+        runs: dict[tuple[int, str], Run] = {}
+        for line in self.path.read_text().splitlines() if self.path.exists() else []:
+            what, job_id, attempt, nonce, pid, job_type, at_s, at_ms = line.split(" ")
+            key = (int(job_id), nonce)
+            if what == "end":
+                runs[key].ended_s = float(at_s)
+            elif key in runs:
+                runs[key].starts += 1
+            else:
+                runs[key] = Run(int(job_id), int(attempt), nonce, int(pid), job_type, float(at_s), int(at_ms))
+        return list(runs.values())
+
+    def started(self) -> set[int]:
+        """Return the ids of the jobs whose handler has started."""
+        return {run.job_id for run in self.runs()}
+
+    def running(self) -> set[int]:
+        """Return the ids of the jobs with a run that has not ended."""
+        return {run.job_id for run in self.runs() if run.ended_s is None}
+
+
+def add_handlers(app: TaskQ, log: HandlerLog, types: Collection[str] = TYPES) -> TaskQ:
+    """Register a handler for each of these job types; each runs what `work` does for its type."""
+
+    async def handle(job: Job) -> None:
+        log.note("start", job)
+        await work(job)
+        log.note("end", job)
+
+    for job_type in types:
+        app.handler(job_type)(handle)
+    return app
+
+
+async def work(job: Job) -> None:
+    """Do what a job of this type does."""
+    payload: Any = job.payload or {}
+    match job.type:
+        case "slow":
+            await asyncio.sleep(payload["ms"] / 1000)
+        case "fail":
+            raise ValueError("this job always fails")
+        case "flaky":
+            if job.attempt <= payload["failures"]:
+                raise ValueError(f"attempt {job.attempt} fails")
+        case "poison":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "block":
+            until_s = time.monotonic() + payload["ms"] / 1000
+            while time.monotonic() < until_s:
+                sum(range(1_000))
+        case _:
+            pass
+
+
+def create_app() -> TaskQ:
+    """Return the app of a worker process, as its environment describes it."""
+    log = HandlerLog(Path(os.environ.get(LOG_VARIABLE, os.devnull)))
+    types = os.environ.get(TYPES_VARIABLE, ",".join(TYPES)).split(",")
+    return add_handlers(TaskQ(), log, types)
+
+
+app = create_app()

@@ -1,0 +1,255 @@
+"""Breaks the code on purpose, one spot at a time in a copy, and sees whether the tests notice.
+
+`make mutate` runs all and prints a table; a few run with every test run. A mutation that no test notices is a hole in
+the tests. Invariant: what a mutation replaces stands in its file exactly once, so a change of the code cannot make a
+mutation do nothing.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).parents[2]
+COPIED: Final = ("src", "tests", "pyproject.toml")
+LIMIT_S: Final = 240
+TEST_LIMIT_S: Final = 15  # for one test: broken code often hangs, and whole code takes a few seconds here
+FAILED: Final = 1  # pytest's exit code for tests that failed; all others mean that it could not even run them
+
+LUA: Final = "src/gotaskq/backends/redis/lua"
+REDIS: Final = "src/gotaskq/backends/redis"
+ENGINE: Final = "src/gotaskq/engine"
+LOST: Final = "tests/faults/test_lost_calls.py"
+SERVER: Final = "tests/faults/test_server.py"
+CONFORMANCE: Final = "tests/conformance/test_redis.py"
+
+
+@dataclass(frozen=True, slots=True)
+class Mutation:
+    """One fault put into the code, and the tests that must notice."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+
+
+MUTATIONS: Final = (
+    Mutation(
+        "settle whatever the nonce",
+        f"{LUA}/settle.lua",
+        "if state[1] ~= RUNNING or state[2] ~= nonce then",
+        "if state[1] ~= RUNNING then",
+        (CONFORMANCE, "-k", "valkey and settle or late"),
+    ),
+    Mutation(
+        "leave settled jobs among the running",
+        f"{LUA}/settle.lua",
+        "if #left > 0 then call('ZREM', run, unpack(left)) end",
+        "",
+        (f"{LOST}::test_a_release",),
+    ),
+    Mutation(
+        "count a settlement twice",
+        f"{LUA}/settle.lua",
+        "finished[#finished + 1] = id\n  count(counter, 1)",
+        "finished[#finished + 1] = id\n  count(counter, 2)",
+        (f"{LOST}::test_a_settlement", "-k", "noop"),
+    ),
+    Mutation(
+        "leave the nonce to a holder whose lease ran out",
+        f"{LUA}/reap.lua",
+        "'tk', '', 'ua', now",
+        "'ua', now",
+        (CONFORMANCE, "-k", "valkey and (lease or laps or late or reap)"),
+    ),
+    Mutation(
+        "forget a crash",
+        f"{LUA}/reap.lua",
+        "call('HINCRBY', counters, 'crash', 1)",
+        "",
+        (f"{LOST}::test_a_reaping",),
+    ),
+    Mutation(
+        "know no outage",
+        f"{LUA}/reap.lua",
+        "if spared_until and now < tonumber(spared_until) then return rows end",
+        "",
+        ("tests/faults/test_outage_grace.py",),
+    ),
+    Mutation(
+        "give other jobs for a repeated reservation",
+        f"{LUA}/reserve.lua",
+        "if claim and string.sub(claim",
+        "if false and string.sub(claim",
+        (f"{LOST}::test_a_reservation", "-k", "reply"),
+    ),
+    Mutation(
+        "leave reserved jobs among the ready",
+        f"{LUA}/reserve.lua",
+        "call('ZREM', ready_key(line.queue), id)",
+        "",
+        (f"{LOST}::test_an_enqueue",),
+    ),
+    Mutation(
+        "take a repeated enqueue for another job",
+        f"{LUA}/enqueue.lua",
+        "nonce_of(known) == nonce_of(record) and 'D' or 'C'",
+        "'C'",
+        (f"{LOST}::test_an_enqueue", "-k", "reply"),
+    ),
+    Mutation(
+        "take another job for a repeated enqueue",
+        f"{LUA}/enqueue.lua",
+        "nonce_of(known) == nonce_of(record) and 'D' or 'C'",
+        "'D'",
+        ("tests/faults/test_callers.py", "-k", "same_ids_store"),
+    ),
+    Mutation(
+        "leave jobs out of the index",
+        f"{LUA}/enqueue.lua",
+        "call('ZADD', ids_index, unpack(stored))",
+        "",
+        (f"{LOST}::test_an_enqueue",),
+    ),
+    Mutation(
+        "extend whatever the nonce",
+        f"{LUA}/extend.lua",
+        "if state[1] == RUNNING and state[2] == nonce then",
+        "if state[1] == RUNNING then",
+        (CONFORMANCE, "-k", "valkey and (extend or lease)"),
+    ),
+    Mutation(
+        "leave promoted jobs among the scheduled",
+        f"{LUA}/_prelude.lua",
+        "call('ZREM', scheduled_key(queue), unpack(due))",
+        "",
+        (f"{LOST}::test_a_promotion", "-k", "reply"),
+    ),
+    Mutation(
+        "leave cancelled jobs among the ready",
+        f"{LUA}/cancel.lua",
+        "call('ZREM', ready_key(queue), id)",
+        "",
+        (f"{LOST}::test_a_cancellation",),
+    ),
+    Mutation(
+        "forget a replay that was done",
+        f"{LUA}/replay.lua",
+        "if state[2] == nonce then",
+        "if false then",
+        (f"{LOST}::test_a_replay", "-k", "reply"),
+    ),
+    Mutation(
+        "draw another nonce for each enqueue of a job",
+        f"{REDIS}/codec.py",
+        "job.enqueue_nonce.encode()",
+        "str(id(object())).encode() + __import__('os').urandom(4).hex().encode()",
+        (f"{LOST}::test_fifty_repeats_of_one_enqueue_make_one_job",),
+    ),
+    Mutation(
+        "give up where the server does not know a script",
+        f"{REDIS}/connection.py",
+        'if refused.code != "NOSCRIPT":',
+        "if True:",
+        (f"{LOST}::test_an_enqueue",),
+    ),
+    Mutation(
+        "take a read-only server for a bug",
+        f"{REDIS}/connection.py",
+        '"MISCONF", "READONLY", "NOREPLICAS"',
+        '"MISCONF", "NOREPLICAS"',
+        (SERVER, "-k", "refuses_writes and READONLY"),
+    ),
+    Mutation(
+        "keep no lease alive",
+        f"{ENGINE}/worker.py",
+        "leases = self._held()",
+        "leases = self._held()[:0]",
+        (f"{LOST}::test_an_extension", "-k", "call"),
+    ),
+    Mutation(
+        "write before reading when joining a store",
+        f"{REDIS}/registry.py",
+        "if not await self.knows(DEFAULT_QUEUE):",
+        "if True:",
+        (SERVER, "-k", "without_memory and valkey"),
+    ),
+    Mutation(
+        "register no queue anew",
+        f"{REDIS}/registry.py",
+        "for name, is_paused in self.paused.items():",
+        "for name, is_paused in {}.items():",
+        (SERVER, "-k", "flush_is_like"),
+    ),
+)
+
+
+# Nothing is broken here: the same tests must pass in a copy, or their failures say nothing.
+CONTROL: Final = Mutation(
+    "change nothing",
+    f"{LUA}/settle.lua",
+    "if state[1] ~= RUNNING or state[2] ~= nonce then",
+    "if state[1] ~= RUNNING or state[2] ~= nonce then",
+    (LOST, "tests/faults/test_outage_grace.py", CONFORMANCE),
+)
+
+
+def is_noticed(mutation: Mutation) -> bool:
+    """Put the mutation into a copy of the code and say whether its tests fail there."""
+    with tempfile.TemporaryDirectory(prefix="gotaskq-mutation-") as folder:
+        copy = Path(folder)
+        for name in COPIED:
+            _copy(ROOT / name, copy / name)
+        file = copy / mutation.file
+        text = file.read_text()
+        assert text.count(mutation.old) == 1, f"{mutation.name}: {mutation.old!r} must stand in {mutation.file} once"
+        file.write_text(text.replace(mutation.old, mutation.new))
+        ended = _run_tests(copy, mutation.tests)
+    assert ended.returncode in (0, FAILED), f"{mutation.name}: the tests could not be run\n{ended.stdout}"
+    return ended.returncode == FAILED
+
+
+def _copy(source: Path, target: Path) -> None:
+    if source.is_dir():
+        shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+    else:
+        shutil.copy(source, target)
+
+
+def _run_tests(folder: Path, tests: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", f"--timeout={TEST_LIMIT_S}", *tests],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(folder / "src")},
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
+
+
+def main() -> int:
+    """Run every mutation and print what the tests made of it; 1 when one went unnoticed."""
+    began_s = time.monotonic()
+    if is_noticed(CONTROL):
+        print("the tests fail on code that is not broken; mend that first")
+        return 1
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        noticed = list(pool.map(is_noticed, MUTATIONS))
+    for mutation, was_noticed in zip(MUTATIONS, noticed, strict=True):
+        print(f"{'noticed' if was_noticed else 'MISSED ':8} {mutation.name:55} {' '.join(mutation.tests)}")
+    print(f"{sum(noticed)} of {len(MUTATIONS)} noticed in {time.monotonic() - began_s:.0f} s")
+    return 0 if all(noticed) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

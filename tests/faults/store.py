@@ -1,0 +1,173 @@
+"""What a Redis store holds, read key by key with a plain client; knows the layout and nothing of our code.
+
+Read it while nobody writes: a snapshot is many reads.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import redis
+
+STATES: Final = {"P": "PENDING", "R": "RUNNING", "D": "DONE", "X": "DEAD", "C": "CANCELLED"}
+BATCH: Final = 1_000
+
+Fields = dict[str, str]
+Scores = dict[int, float]  # job id → score
+
+
+@dataclass(slots=True)
+class StoredJob:
+    """One job: what its body says, and the fields of its mutable half (empty: never touched)."""
+
+    id: int
+    rank: int
+    created_at_ms: int
+    nonce: str
+    type: str
+    queue: str
+    delay_ms: int
+    max_retries: int
+    payload: bytes
+    fields: Fields = field(default_factory=dict)
+
+    @property
+    def status(self) -> str:
+        """The word for its state."""
+        return STATES[self.fields.get("s", "P")]
+
+    def count(self, name: str) -> int:
+        """Return a number among its fields; 0 where it has none."""
+        return int(self.fields.get(name) or 0)
+
+
+@dataclass(slots=True)
+class Partition:
+    """The keys of one partition."""
+
+    tag: str
+    jobs: dict[int, StoredJob] = field(default_factory=dict)
+    orphans: dict[int, Fields] = field(default_factory=dict)  # mutable halves without a body
+    places: dict[str, Scores] = field(default_factory=dict)  # rdy:QUEUE, dly:QUEUE, run, dlq, fin, ids
+    counters: dict[str, int] = field(default_factory=dict)
+    claims: Fields = field(default_factory=dict)
+    meta: Fields = field(default_factory=dict)
+    unknown_keys: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Store:
+    """All partitions, and what is kept once for the store."""
+
+    partitions: dict[str, Partition]
+    queues: Fields
+
+    def jobs(self) -> dict[int, StoredJob]:
+        """Return every job by id."""
+        return {job_id: job for partition in self.partitions.values() for job_id, job in partition.jobs.items()}
+
+    def count(self, counter: str) -> int:
+        """Return a counter, over all partitions."""
+        return sum(partition.counters.get(counter, 0) for partition in self.partitions.values())
+
+    def by_status(self) -> dict[str, int]:
+        """Return how many jobs there are of each status."""
+        counts = dict.fromkeys(STATES.values(), 0)
+        for job in self.jobs().values():
+            counts[job.status] += 1
+        return counts
+
+
+class StoreReader:
+    """Reads a store from its server, or from each master of its cluster."""
+
+    def __init__(self, clients: Sequence["redis.Redis"], *, prefix: str = "gotaskq") -> None:
+        self._clients = clients
+        self._base = f"{prefix}:1:"
+
+    def read(self) -> Store:
+        """Return what is stored now."""
+        store = Store({}, {})
+        for client in self._clients:
+            _Reading(client, self._base, store).read()
+        return store
+
+
+class _Reading:
+    """One server's part of a snapshot."""
+
+    def __init__(self, client: "redis.Redis", base: str, store: Store) -> None:
+        self._client: Any = client  # its types speak for the asyncio client too, and so for neither
+        self._base = base
+        self._store = store
+
+    def read(self) -> None:
+        names = [key.decode() for key in self._client.scan_iter(match=f"{self._base}*", count=BATCH)]
+        bodies = [name for name in names if self._family(name) == "b"]
+        halves = [name for name in names if self._family(name) == "j"]
+        for name, body in zip(bodies, self._many("GET", bodies), strict=True):
+            if isinstance(body, bytes):
+                self._add_body(name, body)
+        for name, fields in zip(halves, self._many("HGETALL", halves), strict=True):
+            self._add_half(name, fields)
+        for name in names:
+            if self._family(name) not in ("b", "j"):
+                self._add_other(name)
+
+    def _family(self, name: str) -> str:
+        return name.removeprefix(self._base).partition("}:")[2].partition(":")[0]
+
+    def _partition(self, name: str) -> Partition:
+        tag = name.removeprefix(self._base).partition("}")[0] + "}"
+        return self._store.partitions.setdefault(tag, Partition(tag))
+
+    def _many(self, verb: str, names: Sequence[str]) -> list[object]:
+        replies: list[object] = []
+        for start in range(0, len(names), BATCH):
+            pipeline = self._client.pipeline(transaction=False)
+            for name in names[start : start + BATCH]:
+                pipeline.execute_command(verb, name)
+            replies += pipeline.execute()
+        return replies
+
+    def _add_body(self, name: str, body: bytes) -> None:
+        head, _, payload = body.partition(b"\0")
+        rank, created, nonce, job_type, queue, _priority, delay, max_retries = head.decode().split("\t")
+        job_id = int(name.rpartition(":")[2])
+        self._partition(name).jobs[job_id] = StoredJob(
+            job_id, int(rank), int(created), nonce, job_type, queue, int(delay), int(max_retries), payload
+        )
+
+    def _add_half(self, name: str, fields: object) -> None:
+        assert isinstance(fields, dict)
+        read = {key.decode(): value.decode(errors="replace") for key, value in fields.items()}
+        job_id = int(name.rpartition(":")[2])
+        partition = self._partition(name)
+        if job_id in partition.jobs:
+            partition.jobs[job_id].fields = read
+        else:
+            partition.orphans[job_id] = read
+
+    def _add_other(self, name: str) -> None:
+        if name == f"{self._base}queues":
+            self._store.queues |= self._hash(name)
+            return
+        if "}:" not in name:
+            return
+        partition = self._partition(name)
+        place = name.partition("}:")[2]
+        if self._family(name) in ("rdy", "dly", "run", "dlq", "fin", "ids"):
+            members = self._client.zrange(name, 0, -1, withscores=True)
+            partition.places[place] = {int(member): score for member, score in members}
+        elif place == "st":
+            partition.counters = {key: int(value) for key, value in self._hash(name).items()}
+        elif place == "clm":
+            partition.claims = self._hash(name)
+        elif place == "meta":
+            partition.meta = self._hash(name)
+        else:
+            partition.unknown_keys.append(name)
+
+    def _hash(self, name: str) -> Fields:
+        read = self._client.hgetall(name)
+        return {key.decode(errors="replace"): value.decode(errors="replace") for key, value in read.items()}

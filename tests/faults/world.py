@@ -1,0 +1,243 @@
+"""The world of one fault test: a real store, a proxy before it, processes, callers, and the records of what happened.
+
+Everything in it is started by the test and ends with it. `check` holds what is left to the invariants; `report` is what
+a failing test shows.
+"""
+
+import contextlib
+import json
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from pathlib import Path
+from random import Random
+from typing import Any, Final, Self, TypeVar
+
+import redis
+from tests.faults.checker import Allow, check, unhandled
+from tests.faults.handlers import LOG_VARIABLE, TYPES, HandlerLog, add_handlers
+from tests.faults.history import History
+from tests.faults.proxy import FaultProxy
+from tests.faults.store import Store, StoreReader
+from tests.integration.server_process import ServerProcess
+from tests.redis_servers import Flavour, RedisServer
+
+from gotaskq import Job, Settings, TaskQ
+from gotaskq.backends.redis.scripts import load_scripts
+from gotaskq.errors import BackendUnavailableError, GotaskqError
+
+ROOT: Final = Path(__file__).parents[2]
+APP: Final = "tests.faults.handlers:app"
+WITHIN_S: Final = 60.0  # generous: a recovery that takes longer is a failure on any machine
+POLL_S: Final = 0.02
+SHORT_LEASE_MS: Final = 400  # of apps inside a test; a process takes no less than a second
+
+T = TypeVar("T")
+
+
+def script_names() -> dict[str, str]:
+    """Return the name of each of our scripts by its SHA, as servers of either kind get it."""
+    return {
+        text.digest: script.value
+        for has_flags in (True, False)
+        for script, text in load_scripts(has_flags=has_flags).items()
+    }
+
+
+class World:
+    """Use it with `with`."""
+
+    def __init__(
+        self, folder: Path, rng: Random, *, flavour: Flavour | None = None, config: Mapping[str, str] | None = None
+    ) -> None:
+        self.rng = rng
+        self.redis = RedisServer(flavour, config=config)
+        self.history = History(folder / "history.jsonl")
+        self.log = HandlerLog(folder / "handlers.log")
+        self.processes: list[ServerProcess] = []
+        self.masters = [self.redis]  # where the keys are
+        self.url: str | None = None  # where processes go; None: to the one server
+        self._stack = contextlib.ExitStack()
+        self._proxy: FaultProxy | None = None
+
+    def __enter__(self) -> Self:
+        self._stack.enter_context(self.redis)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self.processes:
+            process.kill()
+        self._stack.close()
+        self.history.close()
+        self.log.close()
+
+    @property
+    def proxy(self) -> FaultProxy:
+        """The proxy before the store; it is there once it is asked for."""
+        if self._proxy is None:
+            proxy = FaultProxy(self.redis.port, scripts=script_names(), rng=self.rng)
+            self._proxy = self._stack.enter_context(proxy)
+        return self._proxy
+
+    # -- who takes part ------------------------------------------------------------------------------------------------
+
+    def worker(self, *options: str, by_proxy: bool = False, app: str = APP, **env: str) -> ServerProcess:
+        """Start a process that serves HTTP and runs jobs; `env` are settings, or variables of its app."""
+        url = self.url or (self.proxy.url if by_proxy else self.redis.url)
+        settings = {"BACKEND_URL": url, "LEASE": "1s", "LOG_FORMAT": "text", "NUM_WORKERS": "4", "BASE_DELAY": "20"}
+        more = {LOG_VARIABLE: str(self.log.path), **settings, **env}
+        process = ServerProcess(*options, app=app, env=more, folder=ROOT)
+        self.processes.append(process)
+        return process
+
+    def api(self, *, by_proxy: bool = False, **env: str) -> ServerProcess:
+        """Start a process that serves HTTP and runs nothing."""
+        return self.worker("--no-workers", by_proxy=by_proxy, **env)
+
+    @contextlib.asynccontextmanager
+    async def app(self, *, by_proxy: bool = True, **settings: Any) -> AsyncIterator[TaskQ]:
+        """Open an app inside the test, with all handlers; `settings` are fields of Settings."""
+        url = self.proxy.url if by_proxy else self.redis.url
+        chosen: dict[str, Any] = {"lease_ms": SHORT_LEASE_MS, "base_delay_ms": 20, "shutdown_timeout_ms": 2_000}
+        taskq = TaskQ(url, settings=Settings(**(chosen | settings)), rng=Random(self.rng.getrandbits(64)))
+        add_handlers(taskq, self.log, TYPES)
+        async with taskq:
+            yield taskq
+
+    # -- callers -------------------------------------------------------------------------------------------------------
+
+    def post(self, server: ServerProcess, job_type: str = "noop", *, pad: int = 0, **members: Any) -> int | None:
+        """Submit a job by HTTP and record what was answered; return its id if it was accepted."""
+        key = self.history.invoke("post")
+        payload = {"key": key, **members.pop("payload", {}), **({"pad": "x" * pad} if pad else {})}
+        body = json.dumps({"type": job_type, "payload": payload, **members}).encode()
+        try:
+            answer = server.post("/jobs", body)
+        except OSError as error:
+            self.history.lose(key, repr(error))
+            return None
+        if answer.status == 201:
+            job_id = int(answer.json["id"])
+            self.history.ok(key, job_id)
+            return job_id
+        is_unknown = answer.status == 500 or answer.json.get("accepted") == "unknown"
+        (self.history.lose if is_unknown else self.history.fail)(key, answer.body.decode())
+        return None
+
+    def post_many(self, server: ServerProcess, count: int, job_type: str = "noop", **members: Any) -> list[int]:
+        """Submit jobs that must all be accepted, and return their ids."""
+        ids = [self.post(server, job_type, **members) for _ in range(count)]
+        assert None not in ids, self.history.text()
+        return [job_id for job_id in ids if job_id is not None]
+
+    async def enqueue(self, app: TaskQ, job_type: str = "noop", **members: Any) -> Job | None:
+        """Enqueue by the library and record what came of it; return the job if it was accepted."""
+        key = self.history.invoke("enqueue")
+        payload = {"key": key, **members.pop("payload", {})}
+        try:
+            job = await app.enqueue(job_type, payload, **members)
+        except GotaskqError as error:
+            is_unknown = isinstance(error, BackendUnavailableError) and error.job_id is not None
+            (self.history.lose if is_unknown else self.history.fail)(key, error)
+        else:
+            self.history.ok(key, job.id)
+            return job
+        return None
+
+    async def enqueue_many(self, app: TaskQ, count: int, job_type: str = "noop", **members: Any) -> list[Job]:
+        """Enqueue jobs one by one that must all be accepted."""
+        jobs = [await self.enqueue(app, job_type, **dict(members)) for _ in range(count)]
+        assert None not in jobs, self.history.text()
+        return [job for job in jobs if job is not None]
+
+    @contextlib.contextmanager
+    def posting(self, server: Callable[[], ServerProcess], *, clients: int, **members: Any) -> Iterator[None]:
+        """Keep so many clients submitting jobs, one after the other, while the body runs."""
+        over = threading.Event()
+
+        def submit() -> None:
+            while not over.is_set():
+                self.post(server(), **dict(members))
+                over.wait(POLL_S / 4)
+
+        threads = [threading.Thread(target=submit, daemon=True) for _ in range(clients)]
+        for thread in threads:
+            thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            for thread in threads:
+                thread.join(WITHIN_S)
+
+    # -- what is there -------------------------------------------------------------------------------------------------
+
+    def store(self) -> Store:
+        """Read the whole store, not by way of the proxy."""
+        with contextlib.ExitStack() as clients:
+            return StoreReader([clients.enter_context(master.client()) for master in self.masters]).read()
+
+    def waiting(self) -> int:
+        """Return how many jobs wait or run; one transaction a partition, so that a job on its way is counted."""
+        return sum(self._waiting_at(master) for master in self.masters)
+
+    @staticmethod
+    def _waiting_at(master: RedisServer) -> int:
+        with master.client() as client:
+            bases = [key.decode().removesuffix("meta") for key in client.scan_iter("gotaskq:1:{*}:meta")]
+            names = {key.decode() for key in client.scan_iter("gotaskq:1:{*}:[rd][dl]y:*")}
+            waiting = 0
+            for base in bases:  # a partition's keys share a slot, and so a transaction
+                queues = {"default"} | {name.rpartition(":")[2] for name in names}
+                transaction = client.pipeline()
+                for place in ("run", *(f"{place}:{queue}" for queue in queues for place in ("rdy", "dly"))):
+                    transaction.zcard(f"{base}{place}")
+                waiting += sum(transaction.execute())
+            return waiting
+
+    def is_drained(self) -> bool:
+        """Whether nothing waits or runs; False while the store is away."""
+        try:
+            return self.waiting() == 0
+        except redis.RedisError:
+            return False
+
+    def drain(self, *, within_s: float = WITHIN_S) -> None:
+        """Return when nothing waits or runs any more."""
+        eventually(self.is_drained, within_s=within_s)
+
+    # -- the end -------------------------------------------------------------------------------------------------------
+
+    def check(self, allow: Allow | None = None) -> Store:
+        """Hold the store, the history, the handlers' log and the processes' stderr to the invariants."""
+        store = self.store()
+        check(self.history, store, self.log.runs(), allow=allow)
+        for process in self.processes:
+            assert unhandled(process.stderr) == [], process.stderr
+        return store
+
+    def report(self) -> Mapping[str, str]:
+        """Return what helps to understand a failure, by title."""
+        sections = {"history": self.history.text(), "redis": self.redis.log()}
+        if self.log.path.exists():
+            sections["handlers"] = self.log.path.read_text()[-4_000:]
+        for number, process in enumerate(self.processes, start=1):
+            sections[f"stderr of process {number}"] = process.stderr[-4_000:]
+        return sections
+
+
+def let_pass(seconds: float) -> None:
+    """Let a fault last: for faults that are a stretch of time, never to wait for something to happen."""
+    threading.Event().wait(seconds)
+
+
+def eventually(probe: Callable[[], T | None], *, within_s: float = WITHIN_S) -> T:
+    """Return what `probe` finds, as soon as it finds something; for tests without a loop."""
+    deadline_s = time.monotonic() + within_s
+    pause = threading.Event()
+    while True:
+        found = probe()
+        if found:
+            return found
+        assert time.monotonic() < deadline_s, f"this did not become true within {within_s:g} s"
+        pause.wait(POLL_S)
