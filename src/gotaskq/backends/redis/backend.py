@@ -242,7 +242,8 @@ class RedisBackend:
         for partition, places in places_of([settlement.lease.job_id for settlement in settlements]):
             for some in chunks(places, SETTLE_JOBS):
                 arguments = [part for place in some for part in settlement_arguments(settlements[place])]
-                reply = await self._run(Script.SETTLE, partition, *limits, *arguments)
+                # A repeat of ours would hear ALREADY, and the settler would not know that nobody has told of it yet.
+                reply = await self._connection.run(Script.SETTLE, partition, *limits, *arguments, is_repeated=False)
                 for place, letter in zip(some, reply.decode(), strict=True):
                     replies[place] = SETTLED[letter]
         return replies

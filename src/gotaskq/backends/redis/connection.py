@@ -110,8 +110,18 @@ class Connection:
         """How many calls the store has not answered yet."""
         return len(self._opening) + sum(wire.pending for wire in self._wires.values())
 
-    async def run(self, script: Script, partition: int, *arguments: Argument, patience_s: float = PATIENCE_S) -> Any:
-        """Run a script on a partition; raises BackendUnavailableError, StoreFullError or StoreFaultError."""
+    async def run(
+        self,
+        script: Script,
+        partition: int,
+        *arguments: Argument,
+        patience_s: float = PATIENCE_S,
+        is_repeated: bool = True,
+    ) -> Any:
+        """Run a script on a partition; raises BackendUnavailableError, StoreFullError or StoreFaultError.
+
+        With `is_repeated` False the first failure is raised: for a caller who must know that a call is a repeat.
+        """
         meta = self._meta(partition)
         text, now_ms = self._scripts[script], self._now_ms()
 
@@ -124,7 +134,7 @@ class Connection:
                 # Not carried out: the server was restarted, or another took over.
                 return await self._call(meta, ("EVAL", text.text, 2, meta, meta + NEVER, now_ms, *arguments))
 
-        return await self._persist(evaluate, meta, patience_s)
+        return await self._persist(evaluate, meta, patience_s, is_repeated=is_repeated)
 
     def run_soon(self, script: Script, partition: int, arguments: Sequence[Argument], heard: Heard) -> bool:
         """Run a script without a task or a repeat, where a wire is at hand; False: nothing was sent, use `run`."""
@@ -204,7 +214,9 @@ class Connection:
 
     # -- persisting ----------------------------------------------------------------------------------------------------
 
-    async def _persist(self, call: Callable[[], Awaitable[T]], key: str, patience_s: float) -> T:
+    async def _persist(
+        self, call: Callable[[], Awaitable[T]], key: str, patience_s: float, *, is_repeated: bool = True
+    ) -> T:
         """Make a call, again and again while its errors pass and there is time."""
         now_s = asyncio.get_running_loop().time
         began_s = now_s()
@@ -225,8 +237,10 @@ class Connection:
                     self.came_back()
                 return reply
             pause_now_s = pause_s * self._rng.uniform(0.5, 1.0)
-            if now_s() + pause_now_s >= give_up_s:
+            is_over = now_s() + pause_now_s >= give_up_s
+            if is_over:
                 self.went_away(reason)
+            if is_over or not is_repeated:
                 raise BackendUnavailableError(f"the job store did not answer: {_words(reason)}") from reason
             await asyncio.sleep(pause_now_s)
             pause_s = min(2 * pause_s, MAX_PAUSE_S)
