@@ -14,10 +14,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 MASTERS = 3
 PARTITIONS = 6
 SLOTS = 16_384
+# A vote that nobody wins is held anew after twice the failover-timeout.
 SENTINEL = """
 sentinel monitor main {host} {port} 2
 sentinel down-after-milliseconds main 1000
-sentinel failover-timeout main 6000
+sentinel failover-timeout main 2000
 """
 
 
@@ -36,6 +37,8 @@ def test_a_failover_costs_what_was_not_replicated_and_no_more(make_world: MakeWo
     replica = start(servers, {"replicaof": f"{HOST} {world.redis.port}"})
     watching = SENTINEL.format(host=HOST, port=world.redis.port)
     sentinels = [start(servers, sentinel=watching) for _ in range(3)]
+    for number, sentinel in enumerate((replica, *sentinels), start=1):
+        world.servers[f"server {number}"] = sentinel
     world.url = f"redis+sentinel://{','.join(f'{HOST}:{sentinel.port}' for sentinel in sentinels)}/main"
     eventually(lambda: is_watched(world.redis, sentinels))
     api, worker = world.api(), world.worker()
@@ -66,7 +69,7 @@ def is_watched(master: RedisServer, sentinels: Sequence[RedisServer]) -> bool:
     for sentinel in sentinels:
         with sentinel.client() as client:
             about = client.info("sentinel")["master0"]
-            if (about["slaves"], about["sentinels"]) != (1, 3):
+            if (about["status"], about["slaves"], about["sentinels"]) != ("ok", 1, 3):
                 return False
     return True
 

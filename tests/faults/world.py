@@ -55,6 +55,7 @@ class World:
         self.history = History(folder / "history.jsonl")
         self.log = HandlerLog(folder / "handlers.log")
         self.processes: list[ServerProcess] = []
+        self.servers: dict[str, RedisServer] = {}  # others, whose logs help to understand a failure
         self.masters = [self.redis]  # where the keys are
         self.url: str | None = None  # where processes go; None: to the one server
         self._stack = contextlib.ExitStack()
@@ -219,6 +220,7 @@ class World:
     def report(self) -> Mapping[str, str]:
         """Return what helps to understand a failure, by title."""
         sections = {"history": self.history.text(), "redis": self.redis.log()}
+        sections |= {name: server.log() for name, server in self.servers.items()}
         if self.log.path.exists():
             sections["handlers"] = self.log.path.read_text()[-4_000:]
         for number, process in enumerate(self.processes, start=1):
