@@ -56,6 +56,7 @@ DOORS = {
     ("api.fastlane", "engine.admission"): "queue names in paths meet admission's rule",
     ("api.server", "engine.worker"): "the server stops the worker the app started",
     ("cli.run", "logs"): "the server process sets logging up",
+    ("testing.simulation.store", "backends"): "a simulated fleet needs a store: the executable specification",
     ("__main__", "cli.main"): "python -m gotaskq",
 }
 
