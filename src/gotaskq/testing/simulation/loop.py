@@ -146,6 +146,8 @@ class SimLoop(BaseEventLoop):
         self, callback: Callable[[Unpack[A]], object], *args: *A, context: Context | None = None
     ) -> Callback:
         """Refuse: a thread has a time of its own, and no seed orders it."""
+        if self.is_closed():
+            raise RuntimeError("the simulation is over")
         self._strangers += 1
         return Callback(callback, args, self, context)
 
@@ -175,6 +177,7 @@ class SimLoop(BaseEventLoop):
     def _run_once(self) -> None:
         """Run one callback; where none is due, first let time pass."""
         if self._strangers:
+            self._strangers = 0
             raise SimulationStalledError(
                 "a thread called into the simulated loop; make the handler `async def`, as a seed cannot order threads"
             )

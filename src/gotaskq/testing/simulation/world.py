@@ -78,7 +78,7 @@ class World:
         try:
             self.loop.run_until_complete(self._play())
         except SimulationStalledError as stalled:
-            self.witness.violate(InvariantError(f"I1 every job ends: {stalled}"))
+            self.witness.violate(InvariantError(f"the simulation stalled: {stalled}"))
         finally:
             self._bury()
             logger.removeHandler(complaints)
@@ -111,6 +111,8 @@ class World:
         nemesis.cancel()
         if len(done) < len(clients):
             raise InvariantError(f"clients: they were not done after {CLIENTS_WITHIN_S:.0f} s")
+        if not self.witness.calls:
+            raise InvariantError("no call reached the simulated store: make the app with `process.backend`")
 
     async def _peace(self) -> None:
         self._is_peaceful = True
