@@ -212,8 +212,11 @@ async def test_a_settlement_whose_reply_was_lost_is_told_when_it_is_repeated(
 ) -> None:
     backend.lost_replies = 2
     [job] = await leased(backend, clock)
+    settlement = settle(held_lease(job))
+    if isinstance(settlement, Cancel):
+        await backend.cancel(job.id)
 
-    settler.put(Ended(job, settle(held_lease(job)), 0.25))
+    settler.put(Ended(job, settlement, 0.25))
     await clock.advance(1)
 
     assert backend.batches == [1, 1, 1]

@@ -123,12 +123,20 @@ class StoreChecker:
                     is_refused, "I3 one end", lease.job_id, f"was settled by {who}, who does not hold its lease"
                 )
                 continue
+            if reply is Settled.LOST and isinstance(settlement, Cancel) and not life.is_cancel_requested:
+                self._undone_wish(who, life)
+                continue
             is_accepted = reply is Settled.OK or reply is Settled.CANCELLED
             self._require(is_accepted, "I3 one end", lease.job_id, f"is held by {who}, who hears {reply}")
             self._apply(settlement, life)
             is_cancelled = life.status is Status.CANCELLED and not isinstance(settlement, Cancel)
             self._require((reply is Settled.CANCELLED) == is_cancelled, "cancel", lease.job_id, f"settle said {reply}")
             self.settled[lease] = (Cancel if is_cancelled else type(settlement), who)
+
+    def _undone_wish(self, who: str, life: Life) -> None:
+        """Let a lease lapse whose job was to be cancelled, where a restart of the store has lost that wish."""
+        if life.job_id in self.unwanted:
+            self.disturb_all((who,))
 
     def _apply(self, settlement: Settlement, life: Life) -> None:
         match settlement:
