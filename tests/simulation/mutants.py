@@ -2,12 +2,12 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import pytest
 from msgspec.structs import replace
 
-from gotaskq.backend import Enqueued, Settled
+from gotaskq.backend import Enqueued, Extended, Settled
 from gotaskq.backends.memory import MemoryBackend
 from gotaskq.engine.fetcher import Fetcher
 from gotaskq.engine.handover import Handover
@@ -25,36 +25,37 @@ Break: TypeAlias = Callable[[pytest.MonkeyPatch], None]
 
 
 def settle_without_looking_at_the_lease(patch: pytest.MonkeyPatch) -> None:
-    intact = MemoryBackend._settle
+    intact = MemoryBackend.settle
 
-    def settle(self: MemoryBackend, settlement: Settlement, now_ms: int) -> Settled:
-        job = self._jobs.get(settlement.lease.job_id)
-        if job is not None and job.lease is not None:
-            settlement = replace(settlement, lease=job.lease)
-        return intact(self, settlement, now_ms)
+    async def settle(self: MemoryBackend, settlements: Sequence[Settlement]) -> list[Settled]:
+        current = [await _lease_now(self, settlement.lease) for settlement in settlements]
+        return await intact(self, [replace(one, lease=lease) for one, lease in zip(settlements, current, strict=True)])
 
-    patch.setattr(MemoryBackend, "_settle", settle)
+    patch.setattr(MemoryBackend, "settle", settle)
 
 
-def settle_twice(patch: pytest.MonkeyPatch) -> None:
-    """A repeat of a settlement is carried out again, where the job runs again."""
-    intact = MemoryBackend._settle
+async def _lease_now(backend: MemoryBackend, lease: Lease) -> Lease:
+    job = await backend.get(lease.job_id)
+    return lease if job is None or job.lease is None else job.lease
 
-    def settle(self: MemoryBackend, settlement: Settlement, now_ms: int) -> Settled:
-        settled = intact(self, settlement, now_ms)
-        return Settled.OK if settled is Settled.ALREADY else settled
 
-    patch.setattr(MemoryBackend, "_settle", settle)
+def call_a_repeat_carried_out(patch: pytest.MonkeyPatch) -> None:
+    intact = MemoryBackend.settle
+
+    async def settle(self: MemoryBackend, settlements: Sequence[Settlement]) -> list[Settled]:
+        replies = await intact(self, settlements)
+        return [Settled.OK if reply is Settled.ALREADY else reply for reply in replies]
+
+    patch.setattr(MemoryBackend, "settle", settle)
 
 
 def extend_a_lease_that_is_lost(patch: pytest.MonkeyPatch) -> None:
-    intact = MemoryBackend._extend
+    intact = MemoryBackend.extend
 
-    def extend(self: MemoryBackend, lease: Lease, deadline_ms: int) -> Any:
-        job = self._jobs.get(lease.job_id)
-        return intact(self, lease if job is None or job.lease is None else job.lease, deadline_ms)
+    async def extend(self: MemoryBackend, leases: Sequence[Lease], *, lease_ms: int) -> list[Extended]:
+        return await intact(self, [await _lease_now(self, lease) for lease in leases], lease_ms=lease_ms)
 
-    patch.setattr(MemoryBackend, "_extend", extend)
+    patch.setattr(MemoryBackend, "extend", extend)
 
 
 def reap_leases_that_run(patch: pytest.MonkeyPatch) -> None:
@@ -99,11 +100,11 @@ def publish_before_the_store_confirmed(patch: pytest.MonkeyPatch) -> None:
 
 
 def give_up_settling_at_the_first_outage(patch: pytest.MonkeyPatch) -> None:
-    async def settle(self: Settler, settlements: list[Settlement]) -> list[Settled]:
+    async def settle(self: Settler, batch: list[Ended]) -> list[Settled]:
         try:
-            return await self._backend.settle(settlements)
+            return await self._backend.settle([ended.settlement for ended in batch])
         except BackendUnavailableError:
-            return [Settled.OK] * len(settlements)
+            return [Settled.OK] * len(batch)
 
     patch.setattr(Settler, "_settle_until_accepted", settle)
 
@@ -202,7 +203,7 @@ def count_cancelled_jobs_as_running(patch: pytest.MonkeyPatch) -> None:
 
 MUTANTS: Final[Sequence[Break]] = (
     settle_without_looking_at_the_lease,
-    settle_twice,
+    call_a_repeat_carried_out,
     extend_a_lease_that_is_lost,
     reap_leases_that_run,
     reap_without_end,
