@@ -62,6 +62,7 @@ DOORS = {
     ("processes.counts", "metrics"): "counters of several processes are added up",
     ("cli.settings", "backend"): "what a check of the store found is printed as it is",
     ("cli.options", "logs"): "the server process sets logging up",
+    ("testing.simulation.store", "backends"): "a simulated fleet needs a store: the executable specification",
     ("__main__", "cli.main"): "python -m gotaskq",
 }
 

@@ -16,7 +16,7 @@ from gotaskq.clock import Clock
 from gotaskq.engine.bus import EventBus
 from gotaskq.errors import BackendUnavailableError
 from gotaskq.events import Event, JobCancelled, JobDied, JobDone, JobReleased, JobRetryScheduled, LeaseLost
-from gotaskq.job import Job, Lease
+from gotaskq.job import Job, Lease, Status
 from gotaskq.outcome import Cancel, Complete, DeadLetter, Release, Reschedule, Settlement
 
 OK: Final = Settled.OK
@@ -86,7 +86,7 @@ class Settler:
                 self._moved.set()
 
     async def _settle(self, batch: list[Ended]) -> None:
-        replies = await self._settle_until_accepted([ended.settlement for ended in batch])
+        replies = await self._settle_until_accepted(batch)
         done: list[JobDone] = []  # nearly all are, so they are told together (benchmarks/questions/in_process.py)
         for ended, settled in zip(batch, replies, strict=True):
             if settled is not OK:
@@ -97,17 +97,31 @@ class Settler:
                 self._bus.publish(_event(ended))
         self._bus.publish_batch(done)
 
-    async def _settle_until_accepted(self, settlements: list[Settlement]) -> list[Settled]:
+    async def _settle_until_accepted(self, batch: list[Ended]) -> list[Settled]:
+        settlements = [ended.settlement for ended in batch]
         delay_s = FIRST_RETRY_S
+        is_repeat = False
         while True:
             try:
-                return await self._backend.settle(settlements)
+                replies = await self._backend.settle(settlements)
+                if is_repeat and Settled.ALREADY in replies:
+                    replies = [await self._recall(*item) for item in zip(batch, replies, strict=True)]
             except BackendUnavailableError as error:
                 logger.warning(
                     "settling waits for the backend", extra={"settlements": len(settlements), "error": str(error)}
                 )
+            else:
+                return replies
+            is_repeat = True
             await self._clock.sleep(delay_s * self._rng.uniform(0.5, 1.5))
             delay_s = min(2 * delay_s, MAX_RETRY_S)
+
+    async def _recall(self, ended: Ended, settled: Settled) -> Settled:
+        """Return what an earlier try made of a settlement when its reply was lost: nobody has told of it yet."""
+        if settled is not Settled.ALREADY:
+            return settled
+        stored = await self._backend.get(ended.job.id)
+        return Settled.OK if stored is None else _made_of(ended, stored)
 
     def _tell_refused(self, job: Job, settled: Settled) -> None:
         match settled:
@@ -117,7 +131,7 @@ class Settler:
                 logger.warning("lease lost: the result is discarded", extra={"job_id": str(job.id)})
                 self._bus.publish(LeaseLost(job))
             case Settled.ALREADY | Settled.OK:
-                pass  # a repeat after a lost reply; the first one told
+                pass  # settled before in another way, such as given back when a drain was over; that was told
             case never:
                 assert_never(never)
 
@@ -137,3 +151,26 @@ def _event(ended: Ended) -> Event:
             return JobCancelled(job)
         case never:
             assert_never(never)
+
+
+def _made_of(ended: Ended, stored: Job) -> Settled:
+    """Say what the store made of a settlement, from what the job has become since."""
+    before, status = ended.job, stored.status
+    match ended.settlement:
+        case Complete():
+            is_ours = status is Status.DONE
+        case DeadLetter():
+            is_ours = status is Status.DEAD or stored.replays > before.replays
+        case Cancel():
+            is_ours = status is Status.CANCELLED
+        case Reschedule():
+            is_ours = stored.retry_count > before.retry_count
+        case Release():
+            is_ours = stored.releases > before.releases
+        case never:
+            assert_never(never)
+    if is_ours:
+        return Settled.OK
+    would_run_again = isinstance(ended.settlement, Reschedule | Release)
+    is_cancelled_instead = would_run_again and status is Status.CANCELLED and stored.is_cancel_requested
+    return Settled.CANCELLED if is_cancelled_instead else Settled.ALREADY

@@ -1,1 +1,5 @@
-"""What users and backend authors test with: a clock they move by hand, and the contract of a backend as tests."""
+"""What users and authors of backends test with: a simulation, a clock moved by hand, a contract written as tests."""
+
+from gotaskq.testing.simulation import Fault, SimProcess, Simulation
+
+__all__ = ["Fault", "SimProcess", "Simulation"]

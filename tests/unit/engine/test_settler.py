@@ -31,12 +31,13 @@ EVENTS: list[type[Event]] = [JobDone, JobRetryScheduled, JobDied, JobReleased, J
 
 
 class CountingBackend(MemoryBackend):
-    """Remembers how large each batch was, and is away for as many calls as asked."""
+    """Remembers how large each batch was; for as many calls as asked it is away, or its reply is lost."""
 
     def __init__(self, *, clock: Clock, rng: Random) -> None:
         super().__init__(clock=clock, rng=rng)
         self.batches: list[int] = []
         self.away_calls = 0
+        self.lost_replies = 0
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[Settled]:
         await asyncio.sleep(0)
@@ -44,7 +45,11 @@ class CountingBackend(MemoryBackend):
             self.away_calls -= 1
             raise BackendUnavailableError("away")
         self.batches.append(len(settlements))
-        return await super().settle(settlements)
+        replies = await super().settle(settlements)
+        if self.lost_replies:
+            self.lost_replies -= 1
+            raise BackendUnavailableError("the reply was lost")
+        return replies
 
 
 @pytest.fixture
@@ -88,7 +93,7 @@ def ended(job: Job, *, duration_s: float | None = 0.25) -> Ended:
     return Ended(job, Complete(held_lease(job)), duration_s)
 
 
-@pytest.mark.parametrize(
+each_settlement = pytest.mark.parametrize(
     ("settle", "status", "told"),
     [
         (lambda lease: Complete(lease), Status.DONE, lambda job: JobDone(job, 0.25)),
@@ -112,6 +117,9 @@ def ended(job: Job, *, duration_s: float | None = 0.25) -> Ended:
     ],
     ids=["complete", "reschedule", "dead-letter", "release", "release unhandled", "cancel"],
 )
+
+
+@each_settlement
 async def test_a_settlement_is_carried_out_and_then_told(
     settler: Settler,
     backend: CountingBackend,
@@ -193,6 +201,86 @@ async def test_a_repeat_is_not_told_again(
     await settler.flush()
 
     assert events == [JobDone(job, 0.25)]
+
+
+@each_settlement
+async def test_a_settlement_whose_reply_was_lost_is_told_when_it_is_repeated(
+    settler: Settler,
+    backend: CountingBackend,
+    events: list[Event],
+    clock: FakeClock,
+    settle: Callable[[Lease], Settlement],
+    status: Status,
+    told: Callable[[Job], Event],
+) -> None:
+    backend.lost_replies = 2
+    [job] = await leased(backend, clock)
+    settlement = settle(held_lease(job))
+    if isinstance(settlement, Cancel):
+        await backend.cancel(job.id)
+
+    settler.put(Ended(job, settlement, 0.25))
+    await clock.advance(1)
+
+    assert backend.batches == [1, 1, 1]
+    assert events == [told(job)]
+
+
+async def test_a_cancel_whose_reply_was_lost_is_told_when_it_is_repeated(
+    settler: Settler, backend: CountingBackend, events: list[Event], clock: FakeClock
+) -> None:
+    backend.lost_replies = 1
+    [job] = await leased(backend, clock)
+    await backend.cancel(job.id)
+
+    settler.put(Ended(job, Reschedule(held_lease(job), 70, "E: e"), 0.25))
+    await clock.advance(1)
+
+    assert events == [JobCancelled(job)]
+
+
+async def test_a_retry_whose_reply_was_lost_is_not_taken_for_the_cancel_of_a_later_attempt(
+    settler: Settler, backend: CountingBackend, events: list[Event], clock: FakeClock
+) -> None:
+    backend.lost_replies = 1
+    [job] = await leased(backend, clock)
+
+    settler.put(Ended(job, Reschedule(held_lease(job), 0, "E: e"), 0.25))
+    await clock.advance(0.01)
+    await backend.reserve([Turn("default", 1)], limit=1, lease_ms=1, worker="there:1")
+    await backend.cancel(job.id)
+    clock.set_now_ms(clock.now_ms() + 5)
+    await backend.reap(limit=1, max_crashes=3)
+    await clock.advance(1)
+
+    assert events == [JobRetryScheduled(job, "E: e", 0, 0.25)]
+
+
+@pytest.mark.parametrize(
+    "later",
+    [
+        lambda lease: Complete(lease),
+        lambda lease: Reschedule(lease, 70, "E: e"),
+        lambda lease: DeadLetter(lease, DeathReason.NO_RETRY, "E: e"),
+        lambda lease: Cancel(lease),
+    ],
+    ids=["complete", "reschedule", "dead-letter", "cancel"],
+)
+async def test_what_comes_after_a_job_was_given_back_is_not_told_however_replies_are_lost(
+    settler: Settler,
+    backend: CountingBackend,
+    events: list[Event],
+    clock: FakeClock,
+    later: Callable[[Lease], Settlement],
+) -> None:
+    backend.lost_replies = 1
+    [job] = await leased(backend, clock)
+
+    settler.put(Ended(job, Release(held_lease(job)), None))
+    settler.put(Ended(job, later(held_lease(job)), 0.25))
+    await clock.advance(1)
+
+    assert events == [JobReleased(job, is_unhandled=False)]
 
 
 async def test_a_job_whose_end_was_asked_for_is_told_as_cancelled(
