@@ -170,6 +170,8 @@ class Worker:
                 ended_s = monotonic_s()
                 duration_s = ended_s - started_s
                 handover.ended(duration_s)
+                if slot.is_abandoned:
+                    break
                 settlement = decide(job, outcome, registration.retry or self._retry, rng=rng)
             if not settler.put(Ended(job, settlement, duration_s)):
                 await settler.room()
@@ -199,7 +201,11 @@ class Worker:
         for slot in self._slots:
             slot.stop(INTERRUPTED)
         await self._wait_until_idle(CANCEL_GRACE_S)
-        abandoned = [slot.job for slot in self._slots if slot.job is not None]
+        abandoned = []
+        for slot in self._slots:
+            if slot.job is not None:
+                slot.is_abandoned = True
+                abandoned.append(slot.job)
         if abandoned:
             logger.warning("handlers would not end", extra={"job_ids": [str(job.id) for job in abandoned]})
         self._give_back(abandoned)
