@@ -30,7 +30,7 @@ class Keys:
 
     def __init__(self, prefix: str) -> None:
         self._root = f"{prefix}:{SCHEMA}:"
-        self.queues = f"{self._root}queues"  # hash: name → 1 when paused, else 0
+        self.queues = f"{self._root}queues"  # hash: name → 1 when paused, else 0 (and a mark)
         self.store = f"{self._root}store"  # hash: what all processes must agree on
         self.wake = f"{self._root}wake"  # channel: the queue that has work again
 

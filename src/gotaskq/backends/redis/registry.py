@@ -11,7 +11,7 @@ from gotaskq.backends.redis.connection import PATIENCE_S, Connection, StoreFault
 from gotaskq.backends.redis.keys import SCHEMA, Keys
 from gotaskq.job import DEFAULT_QUEUE
 
-PAUSED: Final = b"1"
+PAUSED: Final = b"1"  # else 0, and behind it the mark of whoever registered the queue
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +26,6 @@ class Registry:
         self._epochs: dict[int, bytes] = {}
         self.paused: dict[str, bool] = {}
         self.partitions = partitions
-        self.epoch_changes = 0
 
     async def open(self) -> None:
         """Join the store, or make it; raises StoreFaultError for one that a later version wrote."""
@@ -43,7 +42,11 @@ class Registry:
 
     async def add(self, name: str) -> bool:
         """Register a queue; False when it was there."""
-        is_new = bool(await self._connection.command("HSETNX", self._keys.queues, name, 0))
+        # The mark tells our own work from another's, should the first reply be lost and the call be sent again.
+        mark = f"0 {self._rng.getrandbits(96):024x}"
+        is_new = bool(await self._connection.command("HSETNX", self._keys.queues, name, mark))
+        if not is_new:
+            is_new = await self._connection.command("HGET", self._keys.queues, name) == mark.encode()
         self.paused.setdefault(name, False)
         return is_new
 
@@ -90,7 +93,6 @@ class Registry:
 
     async def _begin_anew(self, partition: int) -> None:
         """Say that jobs are lost, and register the queues again that the store has forgotten."""
-        self.epoch_changes += 1
         logger.error("the job store has lost its jobs: it is not the one we knew", extra={"partition": partition})
         await self._connection.command("HSETNX", self._keys.store, "schema", SCHEMA)
         for name, is_paused in self.paused.items():

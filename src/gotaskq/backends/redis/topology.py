@@ -3,6 +3,7 @@
 Nothing else in this package knows which of the three it talks to.
 """
 
+import asyncio
 import ssl
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
@@ -185,6 +186,7 @@ class Locator:
         self._cluster = _cluster(address) if address.kind == "cluster" else None
         self._master: Place | None = None
         self._is_out_of_date = True
+        self._looking = asyncio.Lock()  # one look serves all who wait for it
 
     async def place_of(self, key: str) -> Place:
         """Return the host and port of a key's server; raises what the client raises."""
@@ -193,10 +195,11 @@ class Locator:
                 self._master = await self._sentinels.discover_master(self._address.master)
             return self._master
         if self._cluster is not None:
-            if self._is_out_of_date:
-                await self._cluster.aclose()  # or it would not look again
-                await self._cluster.initialize()
-                self._is_out_of_date = False
+            async with self._looking:
+                if self._is_out_of_date:
+                    await self._cluster.aclose()  # or it would not look again
+                    await self._cluster.initialize()
+                    self._is_out_of_date = False
             node = self._cluster.get_node_from_key(key)
             if node is None:
                 raise ConnectionError(f"no server of the Cluster serves the slot of {key}")
