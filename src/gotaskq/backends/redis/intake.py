@@ -115,23 +115,23 @@ class Intake:
 
     def _send(self, partition: int, jobs: Sequence[Job], patience_s: float, heard: Answer) -> None:
         """Send a call straight to the wire; only where that is not possible, or fails, a task goes on trying."""
-        call = _Call(self._connection, partition, patience_s)
-        call.hear = lambda reply: self._hear(call, jobs, reply, heard)
+        call = _Call(self._connection, partition, patience_s, jobs=jobs, heard=heard, ended=self._ended)
         is_known = all(job.queue in self._registry.paused for job in jobs)
         if not (is_known and call.send(self._arguments(jobs))):
-            call.hear(ConnectionResetError("there is no connection yet"))
+            self._ended(call, ConnectionResetError("there is no connection yet"))
 
-    def _hear(self, call: "_Call", jobs: Sequence[Job], reply: bytes | Exception, heard: Answer) -> None:
+    def _ended(self, call: "_Call", reply: bytes | Exception) -> None:
         if isinstance(reply, BackendUnavailableError):
-            heard(reply)
+            call.heard(reply)
         elif isinstance(reply, Exception):
-            task = asyncio.get_running_loop().create_task(self._insist(call.partition, jobs, call.left_s, heard))
+            insisting = self._insist(call.partition, call.jobs, call.left_s, call.heard)
+            task = asyncio.get_running_loop().create_task(insisting)
             self._insisting.add(task)
             task.add_done_callback(self._insisting.discard)
         else:
             if not self._connection.is_reachable:
                 self._connection.came_back()
-            heard(self._stored(jobs, reply))
+            call.heard(self._stored(call.jobs, reply))
 
     async def _insist(self, partition: int, jobs: Sequence[Job], patience_s: float, heard: Answer) -> None:
         try:
@@ -167,15 +167,29 @@ class Intake:
 
 
 class _Call:
-    """A call on its way: `hear` gets the reply, or what came instead of it before the end of our patience."""
+    """A call on its way: `ended` gets it with the reply, or with what came instead before the end of our patience.
 
-    __slots__ = ("_began_s", "_connection", "_patience_s", "_timer", "hear", "partition")
+    It must not be part of a cycle: calls would pile up until a garbage collection, and with those one answer in a
+    hundred took 14 ms instead of 4 (benchmarks: redis_ingestion).
+    """
 
-    hear: Callable[[bytes | Exception], None]
+    __slots__ = ("_began_s", "_connection", "_ended", "_patience_s", "_timer", "heard", "jobs", "partition")
 
-    def __init__(self, connection: Connection, partition: int, patience_s: float) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        partition: int,
+        patience_s: float,
+        *,
+        jobs: Sequence[Job],
+        heard: Answer,
+        ended: "Callable[[_Call, bytes | Exception], None]",
+    ) -> None:
         self.partition = partition
+        self.jobs = jobs
+        self.heard = heard
         self._connection = connection
+        self._ended = ended
         self._patience_s = patience_s
         self._began_s = asyncio.get_running_loop().time()
         self._timer: asyncio.TimerHandle | None = None
@@ -190,19 +204,19 @@ class _Call:
         self._timer = asyncio.get_running_loop().call_later(self._patience_s, self._give_up)
         is_sent = self._connection.run_soon(Script.ENQUEUE, self.partition, arguments, self._answered)
         if not is_sent:
-            self._end()
+            self._stop_clock()
         return is_sent
 
     def _answered(self, reply: bytes | Exception) -> None:
-        if self._end():
-            self.hear(reply)
+        if self._stop_clock():
+            self._ended(self, reply)
 
     def _give_up(self) -> None:
         self._timer = None
         self._connection.give_up_on(self.partition, since_s=self._began_s)
-        self.hear(BackendUnavailableError())
+        self._ended(self, BackendUnavailableError())
 
-    def _end(self) -> bool:
+    def _stop_clock(self) -> bool:
         """Stop the clock; False when it has run out already."""
         timer, self._timer = self._timer, None
         if timer is not None:
