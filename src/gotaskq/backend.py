@@ -162,7 +162,10 @@ class Backend(Protocol):
         ...
 
     async def reap(self, *, limit: int, max_crashes: int) -> list[Job]:
-        """Take back jobs whose lease ran out, at most `limit`: PENDING again, or DEAD at the `max_crashes`-th crash."""
+        """Take back jobs whose lease ran out, at most `limit`: PENDING again, or DEAD at the `max_crashes`-th crash.
+
+        Those whose next crash would be the last come back one after the other (`last_chance_delay_ms`).
+        """
         ...
 
     async def get(self, job_id: JobId) -> Job | None:

@@ -18,6 +18,8 @@ JobId = NewType("JobId", int)
 MIN_PRIORITY: Final = 0
 MAX_PRIORITY: Final = 10
 DEFAULT_QUEUE: Final = "default"
+LAST_CHANCES_APART_MS: Final = 500  # longer than most jobs take
+LAST_CHANCES_SPREAD_MS: Final = 30_000  # nobody waits longer than a lease for the others
 
 
 class Status(Enum):
@@ -190,8 +192,8 @@ def release(job: Job, *, delay_ms: int, unhandled: bool, now_ms: int) -> Job:
     )
 
 
-def lapse(job: Job, *, max_crashes: int, now_ms: int) -> Job:
-    """Take the job from a holder that let its lease run out (T8, T9)."""
+def lapse(job: Job, *, max_crashes: int, now_ms: int, delay_ms: int = 0) -> Job:
+    """Take the job from a holder that let its lease run out (T8, T9); where it runs again, it is due in `delay_ms`."""
     _require(job, RUNNING, PENDING)
     crashes = job.crashes + 1
     if job.is_cancel_requested:
@@ -203,7 +205,7 @@ def lapse(job: Job, *, max_crashes: int, now_ms: int) -> Job:
             lease=None,
             crashes=crashes,
             updated_at_ms=now_ms,
-            run_after_ms=now_ms,
+            run_after_ms=now_ms + delay_ms,
         )
     return replace(
         job,
@@ -215,6 +217,19 @@ def lapse(job: Job, *, max_crashes: int, now_ms: int) -> Job:
         updated_at_ms=now_ms,
         finished_at_ms=now_ms,
     )
+
+
+def is_last_chance(job: Job, *, max_crashes: int) -> bool:
+    """Say whether a job that lapses now runs once more, and would be given up on at its next crash."""
+    return job.crashes + 2 == max_crashes and not job.is_cancel_requested
+
+
+def last_chance_delay_ms(others: int) -> int:
+    """Return how long a job waits for its last chance, where so many others that lapsed with it have theirs before it.
+
+    One of them may be what ended the worker. Apart from each other, it ends the next one alone.
+    """
+    return min(others * LAST_CHANCES_APART_MS, LAST_CHANCES_SPREAD_MS)
 
 
 def request_cancel(job: Job, *, now_ms: int) -> Job:

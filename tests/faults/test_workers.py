@@ -173,3 +173,22 @@ def test_a_job_that_kills_its_worker_is_dead_at_the_third_time(world: World) -> 
     assert (status, jobs[poison].fields["dr"], jobs[poison].count("cr")) == ("DEAD", "worker_lost", 3)
     assert deaths == 3
     assert {jobs[job_id].status for job_id in ids} == {"DONE"}
+
+
+def test_jobs_that_lapse_with_a_job_that_kills_its_worker_outlive_it(world: World) -> None:
+    api = world.api()
+    ids = world.post_many(api, 25)
+    [poison] = world.post_many(api, 1, "poison")
+    ids += world.post_many(api, 25)
+    worker, deaths = world.worker(), 0
+
+    while (status := world.store().jobs()[poison].status) != "DEAD":
+        if not worker.is_running:
+            deaths += 1
+            worker = world.worker()
+        eventually(lambda: not worker.is_running or world.store().jobs()[poison].status == "DEAD")  # noqa: B023
+    world.drain()
+
+    jobs = world.check().jobs()
+    assert (status, jobs[poison].fields["dr"], deaths) == ("DEAD", "worker_lost", 3)
+    assert {jobs[job_id].status for job_id in ids} == {"DONE"}

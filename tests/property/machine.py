@@ -244,7 +244,10 @@ class BackendMachine(RuleBasedStateMachine):
         assert len(reaped) == min(limit, len(lapsed))
         assert {job.id for job in reaped} <= lapsed
         for job in reaped:
-            compare(job, self.model.reap(job.id, max_crashes=max_crashes, now_ms=self.now_ms))
+            expected = self.model.reap(
+                job.id, max_crashes=max_crashes, now_ms=self.now_ms, run_after_ms=job.run_after_ms
+            )
+            compare(job, expected)
 
     @rule(seconds=st.sampled_from((0, 5, 70)), limit=st.integers(0, 4), name=st.sampled_from(QUEUES[:-1]))
     def keep_up(self, seconds: float, limit: int, name: str) -> None:

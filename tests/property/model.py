@@ -179,7 +179,8 @@ class Model:
     def lapsed(self, now_ms: int) -> set[int]:
         return {job.id for job in self.jobs.values() if job.status == "RUNNING" and job.deadline_ms < now_ms}
 
-    def reap(self, job_id: int, *, max_crashes: int, now_ms: int) -> Record:
+    def reap(self, job_id: int, *, max_crashes: int, now_ms: int, run_after_ms: int) -> Record:
+        """Take a job back; when one that has a last chance gets it is the store's to say."""
         job = self.jobs[job_id]
         job.nonce = None
         job.crashes += 1
@@ -190,7 +191,8 @@ class Model:
             self._die(job, reason="worker_lost", error=error, now_ms=now_ms)
         else:
             job.status = "PENDING"
-            job.run_after_ms = now_ms
+            assert run_after_ms == now_ms or (run_after_ms > now_ms and job.crashes + 1 == max_crashes)
+            job.run_after_ms = run_after_ms
         return job
 
     # -- steering: T10, T11, T13 and T14

@@ -11,18 +11,19 @@ class Sleepers:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self.waiting: set[asyncio.Future[None]] = set()  # looked at for each job, to spare the call
+        # Looked at for each job, to spare the call. In the order they came: a set's would be another in every run.
+        self.waiting: dict[asyncio.Future[None], None] = {}
 
     async def sleep(self, timeout_s: float) -> None:
         """Return when woken, or after so many seconds."""
         woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.waiting.add(woken)
+        self.waiting[woken] = None
         try:
             with contextlib.suppress(TimeoutError):
                 async with self._clock.timeout(timeout_s):
                     await woken
         finally:
-            self.waiting.discard(woken)
+            self.waiting.pop(woken, None)
 
     def wake(self) -> None:
         """End every sleep."""

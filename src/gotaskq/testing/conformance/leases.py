@@ -133,6 +133,27 @@ class ReapConformance(ConformanceSuite):
         assert await counts(backend) == counted(ready=1)
         assert (await start_again(backend, running)).attempt == 2
 
+    async def test_those_with_a_last_chance_come_back_one_after_the_other(
+        self, backend: Backend, job: Jobs, clock: MovableClock
+    ) -> None:
+        given = [job() for _ in range(3)]
+        await enqueue(backend, *given)
+        together = []
+        for _ in range(2):
+            await reserve(backend, lease_s=30)
+            await clock.advance(31)
+            together.append(await reap(backend, max_crashes=3))
+
+        first_time, second_time = together
+        taken = []
+        for _ in given:
+            taken.append(ids(await reserve(backend)))
+            await clock.advance(0.5)
+
+        assert [one.run_after_ms - one.updated_at_ms for one in first_time] == [0, 0, 0]
+        assert sorted(one.run_after_ms - one.updated_at_ms for one in second_time) == [0, 500, 1_000]
+        assert sorted(taken) == sorted([one.id] for one in given)
+
     async def test_a_lapsed_job_keeps_its_place(self, backend: Backend, job: Jobs, clock: MovableClock) -> None:
         running = await given_running(backend, job(), lease_s=30)
         await clock.advance(1)

@@ -16,7 +16,24 @@ if grace_ms > 0 then
   if spared_until and now < tonumber(spared_until) then return rows end
 end
 
-local finished, dead, ready = {}, {}, {}
+-- Jobs whose next crash would be the last come back apart, so that the one to blame ends the next worker alone.
+-- The numbers are those of job.py.
+local APART_MS, SPREAD_MS = 500, 30000
+local finished, dead, ready, last_chances = {}, {}, {}, 0
+
+local function run_again(id, key, queue, crashes)
+  local delay_ms = 0
+  if crashes + 1 == tonumber(ARGV[3]) then
+    delay_ms = math.min(last_chances * APART_MS, SPREAD_MS)
+    last_chances = last_chances + 1
+  end
+  call('HSET', key, 's', PENDING, 'ra', now + delay_ms)
+  if delay_ms > 0 then return schedule(queue, id, now + delay_ms) end
+  local entries = ready[queue] or {}
+  entries[#entries + 1], entries[#entries + 2] = place_of(id), id
+  ready[queue] = entries
+end
+
 local function lapse(id)
   local key = job_key(id)
   local queue, owner, cancel_requested = unpack(call('HMGET', key, 'q', 'ow', 'cx'))
@@ -29,10 +46,7 @@ local function lapse(id)
     call('HSET', key, 's', CANCELLED, 'fi', now)
     finished[#finished + 1] = id
   elseif crashes < tonumber(ARGV[3]) then
-    call('HSET', key, 's', PENDING, 'ra', now)
-    local entries = ready[queue] or {}
-    entries[#entries + 1], entries[#entries + 2] = place_of(id), id
-    ready[queue] = entries
+    run_again(id, key, queue, crashes)
   else
     local error = 'worker lost: the lease ran out ' .. crashes .. ' times, last with ' .. owner
     call('HSET', key, 's', DEAD, 'fi', now, 'dr', 'worker_lost', 'er', error)
