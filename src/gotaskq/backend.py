@@ -164,7 +164,7 @@ class Backend(Protocol):
     async def reap(self, *, limit: int, max_crashes: int) -> list[Job]:
         """Take back jobs whose lease ran out, at most `limit`: PENDING again, or DEAD at the `max_crashes`-th crash.
 
-        Those whose next crash would be the last come back one after the other (`last_chance_delay_ms`).
+        Those whose next crash would be the last come back one after the other (`job.lapse_together`).
         """
         ...
 

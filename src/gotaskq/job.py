@@ -4,6 +4,7 @@ Used by every backend and by the engine. Pure: a transition takes a job and an i
 Invariant: no function here makes a step that `TRANSITIONS` does not list.
 """
 
+from collections.abc import Iterable
 from enum import Enum
 from typing import Any, Final, NewType
 
@@ -219,17 +220,20 @@ def lapse(job: Job, *, max_crashes: int, now_ms: int, delay_ms: int = 0) -> Job:
     )
 
 
-def is_last_chance(job: Job, *, max_crashes: int) -> bool:
-    """Say whether a job that lapses now runs once more, and would be given up on at its next crash."""
-    return job.crashes + 2 == max_crashes and not job.is_cancel_requested
-
-
-def last_chance_delay_ms(others: int) -> int:
-    """Return how long a job waits for its last chance, where so many others that lapsed with it have theirs before it.
+def lapse_together(jobs: Iterable[Job], *, max_crashes: int, now_ms: int) -> list[Job]:
+    """Take jobs back whose leases ran out; those whose next crash would be the last come back one after the other.
 
     One of them may be what ended the worker. Apart from each other, it ends the next one alone.
     """
-    return min(others * LAST_CHANCES_APART_MS, LAST_CHANCES_SPREAD_MS)
+    lapsed: list[Job] = []
+    last_chances = 0
+    for job in jobs:
+        delay_ms = 0
+        if job.crashes + 2 == max_crashes and not job.is_cancel_requested:
+            delay_ms = min(last_chances * LAST_CHANCES_APART_MS, LAST_CHANCES_SPREAD_MS)
+            last_chances += 1
+        lapsed.append(lapse(job, max_crashes=max_crashes, now_ms=now_ms, delay_ms=delay_ms))
+    return lapsed
 
 
 def request_cancel(job: Job, *, now_ms: int) -> Job:

@@ -280,15 +280,9 @@ class MemoryBackend:
         """Take back jobs whose lease ran out."""
         now_ms = self._now_ms()
         lapsed = [job_id for job_id, deadline_ms in self._deadlines.items() if deadline_ms < now_ms][:limit]
-        reaped: list[Job] = []
-        last_chances = 0
-        for job_id in lapsed:
-            job, delay_ms = self._jobs[job_id], 0
-            if transition.is_last_chance(job, max_crashes=max_crashes):
-                delay_ms = transition.last_chance_delay_ms(last_chances)
-                last_chances += 1
-            reaped.append(transition.lapse(job, max_crashes=max_crashes, now_ms=now_ms, delay_ms=delay_ms))
-            self._leave_running(reaped[-1])
+        reaped = transition.lapse_together(map(self._jobs.__getitem__, lapsed), max_crashes=max_crashes, now_ms=now_ms)
+        for job in reaped:
+            self._leave_running(job)
         return reaped
 
     async def prune(self, *, limit: int) -> int:
