@@ -34,6 +34,15 @@ class Extended(Enum):
     CANCEL_REQUESTED = "cancel_requested"  # held, and somebody asked for the job's end
 
 
+class Note(msgspec.Struct, frozen=True, gc=False):
+    """What a running attempt says of itself; a member that is None leaves what was said before."""
+
+    lease: Lease
+    progress: float | None = None  # from 0 to 1
+    text: str = ""  # said with the progress
+    checkpoint_json: bytes | None = None
+
+
 class Settled(Enum):
     """What `settle` says of one settlement."""
 
@@ -146,6 +155,10 @@ class Backend(Protocol):
         """Let the leases run `lease_ms` from now; a deadline never moves back."""
         ...
 
+    async def note(self, notes: Sequence[Note]) -> list[Extended]:
+        """Keep what running attempts say of themselves, fenced by the lease; of two of one job the later counts."""
+        ...
+
     async def settle(self, settlements: Sequence[Settlement]) -> list[Settled]:
         """Carry out what was decided, fenced by the lease; a repeat of the same settlement says ALREADY.
 
@@ -166,6 +179,10 @@ class Backend(Protocol):
 
         Those whose next crash would be the last come back one after the other (`job.lapse_together`).
         """
+        ...
+
+    async def expire(self, *, limit: int) -> list[Job]:
+        """Give up jobs that waited for longer than their schedule timeout, at most `limit`: DEAD, as EXPIRED."""
         ...
 
     async def get(self, job_id: JobId) -> Job | None:
