@@ -123,16 +123,30 @@ class TaskQ:
     # -- definition ----------------------------------------------------------------------------------------------------
 
     def handler(
-        self, job_type: str, *, retry: RetryPolicy | None = None, executor: ExecutorName | None = None
+        self,
+        job_type: str,
+        *,
+        retry: RetryPolicy | None = None,
+        executor: ExecutorName | None = None,
+        timeout: float | None = None,
+        isolate_after_crash: bool = False,
     ) -> Callable[[H], H]:
-        """Register a function that takes the whole Job as the handler of a job type.
+        """Register a function of the whole Job, or of its Context, as the handler of a job type.
 
         An `async def` runs on the event loop, a `def` in a thread, or in a child process with `executor="process"`.
-        Raises RegistrationError.
+        `timeout` is in seconds, for one attempt; a job whose worker was lost runs in a child of its own from then on
+        with `isolate_after_crash`. Raises RegistrationError.
         """
 
         def register(handler: H) -> H:
-            self._registry.register(job_type, handler, retry=retry, executor=executor)
+            self._registry.register(
+                job_type,
+                handler,
+                retry=retry,
+                executor=executor,
+                timeout_s=timeout,
+                isolate_after_crash=isolate_after_crash,
+            )
             return handler
 
         return register

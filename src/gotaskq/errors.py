@@ -14,6 +14,8 @@ GotaskqError
 │   ├── StoreFullError      the store has no room; nothing was stored
 │   └── BackendUnavailableError
 ├── RegistrationError       a handler cannot be registered as asked
+├── JobTimeoutError         an attempt ran for longer than it may
+├── NoAttemptError          `current_context()` outside of an attempt
 ├── RemoteError             a handler raised in a child process
 ├── ChildEndedError         a child process ended in the middle of a job
 ├── PayloadDecodeError      JSON that Python cannot hold
@@ -144,6 +146,23 @@ class RemoteError(GotaskqError):
         self.traceback = traceback
         if traceback:
             self.add_note(f"in the child process:\n{traceback}")
+
+
+class JobTimeoutError(GotaskqError):
+    """An attempt ran for longer than its type or its job allows."""
+
+    def __init__(self, timeout_s: float) -> None:
+        super().__init__(f"ran longer than {timeout_s:g} s")
+        self.timeout_s = timeout_s
+
+
+class NoAttemptError(GotaskqError):
+    """There is no attempt here: the code runs outside of a handler, or its attempt has ended."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "no attempt runs here: call current_context() from a handler, or from what it calls, before it ends"
+        )
 
 
 class ChildEndedError(GotaskqError):

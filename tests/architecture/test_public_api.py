@@ -6,6 +6,9 @@ import sys
 import gotaskq
 
 PUBLIC = [
+    "Cancel",
+    "Context",
+    "Discard",
     "ExponentialBackoff",
     "Fifo",
     "FixedDelay",
@@ -16,12 +19,15 @@ PUBLIC = [
     "PriorityFifo",
     "ProcessOptions",
     "QueueCounts",
+    "Retry",
     "RoundRobin",
     "Settings",
+    "Snooze",
     "Status",
     "StrictPriority",
     "TaskQ",
     "Weighted",
+    "current_context",
 ]
 
 
