@@ -224,12 +224,24 @@ class TaskQ:
         priority: int = 0,
         delay: float = 0,
         max_retries: int | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - of the job, not of this call
+        schedule_timeout: float | None = None,
     ) -> Job:
         """Store a job and return it; `delay` is seconds until it may run, `priority` 0 to 10 (10 goes first).
 
+        `timeout` is how many seconds an attempt may take, `schedule_timeout` how long the job may wait once it is due.
         Raises InvalidRequestError, QueueNotFoundError, QueueFullError, ShuttingDownError or BackendUnavailableError.
         """
-        request = self.job(job_type, payload, queue=queue, priority=priority, delay=delay, max_retries=max_retries)
+        request = self.job(
+            job_type,
+            payload,
+            queue=queue,
+            priority=priority,
+            delay=delay,
+            max_retries=max_retries,
+            timeout=timeout,
+            schedule_timeout=schedule_timeout,
+        )
         return await self._parts.admission.submit(request)
 
     @staticmethod
@@ -241,10 +253,13 @@ class TaskQ:
         priority: int = 0,
         delay: float = 0,
         max_retries: int | None = None,
+        timeout: float | None = None,
+        schedule_timeout: float | None = None,
     ) -> JobRequest:
         """Return a job's request, for `enqueue_many`; raises InvalidRequestError for a payload JSON cannot hold."""
         named = queue if queue == DEFAULT_QUEUE else check_queue_name(queue)
-        return JobRequest(job_type, Raw(encode_payload(payload)), priority, delay, max_retries, named)
+        payload_json = Raw(encode_payload(payload))
+        return JobRequest(job_type, payload_json, priority, delay, max_retries, named, timeout, schedule_timeout)
 
     async def enqueue_many(self, requests: Sequence[JobRequest]) -> list[Job]:
         """Store all of the jobs or none, in one call to the store; raises what the first refused one is refused for."""
@@ -303,6 +318,16 @@ class TaskQ:
             raise DeadJobNotFoundError(job_id)
         self._bus.publish(JobReplayed(replayed[0]))
         return replayed[0]
+
+    async def delete(self, job_id: int) -> Job:
+        """Forget a job: one that waits is cancelled first, one that runs is asked to end and stays until it has.
+
+        Return the job as it was last; raises JobNotFoundError.
+        """
+        job = await self.cancel(job_id)
+        if job.status is not Status.RUNNING:
+            await self._parts.backend.delete([job.id])
+        return job
 
     async def delete_dead(self, job_id: int) -> None:
         """Delete a dead job; raises DeadJobNotFoundError."""

@@ -11,9 +11,10 @@ from contextvars import ContextVar
 from typing import Any, Final, Protocol
 
 from gotaskq.errors import InvalidRequestError, NoAttemptError
+from gotaskq.failure import clip
 from gotaskq.job import Job
 from gotaskq.payload import encode_payload
-from gotaskq.trail import MAX_NOTE_CHARS, MAX_STATE_BYTES
+from gotaskq.trail import MAX_NOTE_BYTES, MAX_STATE_BYTES
 
 logger: Final = logging.getLogger("gotaskq.handler")
 
@@ -91,7 +92,7 @@ class Context:
         """Say how far the job is, from 0 to 1; shown with the job within a second. Raises ValueError."""
         if not 0 <= fraction <= 1:
             raise ValueError(f"progress is {fraction!r}; it must be from 0 to 1")
-        self._reports.report_progress(self.job, float(fraction), note[:MAX_NOTE_CHARS])
+        self._reports.report_progress(self.job, float(fraction), clip(note, MAX_NOTE_BYTES))
 
     def checkpoint(self, state: Any) -> None:
         """Leave a state for the next attempt, which finds it as `ctx.job.checkpoint`; the latest counts.

@@ -7,6 +7,7 @@ GotaskqError
 │   ├── JobNotFoundError
 │   ├── DeadJobNotFoundError
 │   └── QueueNotFoundError
+├── JobEndedError           the job has ended, and cannot be cancelled any more
 ├── QueueExistsError        the name is taken
 ├── QueueFullError          max_queue_depth is reached; try again later
 ├── UnavailableError
@@ -26,7 +27,7 @@ GotaskqError
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gotaskq.job import JobId
+    from gotaskq.job import JobId, Status
 
 
 class GotaskqError(Exception):
@@ -75,6 +76,14 @@ class QueueNotFoundError(NotFoundError):
     def __init__(self, queue: str) -> None:
         super().__init__(f"queue not found: {queue}")
         self.queue = queue
+
+
+class JobEndedError(GotaskqError):
+    """The job has ended in another way than was asked for."""
+
+    def __init__(self, job_id: "JobId", status: "Status") -> None:
+        super().__init__(f"job {job_id} is {status.value}; only a job that waits or runs can be cancelled")
+        self.status = status
 
 
 class QueueExistsError(GotaskqError):

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 KEPT_ATTEMPTS: Final = 5  # enough to see a pattern; more is a log's business
 MAX_TRACEBACK_BYTES: Final = 4_096
-MAX_NOTE_CHARS: Final = 256
+MAX_NOTE_BYTES: Final = 256
 MAX_STATE_BYTES: Final = 65_536  # of a checkpoint and of a result, as JSON; more belongs where files are kept
 
 

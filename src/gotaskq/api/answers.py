@@ -14,6 +14,7 @@ from gotaskq.errors import (
     DeadJobNotFoundError,
     GotaskqError,
     InvalidRequestError,
+    JobEndedError,
     JobNotFoundError,
     NotFoundError,
     NotOpenError,
@@ -49,6 +50,8 @@ def refuse(error: GotaskqError) -> Answer:
             return Answer(404, encode_error("dead job not found"))
         case NotFoundError():
             return Answer(404, encode_error(str(error)))
+        case JobEndedError():
+            return Answer(409, encode_error(str(error)))
         case QueueExistsError():
             return Answer(409, encode_error(str(error), field="queue"))
         case WithheldError():
