@@ -12,7 +12,7 @@ from msgspec.structs import replace
 KEPT_ATTEMPTS: Final = 5  # enough to see a pattern; more is a log's business
 MAX_TRACEBACK_BYTES: Final = 4_096
 MAX_NOTE_CHARS: Final = 256
-MAX_STATE_BYTES: Final = 65_536  # of a checkpoint and of a result, as JSON; more belongs where the handler keeps its files
+MAX_STATE_BYTES: Final = 65_536  # of a checkpoint and of a result, as JSON; more belongs into a file
 
 
 class Attempt(msgspec.Struct, frozen=True, gc=False):

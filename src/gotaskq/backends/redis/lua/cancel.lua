@@ -10,6 +10,7 @@ local state = call('HGET', key, 's') or PENDING
 if state == PENDING then
   call('ZREM', ready_key(queue), id)
   call('ZREM', scheduled_key(queue), id)
+  call('ZREM', patience, id)
   call('HSET', key, 's', CANCELLED, 'fi', now, 'ua', now, 'q', queue)
   call('HINCRBY', counters, 'cancel', 1)
   local cancelled = row(id)
