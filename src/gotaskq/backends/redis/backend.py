@@ -7,7 +7,7 @@ The server's clock is the only one: we send durations. Keys and records: docs/un
 import asyncio
 import contextlib
 import logging
-from collections.abc import Collection, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from random import Random
 from typing import Any, Final, TypeVar
 
@@ -353,6 +353,10 @@ class RedisBackend:
         """Cancel a waiting job, mark a running one, leave an ended one."""
         limit = self._limits.max_completed_jobs
         return decode_job(await self._run(Script.CANCEL, partition_of(job_id), member(job_id), limit))
+
+    def hear_cancels(self, hear: Callable[[JobId], None]) -> None:
+        """Let `hear` get the id of each running job that any process cancels, from now on."""
+        self._wakeups.hear_cancels(hear)
 
     async def replay(self, job_ids: Sequence[JobId]) -> list[Job]:
         """Make dead jobs PENDING on their own queue with fresh counts."""
