@@ -114,7 +114,7 @@ class TestBeyondTheContract:
             assert await backend.prune(limit=10_000) == 1_500
 
         queue = backend._queues[DEFAULT_QUEUE]
-        assert max(len(backend._ids), len(queue._ready), len(queue._scheduled)) < 1_500
+        assert max(len(backend._listing._ids), len(queue._ready), len(queue._scheduled)) < 1_500
         await clock.advance(30)
         assert sorted(ids(await reserve(backend))) == sorted(ids(kept))
 
