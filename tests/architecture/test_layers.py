@@ -36,6 +36,7 @@ LAYERS = {
     "clock": "vocabulary",
     "names": "vocabulary",
     "snowflake": "vocabulary",
+    "trail": "vocabulary",
 }
 
 MAY_IMPORT = {

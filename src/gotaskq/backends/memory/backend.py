@@ -100,8 +100,8 @@ class MemoryBackend:
         if not self._listing.add_newest(job_id):
             self._insert_old_id(job_id)
         if job.delay_ms or job.timeouts.schedule_ms:
-            # Both count from now by this store's clock, which may be ahead of the caller's.
-            job = self._jobs[job_id] = replace(job, run_after_ms=self._now_ms() + job.delay_ms)
+            # Both count from now by this store's clock, which may be ahead of one that stepped back.
+            job = self._jobs[job_id] = replace(job, run_after_ms=self._latest_ms + job.delay_ms)
             self._file_pending(queue, job, is_due=not job.delay_ms)
             return OK
         queue.push_ready(job)
