@@ -252,7 +252,7 @@ class RedisBackend:
         replies: list[Extended] = [Extended.LOST] * len(notes)
         weights = [note_bytes(note) for note in notes]
         for partition, places in places_of([note.lease.job_id for note in notes]):
-            for some in parcels(places, weights.__getitem__, size=EXTEND_LEASES, most_bytes=CALL_BYTES):
+            for some in parcels(places, weights, size=EXTEND_LEASES, most_bytes=CALL_BYTES):
                 arguments = [part for place in some for part in note_arguments(notes[place])]
                 reply = await self._run(Script.NOTE, partition, *arguments)
                 for place, letter in zip(some, reply.decode(), strict=True):
@@ -265,7 +265,7 @@ class RedisBackend:
         limits = (self._limits.max_completed_jobs, self._limits.max_dead_jobs)
         weights = [settlement_bytes(settlement) for settlement in settlements]
         for partition, places in places_of([settlement.lease.job_id for settlement in settlements]):
-            for some in parcels(places, weights.__getitem__, size=SETTLE_JOBS, most_bytes=CALL_BYTES):
+            for some in parcels(places, weights, size=SETTLE_JOBS, most_bytes=CALL_BYTES):
                 arguments = [part for place in some for part in settlement_arguments(settlements[place])]
                 # A repeat of ours would hear ALREADY, and the settler would not know that nobody has told of it yet.
                 reply = await self._connection.run(Script.SETTLE, partition, *limits, *arguments, is_repeated=False)

@@ -1,7 +1,7 @@
 """Sharing work out: by the partition of each id, and in calls that stay short."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import TypeVar
 
 from gotaskq.job import JobId
@@ -23,15 +23,16 @@ def chunks(items: Sequence[T], size: int) -> list[Sequence[T]]:
     return [items[first : first + size] for first in range(0, len(items), size)]
 
 
-def parcels(items: Sequence[T], bytes_of: Callable[[T], int], *, size: int, most_bytes: int) -> Iterator[list[T]]:
-    """Yield the items in order, in pieces of at most `size`; a piece ends with the item that makes it too heavy."""
-    parcel: list[T] = []
-    weight = 0
-    for item in items:
-        parcel.append(item)
-        weight += bytes_of(item)
-        if len(parcel) == size or weight >= most_bytes:
-            yield parcel
-            parcel, weight = [], 0
-    if parcel:
-        yield parcel
+def parcels(places: Sequence[int], weights: Sequence[int], *, size: int, most_bytes: int) -> Sequence[Sequence[int]]:
+    """Return places in order, in pieces of at most `size`; a piece ends with the place that makes it too heavy."""
+    if sum(weights) < most_bytes:  # as nearly always
+        return chunks(places, size)
+    cut: list[list[int]] = []
+    heaviness = most_bytes
+    for place in places:
+        if heaviness >= most_bytes or len(cut[-1]) == size:
+            cut.append([])
+            heaviness = 0
+        cut[-1].append(place)
+        heaviness += weights[place]
+    return cut

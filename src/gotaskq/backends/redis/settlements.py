@@ -33,15 +33,9 @@ def settlement_arguments(settlement: Settlement) -> Arguments:
 
 def settlement_bytes(settlement: Settlement) -> int:
     """Return about how many bytes a settlement brings beside what each does."""
-    match settlement:
-        case Complete(result_json=result_json):
-            return len(result_json) if result_json else 0
-        case Reschedule(traceback=traceback) | DeadLetter(traceback=traceback):
-            return len(traceback)
-        case Release() | Cancel():
-            return 0
-        case never:
-            assert_never(never)
+    if isinstance(settlement, Complete):
+        return len(settlement.result_json or b"")
+    return len(settlement.traceback) if isinstance(settlement, Reschedule | DeadLetter) else 0
 
 
 def note_arguments(note: Note) -> NoteArguments:

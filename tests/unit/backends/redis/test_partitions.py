@@ -10,7 +10,7 @@ from gotaskq.backends.redis.partitions import parcels
 def test_parcels_are_small_and_hold_everything(weights: list[int], size: int, most_bytes: int) -> None:
     places = list(range(len(weights)))
 
-    cut = list(parcels(places, weights.__getitem__, size=size, most_bytes=most_bytes))
+    cut = list(parcels(places, weights, size=size, most_bytes=most_bytes))
 
     assert [place for parcel in cut for place in parcel] == places
     for parcel in cut:
