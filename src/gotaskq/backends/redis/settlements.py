@@ -40,7 +40,7 @@ def settlement_bytes(settlement: Settlement) -> int:
 
 def note_arguments(note: Note) -> NoteArguments:
     """Return the four arguments of a note."""
-    progress = "" if note.progress is None else f"{note.progress!r}\t{note.text}"
+    progress = "" if note.progress is None else f"{float(note.progress)!r}\t{note.text}"
     return member(note.lease.job_id), note.lease.nonce, progress, note.checkpoint_json or b""
 
 
