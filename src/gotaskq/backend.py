@@ -4,7 +4,7 @@ The engine knows only this; each backend carries it out. What a method means, to
 `gotaskq.testing.conformance`, which every backend passes; the memory backend is the executable specification.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from enum import Enum
 from typing import Literal, Protocol, runtime_checkable
 
@@ -226,6 +226,18 @@ class ReportsHealth(Protocol):
     @property
     def is_reachable(self) -> bool:
         """Whether the store answered when it was last asked; no I/O, for it is read often."""
+        ...
+
+
+@runtime_checkable
+class TellsOfCancels(Protocol):
+    """What a backend offers beside the rest when processes far apart share it: holders hear of cancels at once.
+
+    A hint, as `wait_for_ready` is: what is not heard is still said by `extend`.
+    """
+
+    def hear_cancels(self, hear: Callable[[JobId], None]) -> None:
+        """Let `hear` get, on the event loop, the id of each running job whose end is asked for, from now on."""
         ...
 
 

@@ -40,6 +40,7 @@ LAYERS = {
     "clock": "vocabulary",
     "names": "vocabulary",
     "snowflake": "vocabulary",
+    "trail": "vocabulary",
 }
 
 MAY_IMPORT = {

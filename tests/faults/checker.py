@@ -123,7 +123,7 @@ class _Audit:
     def lines(self) -> Iterator[str]:
         """Give a line for each thing that is wrong."""
         for place, members in self.partition.places.items():
-            if place != "ids":
+            if place not in ("ids", "exp"):
                 for job_id in members:
                     self.found.setdefault(job_id, []).append(place)
         yield from (f"I5: unknown key {name}" for name in self.partition.unknown_keys)
@@ -131,6 +131,7 @@ class _Audit:
         yield from self._members_without_a_job()
         for job in self.partition.jobs.values():
             yield from self._misplaced(job)
+        yield from self._patience()
         yield from self._counters()
 
     def _orphans(self) -> list[tuple[int, dict[str, str]]]:
@@ -155,6 +156,17 @@ class _Audit:
         expected = {"rdy": job.rank, "dly": job.count("ra") or job.created_at_ms + job.delay_ms}.get(place[:3])
         if expected is not None and score != expected:
             yield f"I5: job {job.id} has score {score:.0f} in {place}; it should be {expected}"
+
+    def _patience(self) -> Iterator[str]:
+        real = {
+            job.id: job.count("ra") + job.schedule_ms
+            for job in self.partition.jobs.values()
+            if job.status == "PENDING" and job.schedule_ms
+        }
+        watched = self.partition.places.get("exp", {})
+        for job_id in sorted(real.keys() | watched.keys()):
+            if watched.get(job_id) != real.get(job_id):
+                yield f"I5: job {job_id} is to expire at {watched.get(job_id)}; it should be {real.get(job_id)}"
 
     def _counters(self) -> Iterator[str]:
         counted = self.partition.counters

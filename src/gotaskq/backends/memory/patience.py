@@ -33,7 +33,7 @@ class Patience:
         """Hear that a job waits no more."""
         self._deadlines.pop(job_id, None)
         if len(self._heap) > 2 * len(self._deadlines) + COMPACT_SLACK:
-            self._heap = [at_ms << ID_BITS | job_id for job_id, at_ms in self._deadlines.items()]
+            self._heap = [at_ms << ID_BITS | waiting_id for waiting_id, at_ms in self._deadlines.items()]
             heapify(self._heap)
 
     def pop_expired(self, *, now_ms: int, limit: int) -> Iterator[JobId]:
