@@ -184,6 +184,13 @@ MUTATIONS: Final = (
         (SERVER, "-k", "without_memory and valkey"),
     ),
     Mutation(
+        "reserve from the wrong end",
+        f"{LUA}/reserve.lua",
+        "call('ZRANGE', ready_key(line.queue)",
+        "call('ZREVRANGE', ready_key(line.queue)",
+        ("tests/faults/test_order.py",),
+    ),
+    Mutation(
         "register no queue anew",
         f"{REDIS}/registry.py",
         "for name, is_paused in self.paused.items():",

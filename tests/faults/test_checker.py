@@ -19,7 +19,7 @@ DELAY_MS = 500
 def stored(job_id: int, **fields: str) -> StoredJob:
     delay_ms = DELAY_MS if job_id == DELAYED else 0
     payload = b'{"key":"post-%d"}' % job_id
-    return StoredJob(job_id, job_id * 10, ENQUEUED_AT_MS, "n", "noop", "default", delay_ms, 3, payload, fields)
+    return StoredJob(job_id, job_id * 10, ENQUEUED_AT_MS, "n", "noop", "default", 0, delay_ms, 3, payload, fields)
 
 
 def whole_store() -> Store:
@@ -261,7 +261,7 @@ def test_the_reader_reads_what_is_there() -> None:
 
     partition = store.partitions["{0}"]
     assert partition.jobs == {
-        1: StoredJob(1, 70, 1000, "n", "noop", "mail", 0, 5, b'{"a":"\t\x00"}', {"s": "R", "tk": "t"})
+        1: StoredJob(1, 70, 1000, "n", "noop", "mail", 3, 0, 5, b'{"a":"\t\x00"}', {"s": "R", "tk": "t"})
     }
     assert partition.orphans == {2: {"s": "D"}}
     assert partition.places == {"run": {1: 9_000}, "rdy:mail": {2: 1}}
