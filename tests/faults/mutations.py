@@ -28,6 +28,7 @@ REDIS: Final = "src/gotaskq/backends/redis"
 ENGINE: Final = "src/gotaskq/engine"
 LOST: Final = "tests/faults/test_lost_calls.py"
 SERVER: Final = "tests/faults/test_server.py"
+WORKERS: Final = "tests/faults/test_workers.py"
 CONFORMANCE: Final = "tests/conformance/test_redis.py"
 
 
@@ -70,6 +71,13 @@ MUTATIONS: Final = (
         "'tk', '', 'ua', now",
         "'ua', now",
         (CONFORMANCE, "-k", "valkey and (lease or laps or late or reap)"),
+    ),
+    Mutation(
+        "let leases lapse thirteen seconds late",
+        f"{LUA}/reap.lua",
+        "'(' .. now, 'LIMIT'",
+        "'(' .. (now - 13000), 'LIMIT'",
+        (WORKERS, "-k", "killed_worker_run"),
     ),
     Mutation(
         "forget a crash",

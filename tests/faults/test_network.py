@@ -21,6 +21,7 @@ def test_a_blackhole_is_answered_with_503_and_forgotten_when_it_heals(world: Wor
     refused = api.post("/jobs", b'{"type":"noop","payload":{"key":"in the hole"}}')
     worker.wait_for_line("extended")
     world.proxy.heal()
+    world.note_end()
     eventually(lambda: world.post(api))
     world.drain()
 
@@ -36,6 +37,7 @@ def test_the_job_of_a_worker_that_is_cut_off_runs_elsewhere_and_is_completed_onc
 
     world.proxy.blackhole()
     world.worker()
+    world.note_loss(cut_off)
     world.drain()
     before = world.store().jobs()[job_id]
     world.proxy.heal()
@@ -67,6 +69,7 @@ def test_connections_that_end_all_the_time(world: World, kind: str) -> None:
         for _ in range(int(STORM_S / 0.05)):
             ends[kind]()
             let_pass(0.05)
+    world.note_end()
     eventually(lambda: world.post(api))
     world.drain()
 
