@@ -2,7 +2,7 @@
 
 Numbers as in the fault-test plan: I1 nothing accepted is lost, I2 nothing unexpected and nothing twice, I3 one ending a
 job, its nonce the last claim's, I4 no two runs at once, I5 each job in exactly one place, I6 counters agree, I7 no more
-runs than accounted for and none early, I8 in order, I12 nothing unhandled. I11 is in recovery.py.
+runs than accounted for and none early, I8 in order, I12 nothing unhandled. I10 is in footprint.py, I11 in recovery.py.
 """
 
 import json

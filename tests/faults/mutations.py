@@ -27,6 +27,7 @@ LUA: Final = "src/gotaskq/backends/redis/lua"
 REDIS: Final = "src/gotaskq/backends/redis"
 ENGINE: Final = "src/gotaskq/engine"
 LOST: Final = "tests/faults/test_lost_calls.py"
+NETWORK: Final = "tests/faults/test_network.py"
 SERVER: Final = "tests/faults/test_server.py"
 WORKERS: Final = "tests/faults/test_workers.py"
 CONFORMANCE: Final = "tests/conformance/test_redis.py"
@@ -197,6 +198,14 @@ MUTATIONS: Final = (
         "call('ZRANGE', ready_key(line.queue)",
         "call('ZREVRANGE', ready_key(line.queue)",
         ("tests/faults/test_order.py",),
+    ),
+    Mutation(
+        "leave a socket behind at each reconnection",
+        f"{REDIS}/wakeups.py",
+        "            self.is_listening.clear()\n",
+        "            self.is_listening.clear()\n"
+        "            self.__dict__.setdefault('left', []).append(__import__('socket').socket())\n",
+        (NETWORK, "-k", "connections_that_end and resets"),
     ),
     Mutation(
         "register no queue anew",

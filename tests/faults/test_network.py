@@ -15,6 +15,7 @@ STORM_S = 2.0
 
 def test_a_blackhole_is_answered_with_503_and_forgotten_when_it_heals(world: World) -> None:
     api, worker = world.api(by_proxy=True), world.worker(by_proxy=True)
+    world.warm_up()
     world.post_many(api, 20, "slow", payload={"ms": 200})
 
     world.proxy.blackhole()
@@ -59,6 +60,7 @@ def kill_clients(world: World) -> None:
 @pytest.mark.parametrize("kind", ["resets", "cuts", "kills"])
 def test_connections_that_end_all_the_time(world: World, kind: str) -> None:
     api, worker = world.api(by_proxy=True), world.worker(by_proxy=True)
+    world.warm_up()
     ends: dict[str, Callable[[], object]] = {
         "resets": world.proxy.reset,
         "cuts": lambda: world.proxy.cut_after(300),
@@ -77,8 +79,6 @@ def test_connections_that_end_all_the_time(world: World, kind: str) -> None:
     assert worker.is_running
     assert len(world.history.accepted) > 10, world.history.text()
     world.check(Allow(overlap=True))
-    with world.redis.client() as client:
-        eventually(lambda: client.info("clients")["connected_clients"] <= 1 + 2 * 8)
 
 
 @pytest.mark.parametrize(

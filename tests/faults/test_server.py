@@ -15,6 +15,7 @@ LOSS_S = 2.0  # what `appendfsync everysec` may forget at worst
 
 def test_a_server_that_stands_still_for_longer_than_the_leases_makes_nobody_run_twice(world: World) -> None:
     api, workers = world.api(), [world.worker(LEASE="2s") for _ in range(2)]
+    world.warm_up()
     ids = world.post_many(api, 6, "slow", payload={"ms": 6_000})
     eventually(lambda: world.log.running() == set(ids))
 
@@ -48,6 +49,7 @@ def test_a_pause_of_all_clients_is_latency(world: World, what: str) -> None:
 def test_what_was_acknowledged_outlives_a_crash_when_every_write_is_on_disk(make_world: MakeWorld) -> None:
     world = make_world(appendonly="yes", appendfsync="always")
     api, worker = world.api(), world.worker()
+    world.warm_up()
 
     with world.posting(lambda: api, clients=4, job_type="slow", payload={"ms": 50}):
         for _ in range(2):
@@ -203,6 +205,7 @@ def save(world: World, expected: str) -> None:
 @pytest.mark.parametrize("refusal", ["NOREPLICAS", "READONLY"])
 def test_a_server_that_refuses_writes_is_waited_for(world: World, refusal: str) -> None:
     api, worker = world.api(), world.worker(LEASE="10s")
+    world.warm_up()
     ids = world.post_many(api, 8, "slow", payload={"ms": 500})
     eventually(lambda: len(world.log.running()) == 4)
 

@@ -24,6 +24,7 @@ def take(world: World, api: ServerProcess, worker: ServerProcess, *, ms: int) ->
 def test_the_jobs_of_a_killed_worker_run_elsewhere(world: World) -> None:
     api = world.api()
     workers = [world.worker() for _ in range(3)]
+    world.warm_up()
     ids = world.post_many(api, 200, "slow", payload={"ms": 100})
     eventually(lambda: all(running_on(world, worker) for worker in workers))
 

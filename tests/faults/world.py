@@ -15,6 +15,7 @@ from typing import Any, Final, Self, TypeVar
 
 import redis
 from tests.faults.checker import Allow, check, unhandled
+from tests.faults.footprint import Fleet
 from tests.faults.handlers import LOG_VARIABLE, TYPES, HandlerLog, add_handlers
 from tests.faults.history import History
 from tests.faults.proxy import FaultProxy
@@ -34,6 +35,7 @@ POLL_S: Final = 0.02
 SHORT_LEASE_MS: Final = 400  # of apps inside a test; a process takes no less than a second
 LEASE_S: Final = 1.0  # of processes, unless a test says otherwise
 SETTINGS: Final = {"LOG_FORMAT": "text", "NUM_WORKERS": "4", "BASE_DELAY": "20"}
+WARM_UP_JOBS: Final = 50
 
 T = TypeVar("T")
 
@@ -58,6 +60,7 @@ class World:
         self.history = History(folder / "history.jsonl")
         self.log = HandlerLog(folder / "handlers.log")
         self.processes: list[ServerProcess] = []
+        self.fleet = Fleet(self.log.path)
         self.faults: list[Fault] = []  # those that are over
         self.servers: dict[str, RedisServer] = {}  # others, whose logs help to understand a failure
         self.masters = [self.redis]  # where the keys are
@@ -92,6 +95,7 @@ class World:
         settings = {"BACKEND_URL": url, "LEASE": f"{LEASE_S:g}s", **SETTINGS, LOG_VARIABLE: str(self.log.path), **env}
         process = ServerProcess(*options, app=app, env=settings, folder=ROOT)
         self.processes.append(process)
+        self.fleet.add(process, kind=" ".join([app, *options, *(f"{name}={env[name]}" for name in sorted(env))]))
         return process
 
     def api(self, *, by_proxy: bool = False, **env: str) -> ServerProcess:
@@ -176,6 +180,13 @@ class World:
 
     # -- faults --------------------------------------------------------------------------------------------------------
 
+    def warm_up(self) -> None:
+        """Let every process work, and note what each holds at rest: `check` wants it back after the faults (I10)."""
+        for process in self.processes:
+            self.post_many(process, WARM_UP_JOBS)
+        self.drain()
+        self.fleet.rest(self.masters)
+
     def kill(self, holder: ServerProcess) -> None:
         """Kill a worker of several: `check` wants its jobs to run elsewhere soon (I11)."""
         holder.kill()
@@ -234,6 +245,7 @@ class World:
         check(self.history, store, runs, allow=allow)
         held_up = late(self.history, runs, self.faults)
         assert held_up == [], "\n".join(held_up)
+        self.fleet.check(self.masters, within_s=WITHIN_S)
         for process in self.processes:
             assert unhandled(process.stderr) == [], process.stderr
         return store
