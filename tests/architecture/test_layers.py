@@ -40,7 +40,6 @@ LAYERS = {
     "clock": "vocabulary",
     "names": "vocabulary",
     "snowflake": "vocabulary",
-    "trail": "vocabulary",
 }
 
 MAY_IMPORT = {

@@ -27,7 +27,9 @@ LUA: Final = "src/gotaskq/backends/redis/lua"
 REDIS: Final = "src/gotaskq/backends/redis"
 ENGINE: Final = "src/gotaskq/engine"
 LOST: Final = "tests/faults/test_lost_calls.py"
+NETWORK: Final = "tests/faults/test_network.py"
 SERVER: Final = "tests/faults/test_server.py"
+WORKERS: Final = "tests/faults/test_workers.py"
 CONFORMANCE: Final = "tests/conformance/test_redis.py"
 
 
@@ -70,6 +72,13 @@ MUTATIONS: Final = (
         "'tk', '', 'ua', now",
         "'ua', now",
         (CONFORMANCE, "-k", "valkey and (lease or laps or late or reap)"),
+    ),
+    Mutation(
+        "let leases lapse thirteen seconds late",
+        f"{LUA}/reap.lua",
+        "'(' .. now, 'LIMIT'",
+        "'(' .. (now - 13000), 'LIMIT'",
+        (WORKERS, "-k", "killed_worker_run"),
     ),
     Mutation(
         "forget a crash",
@@ -210,6 +219,21 @@ MUTATIONS: Final = (
         "if not await self.knows(DEFAULT_QUEUE):",
         "if True:",
         (SERVER, "-k", "without_memory and valkey"),
+    ),
+    Mutation(
+        "reserve from the wrong end",
+        f"{LUA}/reserve.lua",
+        "call('ZRANGE', ready_key(line.queue)",
+        "call('ZREVRANGE', ready_key(line.queue)",
+        ("tests/faults/test_order.py",),
+    ),
+    Mutation(
+        "leave a socket behind at each reconnection",
+        f"{REDIS}/wakeups.py",
+        "            self.is_listening.clear()\n",
+        "            self.is_listening.clear()\n"
+        "            self.__dict__.setdefault('left', []).append(__import__('socket').socket())\n",
+        (NETWORK, "-k", "connections_that_end and resets"),
     ),
     Mutation(
         "register no queue anew",

@@ -26,6 +26,7 @@ class StoredJob:
     nonce: str
     type: str
     queue: str
+    priority: int
     delay_ms: int
     max_retries: int
     payload: bytes
@@ -133,20 +134,12 @@ class _Reading:
 
     def _add_body(self, name: str, body: bytes) -> None:
         head, _, payload = body.partition(b"\0")
-        rank, created, nonce, job_type, queue, _priority, delay, max_retries, *rare = head.decode().split("\t")
+        rank, created, nonce, job_type, queue, priority, delay, max_retries, *rare = head.decode().split("\t")
         job_id = int(name.rpartition(":")[2])
-        self._partition(name).jobs[job_id] = StoredJob(
-            job_id,
-            int(rank),
-            int(created),
-            nonce,
-            job_type,
-            queue,
-            int(delay),
-            int(max_retries),
-            payload,
-            schedule_ms=next((int(part[1:]) for part in rare if part.startswith("s")), 0),
-        )
+        numbers = int(priority), int(delay), int(max_retries)
+        job = StoredJob(job_id, int(rank), int(created), nonce, job_type, queue, *numbers, payload)
+        job.schedule_ms = next((int(part[1:]) for part in rare if part.startswith("s")), 0)
+        self._partition(name).jobs[job_id] = job
 
     def _add_half(self, name: str, fields: object) -> None:
         assert isinstance(fields, dict)

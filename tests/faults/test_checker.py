@@ -21,7 +21,7 @@ def stored(job_id: int, **fields: str) -> StoredJob:
     delay_ms, schedule_ms = (DELAY_MS, SCHEDULE_MS) if job_id == DELAYED else (0, 0)
     payload = b'{"key":"post-%d"}' % job_id
     return StoredJob(
-        job_id, job_id * 10, ENQUEUED_AT_MS, "n", "noop", "default", delay_ms, 3, payload, fields, schedule_ms
+        job_id, job_id * 10, ENQUEUED_AT_MS, "n", "noop", "default", 0, delay_ms, 3, payload, fields, schedule_ms
     )
 
 
@@ -275,7 +275,7 @@ def test_the_reader_reads_what_is_there() -> None:
 
     partition = store.partitions["{0}"]
     assert partition.jobs == {
-        1: StoredJob(1, 70, 1000, "n", "noop", "mail", 0, 5, b'{"a":"\t\x00"}', {"s": "R", "tk": "t"}, 20)
+        1: StoredJob(1, 70, 1000, "n", "noop", "mail", 3, 0, 5, b'{"a":"\t\x00"}', {"s": "R", "tk": "t"}, 20)
     }
     assert partition.orphans == {2: {"s": "D"}}
     assert partition.places == {"run": {1: 9_000}, "rdy:mail": {2: 1}}

@@ -45,8 +45,8 @@ MAX_MOULDS: Final = 4_096  # bounds what hostile callers can make us remember
 class JobRequest(msgspec.Struct, gc=False):
     """What a caller asks for: the members of the HTTP body, and the queue. Only `type` is required.
 
-    `payload` is JSON that has passed `check_payload`; `delay` is in seconds, and so are `timeout`, for each attempt, and
-    `schedule_timeout`, from when the job is due until it starts. A member that is None counts as not given.
+    `payload` is JSON that has passed `check_payload`. In seconds are `delay`, `timeout` (for each attempt) and
+    `schedule_timeout` (from when the job is due until it starts). A member that is None counts as not given.
     """
 
     type: str | None = None
