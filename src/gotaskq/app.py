@@ -22,6 +22,7 @@ from gotaskq.backend import (
     Page,
     QueueCounts,
     ReportsHealth,
+    TellsOfCancels,
 )
 from gotaskq.backends import is_local
 from gotaskq.clock import Clock, SystemClock
@@ -170,6 +171,8 @@ class TaskQ:
         self._children.max_children = self._settings.num_workers
         backend = make_backend(self._choices, self._settings)
         await backend.open()
+        if isinstance(backend, TellsOfCancels):
+            backend.hear_cancels(self._end_attempt)
         self._children.open()
         admission = make_admission(self._choices, self._settings, backend=backend, bus=self._bus)
         self._opened = Opened(backend, admission)
@@ -305,11 +308,14 @@ class TaskQ:
         if job is None:
             raise JobNotFoundError(job_id)
         if job.is_cancel_requested and job.status is Status.RUNNING:
-            for worker in self._workers:
-                worker.cancel(job.id)
+            self._end_attempt(job.id)
         elif job.status is Status.CANCELLED:
             self._bus.publish(JobCancelled(job))
         return job
+
+    def _end_attempt(self, job_id: JobId) -> None:
+        for worker in self._workers:
+            worker.cancel(job_id)
 
     async def replay(self, job_id: int) -> Job:
         """Run a dead job again, on its own queue with a fresh count; raises DeadJobNotFoundError."""
