@@ -1,7 +1,7 @@
 """Asks what is left of HTTP ingestion while two child processes compute without a pause.
 
-The workers serve the queue `busy` alone, whose jobs compute in two children; the load goes to the queue `default` and is
-only taken in. On two cores, the generator, the server and the children are four who want to run.
+The workers serve the queue `busy` alone, whose jobs compute in two children; the load goes to the queue `default`, and
+is only taken in. On two cores, the generator, the server and the children are four who want to run.
 """
 
 import sys
