@@ -211,7 +211,8 @@ class Worker:
 
     def _give_up(self, slot: Slot) -> None:
         """Settle the job of a handler that would not end, and put another slot in its place."""
-        self._abandon(slot)
+        if not self._abandon(slot):
+            return
         fresh = self._slots[self._slots.index(slot)] = Slot(self._reports)
         self._start_slot(fresh)
         if self.abandoned > self._options.concurrency / 2 and not self.is_worn_out:
@@ -219,10 +220,11 @@ class Worker:
             logger.error("worker_worn_out", extra={"abandoned": self.abandoned, "slots": self._options.concurrency})
             self.stop()
 
-    def _abandon(self, slot: Slot) -> None:
+    def _abandon(self, slot: Slot) -> bool:
+        """Settle the job that runs here without waiting for its handler; say whether there was one."""
         job, outcome = slot.job, slot.stopped_by or INTERRUPTED
         if job is None or slot.task is None:
-            return
+            return False
         slot.is_abandoned = True
         logger.error("handler_would_not_end", extra={"job_id": str(job.id), "type": job.type, "attempt": job.attempt})
         registration = self._registry.find(job.type)
@@ -232,6 +234,7 @@ class Worker:
         self._abandoned.add(slot.task)
         slot.task.add_done_callback(self._abandoned.discard)
         self._handover.ended(slot.timeout_s)
+        return True
 
     async def _yield(self) -> None:
         """Give the loop back; the slots share one slice of time, which begins anew with the loop's next turn."""
