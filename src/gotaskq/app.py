@@ -13,16 +13,8 @@ from typing import TYPE_CHECKING, Self, TypeVar, get_args
 
 from msgspec import Raw
 
-from gotaskq.assembly import Choices, Opened, count_events, make_admission, make_backend, make_worker
-from gotaskq.backend import (
-    Backend,
-    ChecksItself,
-    Finding,
-    JobQuery,
-    Page,
-    QueueCounts,
-    ReportsHealth,
-)
+from gotaskq.assembly import Choices, Opened, count_events, count_now, make_admission, make_backend, make_worker
+from gotaskq.backend import Backend, ChecksItself, Finding, JobQuery, Page, QueueCounts, ReportsHealth
 from gotaskq.backends import is_local
 from gotaskq.clock import Clock, SystemClock
 from gotaskq.config import Settings, load_settings, mask_url
@@ -123,16 +115,21 @@ class TaskQ:
     # -- definition ----------------------------------------------------------------------------------------------------
 
     def handler(
-        self, job_type: str, *, retry: RetryPolicy | None = None, executor: ExecutorName | None = None
+        self,
+        job_type: str,
+        *,
+        retry: RetryPolicy | None = None,
+        executor: ExecutorName | None = None,
+        exclusive: bool = False,
     ) -> Callable[[H], H]:
         """Register a function that takes the whole Job as the handler of a job type.
 
         An `async def` runs on the event loop, a `def` in a thread, or in a child process with `executor="process"`.
-        Raises RegistrationError.
+        An `exclusive` one is stopped when its lease cannot be kept in time. Raises RegistrationError.
         """
 
         def register(handler: H) -> H:
-            self._registry.register(job_type, handler, retry=retry, executor=executor)
+            self._registry.register(job_type, handler, retry=retry, executor=executor, exclusive=exclusive)
             return handler
 
         return register
@@ -327,7 +324,7 @@ class TaskQ:
 
     async def counted(self) -> Counted:
         """Return what this process has counted, as it is now."""
-        return self._metrics.counted(active_workers=self.busy)
+        return count_now(self._metrics, self._workers)
 
     def gather_with(self, gather: Callable[[], Awaitable[Counted]]) -> None:
         """Let `gather` say what the metrics page counts; for a process that is one of several."""

@@ -27,6 +27,7 @@ class Registration:
     handler: Handler
     retry: RetryPolicy | None  # None: the worker's default
     call: CallNext
+    is_exclusive: bool = False  # its attempts end when their lease could not be kept
 
 
 class Registry:
@@ -40,6 +41,7 @@ class Registry:
         self._in_child = in_child
         self._middleware = tuple(middleware)
         self._registrations: dict[str, Registration] = {}
+        self.exclusive_types: set[str] = set()
 
     def register(
         self,
@@ -48,6 +50,7 @@ class Registry:
         *,
         retry: RetryPolicy | None = None,
         executor: ExecutorName | None = None,
+        exclusive: bool = False,
     ) -> Registration:
         """Let `handler` run jobs of this type: `async def` on the event loop, `def` in a thread, or as it is asked.
 
@@ -64,7 +67,9 @@ class Registry:
         if self._middleware:
             # In a context of its own, like the handler: what it sets must not reach the slot's next job.
             call = partial(self._on_loop.run, compose(self._middleware, call))
-        registration = Registration(job_type, handler, retry, call)
+        registration = Registration(job_type, handler, retry, call, exclusive)
+        if exclusive:
+            self.exclusive_types.add(job_type)
         self._registrations[job_type] = registration
         return registration
 

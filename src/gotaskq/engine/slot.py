@@ -13,11 +13,12 @@ from gotaskq.outcome import Cancelled, Interrupted
 class Slot:
     """What runs here now, and why it was stopped, if it was."""
 
-    __slots__ = ("is_abandoned", "is_closing", "job", "stopped_by", "task")
+    __slots__ = ("held", "is_abandoned", "is_closing", "job", "stopped_by", "task")
 
     def __init__(self) -> None:
         self.task: asyncio.Task[None] | None = None
         self.job: Job | None = None  # set exactly while the handler runs
+        self.held: Job | None = None  # set from when it is taken until the settler has it: its lease is to be kept
         self.stopped_by: Interrupted | Cancelled | None = None
         self.is_abandoned = False  # its job was given back, though the handler still runs: what that brings is too late
         self.is_closing = False  # tells the end of the slot from a handler that cancelled its own task

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final
 
-from gotaskq.backend import Backend, Extended
+from gotaskq.backend import Backend
 from gotaskq.clock import Clock
 from gotaskq.engine.attempt import SUCCEEDED, begin_attempt
 from gotaskq.engine.bus import EventBus
@@ -18,19 +18,19 @@ from gotaskq.engine.decision import decide
 from gotaskq.engine.ending import Ending
 from gotaskq.engine.fetcher import Fetcher
 from gotaskq.engine.handover import Handover
+from gotaskq.engine.heartbeat import Heartbeat, Held
+from gotaskq.engine.loop_watch import LoopWatch
 from gotaskq.engine.maintenance import Maintenance
 from gotaskq.engine.registry import Registry
 from gotaskq.engine.settler import Ended, Settler
 from gotaskq.engine.slot import Slot
-from gotaskq.errors import BackendUnavailableError
-from gotaskq.events import JobStarted
+from gotaskq.events import JobStarted, LoopStalled
 from gotaskq.job import Job, JobId, Lease, held_lease
 from gotaskq.outcome import Cancelled, Interrupted, Release, Unhandled
 from gotaskq.policies.retry import RetryPolicy
 from gotaskq.policies.scheduling import QueueSelector
 
 BUSY_S: Final = 0.002  # how long all slots together may keep the loop from HTTP before they yield
-HEARTBEATS_PER_LEASE: Final = 3  # two may fail before a lease is lost
 CANCEL_GRACE_S: Final = 3.0  # what a cancelled handler has to end in
 STALE_S: Final = 0.5  # a job fetched ahead that has not started by then goes back to the queue
 
@@ -53,6 +53,7 @@ class WorkerOptions:
     queues: frozenset[str] | None = None
     burst: bool = False  # end once nothing is left to run
     max_jobs: int | None = None  # end after so many
+    has_real_time: bool = False  # the clock is the machine's, so that threads beside the loop go by it too
 
 
 class Worker:
@@ -80,9 +81,21 @@ class Worker:
         self._slots = [Slot() for _ in range(options.concurrency)]
         self._handover = Handover(options.concurrency)
         self._settler = Settler(backend, bus=bus, clock=clock, rng=rng)
+        self._watch = LoopWatch(clock=clock, on_stall=self._tell_of_stall) if options.has_real_time else None
+        self._heartbeat = Heartbeat(
+            backend,
+            clock=clock,
+            lease_ms=options.lease_ms,
+            held=self._held,
+            exclusive_types=registry.exclusive_types,
+            cancel=self.cancel,
+            interrupt=self._interrupt,
+            watch=self._watch,
+        )
         self._fetcher = Fetcher(
             backend,
             handover=self._handover,
+            heartbeat=self._heartbeat,
             selector=selector,
             bus=bus,
             clock=clock,
@@ -92,7 +105,13 @@ class Worker:
             max_jobs=options.max_jobs,
         )
         self._maintenance = Maintenance(
-            backend, bus=bus, clock=clock, rng=rng, lease_ms=options.lease_ms, max_crashes=options.max_crashes
+            backend,
+            heartbeat=self._heartbeat,
+            bus=bus,
+            clock=clock,
+            rng=rng,
+            lease_ms=options.lease_ms,
+            max_crashes=options.max_crashes,
         )
         self._slice_began_s = 0.0
         self._is_slice_over = False
@@ -104,6 +123,11 @@ class Worker:
     def busy(self) -> int:
         """Return how many slots run an attempt now."""
         return self._handover.running
+
+    @property
+    def loop_lag_s(self) -> float:
+        """Return by how much the event loop was late at worst in the last 15 s."""
+        return 0.0 if self._watch is None else self._watch.lag_s
 
     async def run(self) -> None:
         """Run jobs until `stop`, then drain: finish what runs, or give it back when the shutdown timeout is over."""
@@ -155,7 +179,7 @@ class Worker:
         rng, monotonic_s = self._rng, self._clock.monotonic_s
         ended_s = monotonic_s()
         while not slot.is_closing:
-            job = handover.take_now() or await handover.take()
+            slot.held = job = handover.take_now() or await handover.take()
             registration = registrations.get(job.type)
             if registration is None:
                 handover.ended(0.0)
@@ -173,7 +197,9 @@ class Worker:
                 if slot.is_abandoned:
                     break
                 settlement = decide(job, outcome, registration.retry or self._retry, rng=rng)
-            if not settler.put(Ended(job, settlement, duration_s)):
+            has_room = settler.put(Ended(job, settlement, duration_s))
+            slot.held = None
+            if not has_room:
                 await settler.room()
             if ended_s - self._slice_began_s > BUSY_S:
                 await self._yield()
@@ -240,40 +266,45 @@ class Worker:
     # -- upkeep --------------------------------------------------------------------------------------------------------
 
     def _upkeep(self) -> list[Coroutine[None, None, None]]:
-        upkeep = [self._beat(), self._return_stale(), *self._maintenance.loops()]
-        options = self._options
-        return [*upkeep, self._end_when_done()] if options.burst or options.max_jobs is not None else upkeep
+        upkeep = [*self._heartbeat.loops(), self._return_stale(), *self._maintenance.loops()]
+        if self._watch is not None:
+            upkeep.append(self._watch.run())
+        if self._options.burst or self._options.max_jobs is not None:
+            upkeep.append(self._end_when_done())
+        return upkeep
 
-    async def _beat(self) -> None:
-        """Extend every lease we hold, three times a lease."""
-        while True:
-            await self._clock.sleep(self._options.lease_ms / 1000 / HEARTBEATS_PER_LEASE)
-            leases = self._held()
-            try:
-                replies = await self._backend.extend(leases, lease_ms=self._options.lease_ms)
-            except BackendUnavailableError as error:
-                logger.warning("leases could not be extended", extra={"leases": len(leases), "error": str(error)})
-                continue
-            for lease, extended in zip(leases, replies, strict=True):
-                if extended is Extended.CANCEL_REQUESTED:
-                    self.cancel(lease.job_id)
+    def _held(self) -> list[Held]:
+        """Return all leases to keep; in the order jobs move, so that a thread that looks on misses none of them."""
+        waiting = self._handover.waiting()
+        taken = [job for slot in self._slots if (job := slot.held) is not None and not slot.is_abandoned]
+        exclusive = self._registry.exclusive_types
+        held = [Held(held_lease(job), is_exclusive=job.type in exclusive) for job in (*waiting, *taken)]
+        return held + [Held(lease) for lease in self._settler.leases()]
 
-    def _held(self) -> list[Lease]:
-        running = [slot.job for slot in self._slots if slot.job is not None]
-        return [held_lease(job) for job in (*running, *self._handover.waiting())] + self._settler.leases()
+    def _interrupt(self, lease: Lease) -> None:
+        """Stop the attempt under this lease, or give its job back if it has not begun."""
+        for slot in self._slots:
+            if slot.job is not None and held_lease(slot.job) == lease:
+                slot.stop(INTERRUPTED)
+        if any(held_lease(job) == lease for job in self._handover.waiting()):
+            self._return_waiting()
+
+    def _tell_of_stall(self, stalled_s: float) -> None:
+        self._bus.publish(LoopStalled(stalled_s))
 
     async def _return_stale(self) -> None:
         """Give back jobs fetched ahead whose slots turned out to be busy for longer than the handover expected."""
         seen: set[JobId] = set()
         while True:
             await self._clock.sleep(STALE_S)
-            waiting = self._handover.waiting()
-            if any(job.id in seen for job in waiting):
-                waiting = self._handover.clear()
-                self._fetcher.refund(len(waiting))
-                self._give_back(waiting)
-                waiting = []
-            seen = {job.id for job in waiting}
+            if any(job.id in seen for job in self._handover.waiting()):
+                self._return_waiting()
+            seen = {job.id for job in self._handover.waiting()}
+
+    def _return_waiting(self) -> None:
+        waiting = self._handover.clear()
+        self._fetcher.refund(len(waiting))
+        self._give_back(waiting)
 
     async def _end_when_done(self) -> None:
         options = self._options
