@@ -5,21 +5,21 @@ Settings belong to the process, choices to the app (docs/decisions/0009), and ea
 
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import NamedTuple
 
 from gotaskq.backend import Backend, StoreLayout, StoreLimits
 from gotaskq.backends import open_backend
-from gotaskq.clock import Clock
+from gotaskq.clock import Clock, SystemClock
 from gotaskq.config import Settings
 from gotaskq.engine.admission import Admission
 from gotaskq.engine.bus import EventBus
 from gotaskq.engine.registry import Registry
 from gotaskq.engine.worker import Worker, WorkerOptions
-from gotaskq.events import JobDied, JobDone, JobEnqueued, JobRetryScheduled
-from gotaskq.metrics import Metrics
+from gotaskq.events import JobDied, JobDone, JobEnqueued, JobRetryScheduled, LoopStalled
+from gotaskq.metrics import Counted, Metrics
 from gotaskq.policies.ordering import Ordering, PriorityFifo
 from gotaskq.policies.retry import ExponentialBackoff, RetryPolicy
 from gotaskq.policies.scheduling import QueueSelector, RoundRobin, Weighted
@@ -108,6 +108,7 @@ def make_worker(
             queues=None if settings.queues is None else frozenset(settings.queues),
             burst=burst,
             max_jobs=max_jobs,
+            has_real_time=isinstance(choices.clock, SystemClock),
         ),
     )
 
@@ -118,6 +119,13 @@ def count_events(metrics: Metrics, bus: EventBus) -> None:
     bus.subscribe_to_batches(JobDone, metrics.count_done)
     bus.subscribe(JobRetryScheduled, metrics.count_retried)
     bus.subscribe(JobDied, metrics.count_dead)
+    bus.subscribe(LoopStalled, metrics.count_stall)
+
+
+def count_now(metrics: Metrics, workers: Sequence[Worker]) -> Counted:
+    """Return what was counted, and what is to be seen of the workers now."""
+    busy = sum(worker.busy for worker in workers)
+    return metrics.counted(active_workers=busy, loop_lag_s=max((worker.loop_lag_s for worker in workers), default=0.0))
 
 
 def _make_selector(choices: Choices, settings: Settings) -> QueueSelector:
