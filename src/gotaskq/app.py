@@ -14,15 +14,7 @@ from typing import TYPE_CHECKING, Self, TypeVar, get_args
 from msgspec import Raw
 
 from gotaskq.assembly import Choices, Opened, count_events, make_admission, make_backend, make_worker
-from gotaskq.backend import (
-    Backend,
-    ChecksItself,
-    Finding,
-    JobQuery,
-    Page,
-    QueueCounts,
-    ReportsHealth,
-)
+from gotaskq.backend import Backend, ChecksItself, Finding, JobQuery, Page, QueueCounts, ReportsHealth
 from gotaskq.backends import is_local
 from gotaskq.clock import Clock, SystemClock
 from gotaskq.config import Settings, load_settings
@@ -328,7 +320,8 @@ class TaskQ:
 
     async def counted(self) -> Counted:
         """Return what this process has counted, as it is now."""
-        return self._metrics.counted(active_workers=self.busy)
+        is_quiet = any(worker.is_quiet for worker in self._workers)
+        return self._metrics.counted(active_workers=self.busy, quiet_processes=int(is_quiet))
 
     def gather_with(self, gather: Callable[[], Awaitable[Counted]]) -> None:
         """Let `gather` say what the metrics page counts; for a process that is one of several."""

@@ -54,17 +54,25 @@ class Counted(msgspec.Struct):
 
     series: list[tuple[str, str, Series]]  # queue, type, counters; sorted
     active_workers: int = 0
+    quiet_processes: int = 0
 
 
 def add_up(counted: Iterable[Counted]) -> Counted:
     """Return what several processes have counted together."""
     sums: dict[tuple[str, str], Series] = {}
-    active_workers = 0
+    active_workers = quiet_processes = 0
     for one in counted:
         active_workers += one.active_workers
+        quiet_processes += one.quiet_processes
         for queue, job_type, series in one.series:
             sums.setdefault((queue, job_type), Series()).add(series)
-    return Counted([(queue, job_type, sums[queue, job_type]) for queue, job_type in sorted(sums)], active_workers)
+    summed = [(queue, job_type, sums[queue, job_type]) for queue, job_type in sorted(sums)]
+    return Counted(summed, active_workers, quiet_processes)
+
+
+def at_rest(counted: Counted) -> Counted:
+    """Return what a process that is gone has counted: the counters stay, nothing is the case any more."""
+    return Counted(counted.series)
 
 
 class Metrics:
@@ -106,10 +114,10 @@ class Metrics:
             series.failed += 1
             series.time(event.duration_s)
 
-    def counted(self, *, active_workers: int) -> Counted:
+    def counted(self, *, active_workers: int, quiet_processes: int = 0) -> Counted:
         """Return the counters as they are now; they are copies."""
         own = [(queue, job_type, series) for (queue, job_type), series in self._series.items()]
-        return add_up([Counted(own, active_workers)])
+        return add_up([Counted(own, active_workers, quiet_processes)])
 
     def depths(self, queues: Mapping[str, QueueCounts]) -> dict[str, int]:
         """Return how many jobs wait, by label."""

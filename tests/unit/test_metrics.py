@@ -149,6 +149,7 @@ processes = st.builds(
     Counted,
     series=st.dictionaries(labels, series).map(lambda found: [(*names, found[names]) for names in sorted(found)]),
     active_workers=st.integers(0, 9),
+    quiet_processes=st.integers(0, 9),
 )
 
 
@@ -211,6 +212,7 @@ def test_an_untouched_page_is_valid_and_shows_the_gauges(metrics: Metrics) -> No
     assert samples(page) == {
         key("gotaskq_queue_depth", queue="default"): 0,
         key("gotaskq_active_workers"): 0,
+        key("gotaskq_quiet_processes"): 0,
     }
     assert CONTENT_TYPE.startswith("text/plain; version=0.0.4")
 

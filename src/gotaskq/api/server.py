@@ -1,7 +1,7 @@
 """A process of ours: HTTP, workers, or both on one event loop, until a signal, then a clean end.
 
 First SIGTERM or SIGINT: `/readyz` says 503, no job is fetched or accepted any more, running attempts have the shutdown
-timeout to finish. Second: what still runs is given back at once.
+timeout to finish. Second: what still runs is given back at once. SIGUSR1: no job is fetched, all else goes on.
 """
 
 import asyncio
@@ -85,7 +85,7 @@ async def _serve(taskq: TaskQ, listener: socket.socket | None, role: Role, annou
         if role.with_workers:
             worker = await stack.enter_async_context(taskq.workers(burst=role.burst, max_jobs=role.max_jobs))
         end = _End(taskq, role, server, worker)
-        _on_signals(end.drain if member is not None else end.drain_or_hurry)
+        _on_signals(drain=end.drain if member is not None else end.drain_or_hurry, quiet=end.quiet)
         _tune_garbage_collection()
         if listener is not None:
             listener.listen(BACKLOG)
@@ -94,7 +94,7 @@ async def _serve(taskq: TaskQ, listener: socket.socket | None, role: Role, annou
         else:
             line = stack.enter_context(contextlib.closing(Lifeline(member.line)))
             line.tell_ready(_greeting(taskq, listener, role))
-            line.heed(drain=end.drain, hurry=end.hurry)
+            line.heed(drain=end.drain, hurry=end.hurry, quiet=end.quiet)
         await _run(worker, server, listener)
     return worker.busy if worker is not None else 0
 
@@ -181,10 +181,11 @@ async def _sweeping(server: uvicorn.Server) -> AsyncIterator[None]:
         sweeping.cancel()
 
 
-def _on_signals(drain: Callable[[], None]) -> None:
+def _on_signals(*, drain: Callable[[], None], quiet: Callable[[], None]) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, drain)
+    loop.add_signal_handler(signal.SIGUSR1, quiet)
 
 
 class _End:
@@ -195,6 +196,11 @@ class _End:
         self._role = role
         self._server = server
         self._worker = worker
+
+    def quiet(self) -> None:
+        """Fetch no more jobs; HTTP goes on as before, jobs are accepted, and the process does not end."""
+        if self._worker is not None:
+            self._worker.quiet()
 
     def drain(self) -> None:
         """Take no more and finish what runs; however often it is called."""

@@ -96,6 +96,7 @@ class Worker:
         )
         self._slice_began_s = 0.0
         self._is_slice_over = False
+        self._quieting = asyncio.Event()
         self._stopping = asyncio.Event()
         self._hurrying = asyncio.Event()
         self.ended = asyncio.Event()  # set when `run` is over, however it ended
@@ -105,6 +106,11 @@ class Worker:
         """Return how many slots run an attempt now."""
         return self._handover.running
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether it was told to fetch no more jobs."""
+        return self._quieting.is_set()
+
     async def run(self) -> None:
         """Run jobs until `stop`, then drain: finish what runs, or give it back when the shutdown timeout is over."""
         slots = [self._start_slot(slot) for slot in self._slots]
@@ -112,7 +118,7 @@ class Worker:
             async with asyncio.TaskGroup() as loops:
                 fetching = loops.create_task(self._fetcher.run())
                 settling = loops.create_task(self._settler.run())
-                upkeep = [loops.create_task(loop) for loop in self._upkeep()]
+                upkeep = [loops.create_task(loop) for loop in (self._fall_quiet(fetching), *self._upkeep())]
                 try:
                     await self._stopping.wait()
                 finally:
@@ -124,6 +130,10 @@ class Worker:
                 slot.close()
             await asyncio.wait(slots, timeout=0)
             self.ended.set()
+
+    def quiet(self) -> None:
+        """Fetch no more jobs, and give those back that have not started; what runs goes on, and `run` does too."""
+        self._quieting.set()
 
     def stop(self) -> None:
         """Begin to drain."""
@@ -191,10 +201,21 @@ class Worker:
 
     # -- draining ------------------------------------------------------------------------------------------------------
 
-    async def _drain(self, fetching: asyncio.Task[None]) -> None:
+    async def _fall_quiet(self, fetching: asyncio.Task[None]) -> None:
+        await self._quieting.wait()
+        given_back = await self._end_fetching(fetching)
+        logger.info("quiet: no more jobs are fetched", extra={"running": self.busy, "given_back": given_back})
+
+    async def _end_fetching(self, fetching: asyncio.Task[None]) -> int:
+        """Fetch no more, give back what waits for a slot, and return how many jobs those were."""
         self._fetcher.stop()
         await asyncio.wait([fetching])
-        self._give_back(self._handover.clear())
+        unstarted = self._handover.clear()
+        self._give_back(unstarted)
+        return len(unstarted)
+
+    async def _drain(self, fetching: asyncio.Task[None]) -> None:
+        await self._end_fetching(fetching)
         if self.busy:
             logger.info("draining", extra={"running": self.busy, "timeout_s": self._options.shutdown_timeout_s})
         await self._wait_until_idle(self._options.shutdown_timeout_s)
@@ -280,5 +301,5 @@ class Worker:
         ending = Ending(
             self._backend, fetcher=self._fetcher, clock=self._clock, queues=options.queues, burst=options.burst
         )
-        await ending.wait(lambda: not (self.busy or self._held() or self._fetcher.is_reserving))
+        await ending.wait(lambda: not (self.is_quiet or self.busy or self._held() or self._fetcher.is_reserving))
         self.stop()

@@ -16,7 +16,7 @@ from random import Random
 from typing import Final
 
 from gotaskq.errors import ConfigError
-from gotaskq.processes.member import HURRY, Member
+from gotaskq.processes.member import HURRY, QUIET, Member
 
 FIRST_DELAY_S: Final = 0.1
 MAX_DELAY_S: Final = 30.0
@@ -87,10 +87,10 @@ class Child:
         if self._process.returncode is None:
             self._process.send_signal(number)
 
-    def hurry(self) -> None:
-        """Tell it to give back what still runs, at once."""
+    def tell(self, word: bytes) -> None:
+        """Tell it to hurry, or to fall quiet; one that does not listen yet reads it when it does."""
         if self._writer is not None and not self._writer.is_closing():
-            self._writer.write(HURRY)
+            self._writer.write(word)
 
 
 class Supervisor:
@@ -116,6 +116,7 @@ class Supervisor:
         self._unready = set(range(count))
         self._ending = asyncio.Event()
         self._signals = 0
+        self._is_quiet = False
         self._has_failed = False
 
     async def run(self) -> int:
@@ -123,6 +124,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for heard in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(heard, self._pass_on)
+        loop.add_signal_handler(signal.SIGUSR1, self._quiet)
         first = await self._start(0)
         if not await self._hear(first):
             code = await first.ended()
@@ -172,6 +174,8 @@ class Supervisor:
         greeting = await child.ready()
         if greeting is None:
             return False
+        if self._is_quiet:
+            child.tell(QUIET)
         if child.number in self._unready:
             self._unready.discard(child.number)
             if not self._unready:
@@ -184,6 +188,12 @@ class Supervisor:
                 await self._ending.wait()
         except TimeoutError:
             pass
+
+    def _quiet(self) -> None:
+        """Let them fetch no more jobs, and those neither that are started in the place of one that dies."""
+        self._is_quiet = True
+        for child in self._children.values():
+            child.tell(QUIET)
 
     def _pass_on(self) -> None:
         """Drain at the first signal, hurry at the second, kill at the third.
@@ -198,7 +208,7 @@ class Supervisor:
             if self._signals == 1:
                 child.send(signal.SIGTERM)
             elif self._signals < KILL_AT_SIGNAL:
-                child.hurry()
+                child.tell(HURRY)
             else:
                 child.send(signal.SIGKILL)
 
