@@ -22,6 +22,7 @@ from gotaskq.kinds import (
     KEY_PREFIX,
     QUEUES,
     SWITCH,
+    UNIT_BYTES,
     URL,
     Kind,
     choice,
@@ -29,6 +30,7 @@ from gotaskq.kinds import (
     duration,
     format_duration,
     mask_url,
+    size,
     whole_number,
 )
 
@@ -39,6 +41,8 @@ PREFIX = "GOTASKQ_"  # tells our PORT from the PORT of another program in the sa
 LONGEST_MS = 3_650 * DAY_MS  # ten years: more is a typing mistake, and still exact in every backend
 MOST_PROCESSES = 64  # more than any machine we know gains from
 MOST_JOBS = 1_000_000_000  # more does not fit any machine's memory
+LEAST_RSS_BYTES = 16 * UNIT_BYTES["MiB"]  # no Python process with a job queue in it is smaller
+MOST_RSS_BYTES = 1_024 * UNIT_BYTES["GiB"]
 LONGEST_SHOWN = 120  # characters of a refused value in an error, so that it stays one line
 
 
@@ -69,6 +73,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_level: LogLevel = "info"  # lifecycle, without a line per job
     log_format: LogFormat = "auto"  # text for a terminal, JSON for a collector
     fast_lane: bool = True  # False sends the two hot POSTs through ASGI too: slower, one path to debug
+    max_jobs: int = 0  # after so many a process is replaced; 0: never
+    max_rss_bytes: int = 0  # when it holds so much memory, likewise; 0: never
+    max_age_ms: int = 0  # when it is so old, likewise; 0: never
     handler_threads: int = 0  # 0 means as many as workers, so no `def` handler waits for a thread
 
     @property
@@ -238,5 +245,8 @@ VARIABLES = (
     Variable("LOG_LEVEL", "log_level", choice(*get_args(LogLevel))),
     Variable("LOG_FORMAT", "log_format", choice(*get_args(LogFormat))),
     Variable("FAST_LANE", "fast_lane", SWITCH),
+    Variable("MAX_JOBS", "max_jobs", whole_number(0, MOST_JOBS)),
+    Variable("MAX_RSS", "max_rss_bytes", size(LEAST_RSS_BYTES, MOST_RSS_BYTES)),
+    Variable("MAX_AGE", "max_age_ms", duration(1_000, LONGEST_MS, or_none=True)),
     Variable("HANDLER_THREADS", "handler_threads", whole_number(0, 10_000)),
 )

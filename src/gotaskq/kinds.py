@@ -51,14 +51,16 @@ def whole_number(least: int, most: int) -> Kind:
     return Kind(parse, f"a whole number from {least} to {most}")
 
 
-def duration(least_ms: int, most_ms: int) -> Kind:
-    """Return the kind of durations in these limits, kept as milliseconds."""
+def duration(least_ms: int, most_ms: int, *, or_none: bool = False) -> Kind:
+    """Return the kind of durations in these limits, kept as milliseconds; `or_none` allows 0, which means none."""
 
     def parse(text: str) -> int:
-        return _within(parse_duration_ms(text), least_ms, most_ms)
+        ms = parse_duration_ms(text)
+        return 0 if or_none and ms == 0 else _within(ms, least_ms, most_ms)
 
     limits = f"from {format_duration(least_ms)} to {format_duration(most_ms)}"
-    return Kind(parse, f"a duration with its unit, such as 500ms 10s 5m 2h 90d, {limits}", _show_duration)
+    none = "0, or " if or_none else ""
+    return Kind(parse, f"{none}a duration with its unit, such as 500ms 10s 5m 2h 90d, {limits}", _show_duration)
 
 
 def delay(least_ms: int, most_ms: int) -> Kind:
@@ -73,11 +75,11 @@ def delay(least_ms: int, most_ms: int) -> Kind:
 
 
 def size(least_bytes: int, most_bytes: int) -> Kind:
-    """Return the kind of sizes in bytes in these limits, or 0 for none."""
+    """Return the kind of sizes in bytes in these limits, or 0, which means none."""
 
     def parse(text: str) -> int:
         size_bytes = parse_size_bytes(text)
-        return size_bytes and _within(size_bytes, least_bytes, most_bytes)
+        return 0 if size_bytes == 0 else _within(size_bytes, least_bytes, most_bytes)
 
     limits = f"from {format_size(least_bytes)} to {format_size(most_bytes)}"
     return Kind(parse, f"0, or a size with its unit, such as 512MB or 1GiB, {limits}", _show_size)

@@ -15,6 +15,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from random import Random
 from typing import Any, Final
 
 import uvicorn
@@ -24,10 +25,12 @@ from gotaskq.api.fastlane import FastLane, FastLaneProtocol
 from gotaskq.api.listening import BACKLOG, bind, url_of
 from gotaskq.api.protocol import HardenedProtocol
 from gotaskq.app import TaskQ
+from gotaskq.clock import SystemClock
 from gotaskq.engine.worker import Worker
 from gotaskq.errors import ConfigError
 from gotaskq.processes.counts import SharedCounts
 from gotaskq.processes.member import Lifeline, Member
+from gotaskq.processes.recycling import Limits, Recycling, refuse_small_rss, resident_bytes
 
 TRIED_UVICORN: Final = "0.54."
 SWEEP_EVERY_S: Final = 1.0
@@ -45,7 +48,6 @@ class Role:
     with_workers: bool = True
     health_port: int | None = None
     burst: bool = False
-    max_jobs: int | None = None
     member: Member | None = None  # one of several processes
 
 
@@ -83,7 +85,11 @@ async def _serve(taskq: TaskQ, listener: socket.socket | None, role: Role, annou
         server = None if listener is None else _Server(_config(taskq, role))
         worker = None
         if role.with_workers:
-            worker = await stack.enter_async_context(taskq.workers(burst=role.burst, max_jobs=role.max_jobs))
+            limits = Limits.of(taskq.settings)
+            refuse_small_rss(limits, rss_bytes=resident_bytes())
+            limits = limits.drawn(Random())
+            worker = await stack.enter_async_context(taskq.workers(burst=role.burst, max_jobs=limits.max_jobs))
+            await stack.enter_async_context(_recycling(worker, limits))
         end = _End(taskq, role, server, worker)
         _on_signals(drain=end.drain if member is not None else end.drain_or_hurry, quiet=end.quiet)
         _tune_garbage_collection()
@@ -107,11 +113,37 @@ async def _run(worker: Worker | None, server: uvicorn.Server | None, listener: s
         await worker.ended.wait()
 
 
+@contextlib.asynccontextmanager
+async def _recycling(worker: Worker, limits: Limits) -> AsyncIterator[None]:
+    """Drain the worker when a limit is reached; HTTP goes on as it is until the worker has ended.
+
+    Jobs are accepted to the last: others run them, and a client should not notice that a process is replaced.
+    """
+    recycling = Recycling(limits, clock=SystemClock(), read_rss=resident_bytes, is_kept=lambda: worker.is_quiet)
+
+    async def watch() -> None:
+        reached = await recycling.due()
+        logger.info("recycling", extra={"reached": reached, "rss_bytes": resident_bytes()})
+        worker.stop()
+
+    watching = asyncio.create_task(watch())
+    try:
+        yield
+    finally:
+        watching.cancel()
+
+
 def _refuse_lone_store(taskq: TaskQ, role: Role) -> None:
     """Refuse to run a process whose jobs another process cannot see, where that is the point of it."""
-    if taskq.is_shared or (role.with_api and role.member is None):
+    is_recycled = role.with_workers and bool(Limits.of(taskq.settings))
+    if taskq.is_shared or (role.with_api and role.member is None and not is_recycled):
         return
-    instead = "set PROCESSES to 1" if role.with_api else "use `gotaskq run`"
+    if not role.with_api:
+        instead = "use `gotaskq run`"
+    elif role.member is not None:
+        instead = "set PROCESSES to 1"
+    else:
+        instead = "set no MAX_JOBS, MAX_RSS and MAX_AGE: the jobs would go with the process"
     raise ConfigError(
         "BACKEND_URL",
         "memory://",

@@ -1,4 +1,4 @@
-"""The supervisor: starts the processes, restarts those that die, passes signals on, and ends when they have.
+"""The supervisor: starts the processes, replaces those that end, passes signals on, and ends when they have.
 
 It runs no job and imports no app. The first process starts alone: what is wrong with settings or app is then said once.
 Invariant: no process outlives the supervisor by more than its drain, however the supervisor ends.
@@ -136,7 +136,10 @@ class Supervisor:
         return int(self._has_failed)
 
     async def _keep(self, number: int, child: Child | None) -> None:
-        """Start a process in this place again and again, until it is to end or has done what it was to do."""
+        """Start a process in this place again and again, until it is to end or has done what it was to do.
+
+        One that ended well is replaced at once, one that failed after a while.
+        """
         failures = 0
         while child is not None or not self._ending.is_set():
             if child is None:
@@ -146,6 +149,10 @@ class Supervisor:
             if self._ending.is_set() or (code == 0 and self._is_finite):
                 self._has_failed |= not self._is_clean(child, code)
                 return
+            if code == 0 and child.is_ready:  # it has served long enough, or somebody told it to end
+                logger.info("process replaced", extra={"number": number, "ended_pid": child.pid})
+                failures, child = 0, None
+                continue
             is_steady = asyncio.get_running_loop().time() - child.began_s > STEADY_S
             failures = 1 if is_steady else failures + 1
             delay_s = restart_delay_s(failures, self._rng)
