@@ -32,6 +32,7 @@ from gotaskq.policies.scheduling import QueueSelector
 BUSY_S: Final = 0.002  # how long all slots together may keep the loop from HTTP before they yield
 HEARTBEATS_PER_LEASE: Final = 3  # two may fail before a lease is lost
 CANCEL_GRACE_S: Final = 3.0  # what a cancelled handler has to end in
+FLUSH_S: Final = 1.5  # what the last results have at least; drain, grace, this and HTTP's 5 s are less than 30 s
 STALE_S: Final = 0.5  # a job fetched ahead that has not started by then goes back to the queue
 
 INTERRUPTED: Final = Interrupted()
@@ -215,10 +216,11 @@ class Worker:
         return len(unstarted)
 
     async def _drain(self, fetching: asyncio.Task[None]) -> None:
+        ends_s = self._clock.monotonic_s() + self._options.shutdown_timeout_s
         await self._end_fetching(fetching)
         if self.busy:
             logger.info("draining", extra={"running": self.busy, "timeout_s": self._options.shutdown_timeout_s})
-        await self._wait_until_idle(self._options.shutdown_timeout_s)
+        await self._wait_until_idle(ends_s - self._clock.monotonic_s())
         for slot in self._slots:
             slot.stop(INTERRUPTED)
         await self._wait_until_idle(CANCEL_GRACE_S)
@@ -230,7 +232,7 @@ class Worker:
         if abandoned:
             logger.warning("handlers would not end", extra={"job_ids": [str(job.id) for job in abandoned]})
         self._give_back(abandoned)
-        await self._flush()
+        await self._flush(0.0 if self._hurrying.is_set() else ends_s - self._clock.monotonic_s())
 
     async def _wait_until_idle(self, timeout_s: float) -> None:
         if not self.busy:
@@ -246,9 +248,9 @@ class Worker:
             for task in (idle, hurrying):
                 task.cancel()
 
-    async def _flush(self) -> None:
+    async def _flush(self, left_s: float) -> None:
         try:
-            async with self._clock.timeout(self._options.shutdown_timeout_s or CANCEL_GRACE_S):
+            async with self._clock.timeout(max(left_s, FLUSH_S)):
                 await self._settler.flush()
         except TimeoutError:
             lost = len(self._settler.leases())
