@@ -12,7 +12,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from functools import partial
 from random import Random
@@ -21,6 +21,7 @@ from typing import Any, Final
 import uvicorn
 
 from gotaskq.api.asgi import create_health_app
+from gotaskq.api.closing import Server
 from gotaskq.api.fastlane import FastLane, FastLaneProtocol
 from gotaskq.api.listening import BACKLOG, bind, url_of
 from gotaskq.api.protocol import HardenedProtocol
@@ -35,7 +36,7 @@ from gotaskq.processes.recycling import Limits, Recycling, refuse_small_rss, res
 TRIED_UVICORN: Final = "0.54."
 SWEEP_EVERY_S: Final = 1.0
 GC_THRESHOLDS: Final = (50_000, 20, 50)
-HTTP_GRACE_S: Final = 5  # requests under way have this long once the listener is closed
+HTTP_GRACE_S: Final = 4  # requests under way have this long once connections have lingered
 
 logger = logging.getLogger(__name__)
 
@@ -49,15 +50,6 @@ class Role:
     health_port: int | None = None
     burst: bool = False
     member: Member | None = None  # one of several processes
-
-
-class _Server(uvicorn.Server):
-    """Uvicorn's server without its signal handlers: the process's end is ours to order."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave the signals alone."""
-        yield
 
 
 def serve(taskq: TaskQ, role: Role | None = None, *, announce: Callable[[str], None] = print) -> None:
@@ -82,7 +74,7 @@ async def _serve(taskq: TaskQ, listener: socket.socket | None, role: Role, annou
         if member is not None:
             counts = SharedCounts(member.folder, number=member.number, counted=taskq.counted)
             taskq.gather_with((await stack.enter_async_context(counts)).gather)
-        server = None if listener is None else _Server(_config(taskq, role))
+        server = None if listener is None else Server(_config(taskq, role))
         worker = None
         if role.with_workers:
             limits = Limits.of(taskq.settings)
