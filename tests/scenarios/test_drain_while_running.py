@@ -220,8 +220,8 @@ async def test_results_may_take_what_is_left_of_the_shutdown_timeout(
             outage.setattr(app._parts.backend, "settle", fail)
             worker.stop()
             held.let_go.set()
-            await clock.advance(15)
-        await clock.advance(4)
+            await clock.advance(5)
+        await clock.advance(14)
 
         assert worker.ended.is_set()
         assert (await app.get(enqueued.id)).status is Status.DONE
