@@ -26,7 +26,7 @@ from gotaskq.backend import (
 )
 from gotaskq.backends import is_local
 from gotaskq.clock import Clock, SystemClock
-from gotaskq.config import Settings, load_settings, mask_url
+from gotaskq.config import Settings, load_settings
 from gotaskq.engine.admission import Admission, JobRequest
 from gotaskq.engine.bus import EventBus
 from gotaskq.engine.middleware import Middleware
@@ -48,6 +48,7 @@ from gotaskq.executors.process.executor import ProcessExecutor
 from gotaskq.executors.process.options import ProcessOptions
 from gotaskq.executors.thread import ThreadExecutor
 from gotaskq.job import DEFAULT_QUEUE, Job, JobId, Status
+from gotaskq.kinds import mask_url
 from gotaskq.metrics import Counted, Metrics
 from gotaskq.names import check_queue_name
 from gotaskq.payload import encode_payload

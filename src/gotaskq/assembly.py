@@ -124,8 +124,11 @@ def count_events(metrics: Metrics, bus: EventBus) -> None:
 
 def count_now(metrics: Metrics, workers: Sequence[Worker]) -> Counted:
     """Return what was counted, and what is to be seen of the workers now."""
-    busy = sum(worker.busy for worker in workers)
-    return metrics.counted(active_workers=busy, loop_lag_s=max((worker.loop_lag_s for worker in workers), default=0.0))
+    return metrics.counted(
+        active_workers=sum(worker.busy for worker in workers),
+        loop_lag_s=max((worker.loop_lag_s for worker in workers), default=0.0),
+        quiet_processes=int(any(worker.is_quiet for worker in workers)),
+    )
 
 
 def _make_selector(choices: Choices, settings: Settings) -> QueueSelector:

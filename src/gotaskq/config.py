@@ -7,42 +7,43 @@ Invariant: what `load_settings` returns is usable, and no text made here (error,
 URL's password.
 """
 
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Literal, get_args
 
 import msgspec
 
 from gotaskq.env_file import read_env_file
-from gotaskq.errors import ConfigError, InvalidRequestError
-from gotaskq.names import check_queue_name
+from gotaskq.errors import ConfigError
+from gotaskq.kinds import (
+    DAY_MS,
+    HOST,
+    KEY_PREFIX,
+    QUEUES,
+    SWITCH,
+    UNIT_BYTES,
+    URL,
+    Kind,
+    choice,
+    delay,
+    duration,
+    format_duration,
+    mask_url,
+    size,
+    whole_number,
+)
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["auto", "text", "json"]
 
 PREFIX = "GOTASKQ_"  # tells our PORT from the PORT of another program in the same environment
-UNIT_MS = {"d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1_000, "ms": 1}  # largest first, for printing
-DAY_MS = UNIT_MS["d"]
 LONGEST_MS = 3_650 * DAY_MS  # ten years: more is a typing mistake, and still exact in every backend
 MOST_PROCESSES = 64  # more than any machine we know gains from
-MOST_WEIGHT = 100
-ALL_QUEUES = "*"
 MOST_JOBS = 1_000_000_000  # more does not fit any machine's memory
+LEAST_RSS_BYTES = 16 * UNIT_BYTES["MiB"]  # no Python process with a job queue in it is smaller
+MOST_RSS_BYTES = 1_024 * UNIT_BYTES["GiB"]
 LONGEST_SHOWN = 120  # characters of a refused value in an error, so that it stays one line
-
-ON = frozenset({"true", "1", "yes", "on"})
-OFF = frozenset({"false", "0", "no", "off"})
-
-_DURATION = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)(ms|s|m|h|d)")
-_WHOLE_NUMBER = re.compile(r"[0-9]{1,15}")
-_HOST = re.compile(r"[A-Za-z0-9._:%-]{1,255}")  # names, IPv4, and IPv6 with its zone
-_KEY_PREFIX = re.compile(r"[A-Za-z0-9._-]{1,32}")
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
-_HIDDEN_NAME = r"(?=[^=&;?]*?(?:passw|pwd|token|secret))[^=&;?]*+="  # a lookahead and *+: linear in any text
-_SECRET_PARAMETER = re.compile(rf"([?&;]{_HIDDEN_NAME})([^&]*)", re.IGNORECASE)
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,6 +73,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_level: LogLevel = "info"  # lifecycle, without a line per job
     log_format: LogFormat = "auto"  # text for a terminal, JSON for a collector
     fast_lane: bool = True  # False sends the two hot POSTs through ASGI too: slower, one path to debug
+    max_jobs: int = 0  # after so many a process is replaced; 0: never
+    max_rss_bytes: int = 0  # when it holds so much memory, likewise; 0: never
+    max_age_ms: int = 0  # when it is so old, likewise; 0: never
     handler_threads: int = 0  # 0 means as many as workers, so no `def` handler waits for a thread
 
     @property
@@ -100,15 +104,6 @@ class LoadedSettings:
 
     settings: Settings
     sources: dict[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """How one sort of value is read, explained and shown; `parse` raises ValueError."""
-
-    parse: Callable[[str], object]
-    allowed: str
-    show: Callable[[object], object] = lambda value: value
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,43 +152,6 @@ def describe(loaded: LoadedSettings) -> list[tuple[str, str, str]]:
 def describe_json(loaded: LoadedSettings) -> dict[str, object]:
     """Map each variable to its `value` and `source`, secrets masked, for a JSON encoder."""
     return {v.name: {"value": v.shown(loaded.settings), "source": loaded.sources[v.field]} for v in VARIABLES}
-
-
-def parse_duration_ms(text: str) -> int:
-    """Read `500ms`, `1.5s`, `5m`, `2h`, `90d` or `0` as milliseconds; ValueError for anything else."""
-    if text == "0":
-        return 0
-    if not (match := _DURATION.fullmatch(text)):
-        raise ValueError(f"not a duration: {text!r}; a number and ms, s, m, h or d, such as 500ms")
-    milliseconds = Fraction(match[1]) * UNIT_MS[match[2]]
-    if milliseconds.denominator != 1:
-        raise ValueError(f"finer than a millisecond: {text!r}")
-    return int(milliseconds)
-
-
-def format_duration(ms: int) -> str:
-    """Write milliseconds in the biggest unit that is exact: 300000 is `5m`, 1500 is `1500ms`."""
-    if ms == 0:
-        return "0s"
-    unit = next(unit for unit, size_ms in UNIT_MS.items() if ms % size_ms == 0)
-    return f"{ms // UNIT_MS[unit]}{unit}"
-
-
-def mask_url(url: str) -> str:
-    """Replace a URL's password and secret parameters by `***`; never raises, whatever the text.
-
-    A raw `@`, `/` or `?` in a password makes a URL ambiguous; then more is hidden rather than less.
-    """
-    scheme = match[0] if (match := _SCHEME.match(url)) else ""
-    rest = _SECRET_PARAMETER.sub(_hide_parameter, url[len(scheme) :])
-    userinfo, at, host = rest.rpartition("@")
-    user, colon, _ = userinfo.partition(":")
-    return f"{scheme}{user}{colon and ':***'}{at}{host}"
-
-
-def _hide_parameter(parameter: re.Match[str]) -> str:
-    # The @ stays: if this "parameter" is really the middle of a password, what stands before it must go too.
-    return f"{parameter[1]}***{'@' if '@' in parameter[2] else ''}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,133 +218,35 @@ def _as_text(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _whole_number(least: int, most: int) -> Kind:
-    def parse(text: str) -> int:
-        if not _WHOLE_NUMBER.fullmatch(text):
-            raise ValueError("not a whole number")
-        return _within(int(text), least, most)
-
-    return Kind(parse, f"a whole number from {least} to {most}")
-
-
-def _duration(least_ms: int, most_ms: int) -> Kind:
-    def parse(text: str) -> int:
-        return _within(parse_duration_ms(text), least_ms, most_ms)
-
-    limits = f"from {format_duration(least_ms)} to {format_duration(most_ms)}"
-    return Kind(parse, f"a duration with its unit, such as 500ms 10s 5m 2h 90d, {limits}", _show_duration)
-
-
-def _delay(least_ms: int, most_ms: int) -> Kind:
-    # The original has bare milliseconds here; elsewhere a number without a unit would be a guess.
-    duration = _duration(least_ms, most_ms)
-
-    def parse(text: str) -> object:
-        return duration.parse(f"{text}ms" if _WHOLE_NUMBER.fullmatch(text) else text)
-
-    return Kind(parse, f"milliseconds, or {duration.allowed}", _show_duration)
-
-
-def _within(number: int, least: int, most: int) -> int:
-    if not least <= number <= most:
-        raise ValueError("out of range")
-    return number
-
-
-def _show_duration(value: object) -> object:
-    return format_duration(value) if isinstance(value, int) else value
-
-
-def _choice(*words: str) -> Kind:
-    def parse(text: str) -> str:
-        if text.lower() not in words:
-            raise ValueError("not one of the words")
-        return text.lower()
-
-    return Kind(parse, f"one of {', '.join(words)}")
-
-
-def _switch(text: str) -> bool:
-    if text.lower() not in ON | OFF:
-        raise ValueError("neither true nor false")
-    return text.lower() in ON
-
-
-def _host(text: str) -> str:
-    if not _HOST.fullmatch(text):
-        raise ValueError("not a host")
-    return text
-
-
-def _url(text: str) -> str:
-    if not _SCHEME.match(text) or not text.isprintable():
-        raise ValueError("not a URL")
-    return text
-
-
-def _key_prefix(text: str) -> str:
-    if not _KEY_PREFIX.fullmatch(text):
-        raise ValueError("not a prefix")
-    return text
-
-
-def _queues(text: str) -> dict[str, int] | None:
-    if text == ALL_QUEUES:
-        return None
-    pairs = [_queue(item.strip()) for item in text.split(",")]
-    if len(dict(pairs)) < len(pairs):
-        raise ValueError("a queue is there twice")
-    return dict(pairs)
-
-
-def _queue(item: str) -> tuple[str, int]:
-    name, colon, weight = item.partition(":")
-    try:
-        queue = check_queue_name(name)
-    except InvalidRequestError as error:
-        raise ValueError(str(error)) from None
-    if not _WHOLE_NUMBER.fullmatch(weight or "1") or (colon and not weight):
-        raise ValueError("a weight that is no whole number")
-    return queue, _within(int(weight or "1"), 1, MOST_WEIGHT)
-
-
-def _show_queues(value: object) -> object:
-    return ",".join(f"{queue}:{weight}" for queue, weight in value.items()) if isinstance(value, dict) else ALL_QUEUES
-
-
-def _show_url(value: object) -> object:
-    return mask_url(value) if isinstance(value, str) else value
-
-
-COUNT = _whole_number(1, MOST_JOBS)
-SWITCH = Kind(_switch, "true or false (also 1 0 yes no on off)")
-QUEUES = Kind(_queues, "* or names of queues with weights from 1 to 100, such as mail:5,default", _show_queues)
-URL = Kind(_url, "a URL with its scheme, such as redis://localhost:6379/0 or sqlite:///jobs.db", _show_url)
+COUNT = whole_number(1, MOST_JOBS)
 
 VARIABLES = (
-    Variable("HOST", "host", Kind(_host, "a host name or an IP address, without scheme, port or brackets")),
-    Variable("PORT", "port", _whole_number(0, 65_535)),
-    Variable("PROCESSES", "processes", _whole_number(1, MOST_PROCESSES)),
-    Variable("NUM_WORKERS", "num_workers", _whole_number(1, 10_000), "workers"),
+    Variable("HOST", "host", HOST),
+    Variable("PORT", "port", whole_number(0, 65_535)),
+    Variable("PROCESSES", "processes", whole_number(1, MOST_PROCESSES)),
+    Variable("NUM_WORKERS", "num_workers", whole_number(1, 10_000), "workers"),
     Variable("QUEUES", "queues", QUEUES),
-    Variable("BASE_DELAY", "base_delay_ms", _delay(1, DAY_MS)),
-    Variable("MAX_DELAY", "max_delay_ms", _delay(1, 365 * DAY_MS)),
-    Variable("MAX_RETRIES", "max_retries", _whole_number(0, 100)),
-    Variable("COMPLETE_JOB_TTL", "complete_job_ttl_ms", _duration(1, LONGEST_MS)),
-    Variable("MAX_COMPLETED_JOBS", "max_completed_jobs", _whole_number(0, MOST_JOBS)),
+    Variable("BASE_DELAY", "base_delay_ms", delay(1, DAY_MS)),
+    Variable("MAX_DELAY", "max_delay_ms", delay(1, 365 * DAY_MS)),
+    Variable("MAX_RETRIES", "max_retries", whole_number(0, 100)),
+    Variable("COMPLETE_JOB_TTL", "complete_job_ttl_ms", duration(1, LONGEST_MS)),
+    Variable("MAX_COMPLETED_JOBS", "max_completed_jobs", whole_number(0, MOST_JOBS)),
     Variable("USE_REDIS", "use_redis", SWITCH),
     Variable("REDIS_URL", "redis_url", URL),
     Variable("BACKEND_URL", "backend_url", URL, "backend"),
-    Variable("KEY_PREFIX", "key_prefix", Kind(_key_prefix, "1 to 32 of A-Z a-z 0-9 . _ -")),
-    Variable("PARTITIONS", "partitions", _whole_number(1, 64)),
-    Variable("LEASE", "lease_ms", _duration(1_000, DAY_MS)),
-    Variable("MAX_CRASHES", "max_crashes", _whole_number(1, 100)),
-    Variable("SHUTDOWN_TIMEOUT", "shutdown_timeout_ms", _duration(0, DAY_MS)),
+    Variable("KEY_PREFIX", "key_prefix", KEY_PREFIX),
+    Variable("PARTITIONS", "partitions", whole_number(1, 64)),
+    Variable("LEASE", "lease_ms", duration(1_000, DAY_MS)),
+    Variable("MAX_CRASHES", "max_crashes", whole_number(1, 100)),
+    Variable("SHUTDOWN_TIMEOUT", "shutdown_timeout_ms", duration(0, DAY_MS)),
     Variable("MAX_QUEUE_DEPTH", "max_queue_depth", COUNT),
     Variable("MAX_DEAD_JOBS", "max_dead_jobs", COUNT),
-    Variable("DEAD_JOB_TTL", "dead_job_ttl_ms", _duration(1_000, LONGEST_MS)),
-    Variable("LOG_LEVEL", "log_level", _choice(*get_args(LogLevel))),
-    Variable("LOG_FORMAT", "log_format", _choice(*get_args(LogFormat))),
+    Variable("DEAD_JOB_TTL", "dead_job_ttl_ms", duration(1_000, LONGEST_MS)),
+    Variable("LOG_LEVEL", "log_level", choice(*get_args(LogLevel))),
+    Variable("LOG_FORMAT", "log_format", choice(*get_args(LogFormat))),
     Variable("FAST_LANE", "fast_lane", SWITCH),
-    Variable("HANDLER_THREADS", "handler_threads", _whole_number(0, 10_000)),
+    Variable("MAX_JOBS", "max_jobs", whole_number(0, MOST_JOBS)),
+    Variable("MAX_RSS", "max_rss_bytes", size(LEAST_RSS_BYTES, MOST_RSS_BYTES)),
+    Variable("MAX_AGE", "max_age_ms", duration(1_000, LONGEST_MS, or_none=True)),
+    Variable("HANDLER_THREADS", "handler_threads", whole_number(0, 10_000)),
 )

@@ -70,6 +70,7 @@ class Counted(msgspec.Struct):
     active_workers: int = 0
     stalls: Stalls = msgspec.field(default_factory=Stalls)
     loop_lag_s: float = 0.0
+    quiet_processes: int = 0
 
 
 def add_up(counted: Iterable[Counted]) -> Counted:
@@ -78,12 +79,18 @@ def add_up(counted: Iterable[Counted]) -> Counted:
     total = Counted([])
     for one in counted:
         total.active_workers += one.active_workers
+        total.quiet_processes += one.quiet_processes
         total.stalls.add(one.stalls)
         total.loop_lag_s = max(total.loop_lag_s, one.loop_lag_s)
         for queue, job_type, series in one.series:
             sums.setdefault((queue, job_type), Series()).add(series)
     total.series = [(queue, job_type, sums[queue, job_type]) for queue, job_type in sorted(sums)]
     return total
+
+
+def at_rest(counted: Counted) -> Counted:
+    """Return what a process that is gone has counted: the counters stay, nothing is the case any more."""
+    return Counted(counted.series, stalls=counted.stalls)
 
 
 class Metrics:
@@ -131,10 +138,10 @@ class Metrics:
         self._stalls.duration_s += event.stalled_s
         self._stalls.buckets[bisect_left(STALL_BUCKETS_S, event.stalled_s)] += 1
 
-    def counted(self, *, active_workers: int, loop_lag_s: float = 0.0) -> Counted:
+    def counted(self, *, active_workers: int, loop_lag_s: float = 0.0, quiet_processes: int = 0) -> Counted:
         """Return the counters as they are now; they are copies."""
         own = [(queue, job_type, series) for (queue, job_type), series in self._series.items()]
-        return add_up([Counted(own, active_workers, self._stalls, loop_lag_s)])
+        return add_up([Counted(own, active_workers, self._stalls, loop_lag_s, quiet_processes)])
 
     def depths(self, queues: Mapping[str, QueueCounts]) -> dict[str, int]:
         """Return how many jobs wait, by label."""

@@ -18,6 +18,7 @@ LAYERS = {
     "app": "assembly",
     "assembly": "assembly",
     "config": "settings",
+    "kinds": "settings",
     "env_file": "settings",
     "engine": "engine",
     "backends": "adapters",

@@ -92,6 +92,9 @@ class TestCrashes:
         assert str(raised.value) == text
         assert await executor.run(echo, running(payload_json=b"1")) == 1
 
+    async def test_a_signal_meant_for_the_worker_does_not_end_a_child(self, executor: ProcessExecutor) -> None:
+        assert await executor.run(crashing.make_quiet, JOB) == "still here"
+
     async def test_a_crash_leaves_the_job_beside_it_alone(self, executor: ProcessExecutor, desk: Desk) -> None:
         beside = asyncio.ensure_future(executor.run(meet, to(desk)))
         visitor = await desk.visitor()

@@ -15,6 +15,7 @@ FAMILIES = {
     "gotaskq_job_duration_seconds": ("histogram", {"queue", "type"}),
     "gotaskq_queue_depth": ("gauge", {"queue"}),
     "gotaskq_active_workers": ("gauge", set()),
+    "gotaskq_quiet_processes": ("gauge", set()),
     "gotaskq_jobs_retried": ("counter", {"queue", "type"}),
     "gotaskq_jobs_dead": ("counter", {"queue", "type"}),
 }

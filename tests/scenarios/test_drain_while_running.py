@@ -3,11 +3,15 @@
 import asyncio
 import contextlib
 
+import pytest
 from tests.scenarios.conftest import MakeApp, Until
 
 from gotaskq import Job, Settings, Status, TaskQ
+from gotaskq.api.server import HTTP_GRACE_S
+from gotaskq.backend import Settled
 from gotaskq.engine.deadlines import LAST_GRACE_S
-from gotaskq.engine.worker import CANCEL_GRACE_S
+from gotaskq.engine.worker import CANCEL_GRACE_S, FLUSH_S
+from gotaskq.errors import BackendUnavailableError
 from gotaskq.events import Event, JobReleased
 from gotaskq.testing.clock import FakeClock
 
@@ -169,6 +173,61 @@ async def test_a_failure_while_draining_is_settled(app: TaskQ, clock: FakeClock,
         dead = await app.get(enqueued.id)
 
     assert (dead.status, dead.error) == (Status.DEAD, "ValueError: no luck")
+
+
+async def test_a_drain_ends_in_time_though_nothing_ends_and_the_store_is_away(
+    make_app: MakeApp, clock: FakeClock, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = make_app(settings=Settings(shutdown_timeout_ms=20_000))
+    started: list[int] = []
+    let_go = asyncio.Event()
+
+    @app.handler("stubborn")
+    async def stubborn(job: Job) -> None:
+        started.append(job.id)
+        while not let_go.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await let_go.wait()
+
+    async def fail(_: object) -> list[Settled]:
+        raise BackendUnavailableError
+
+    async with app, app.workers(concurrency=1) as worker:
+        await app.enqueue("stubborn")
+        await until(lambda: bool(started))
+        monkeypatch.setattr(app._parts.backend, "settle", fail)
+        worker.stop()
+        await clock.advance(20 + CANCEL_GRACE_S + LAST_GRACE_S + FLUSH_S - 0.1)
+        has_ended_early = worker.ended.is_set()
+        await clock.advance(0.2)
+        has_ended = worker.ended.is_set()
+        let_go.set()
+
+    assert (has_ended_early, has_ended) == (False, True)
+    assert 20 + CANCEL_GRACE_S + LAST_GRACE_S + FLUSH_S + HTTP_GRACE_S <= 30
+
+
+async def test_results_may_take_what_is_left_of_the_shutdown_timeout(
+    make_app: MakeApp, clock: FakeClock, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = make_app(settings=Settings(shutdown_timeout_ms=20_000))
+    held = app.handler("held")(Held())
+
+    async def fail(_: object) -> list[Settled]:
+        raise BackendUnavailableError
+
+    async with app, app.workers(concurrency=1) as worker:
+        enqueued = await app.enqueue("held")
+        await until(lambda: bool(held.started))
+        with monkeypatch.context() as outage:
+            outage.setattr(app._parts.backend, "settle", fail)
+            worker.stop()
+            held.let_go.set()
+            await clock.advance(5)
+        await clock.advance(14)
+
+        assert worker.ended.is_set()
+        assert (await app.get(enqueued.id)).status is Status.DONE
 
 
 async def run_until_drained(app: TaskQ, until: Until, started: list[int]) -> None:

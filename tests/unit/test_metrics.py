@@ -149,6 +149,7 @@ processes = st.builds(
     Counted,
     series=st.dictionaries(labels, series).map(lambda found: [(*names, found[names]) for names in sorted(found)]),
     active_workers=st.integers(0, 9),
+    quiet_processes=st.integers(0, 9),
 )
 
 
@@ -229,6 +230,7 @@ def test_an_untouched_page_is_valid_and_shows_the_gauges(metrics: Metrics) -> No
         key("gotaskq_loop_stall_seconds_count"): 0,
         key("gotaskq_loop_stall_seconds_sum"): 0,
         key("gotaskq_event_loop_lag_seconds"): 0,
+        key("gotaskq_quiet_processes"): 0,
     }
     assert CONTENT_TYPE.startswith("text/plain; version=0.0.4")
 

@@ -20,12 +20,14 @@ from gotaskq.errors import (
     NotOpenError,
     QueueExistsError,
     QueueFullError,
+    ShuttingDownError,
     UnavailableError,
     WithheldError,
 )
 from gotaskq.job import JobId
 
 JSON: Final = "application/json"
+CLOSE: Final = ("connection", "close")
 STORE_AWAY: Final = "the job store is unavailable; try again later"  # never the store's own words
 
 logger = logging.getLogger(__name__)
@@ -60,6 +62,8 @@ def refuse(error: GotaskqError) -> Answer:
             return Answer(429, encode_error(str(error)), (("retry-after", str(retry_after_s)),))
         case BackendUnavailableError(job_id=job_id, retry_after_s=retry_after_s):
             return Answer(503, _encode_store_away(job_id), (("retry-after", str(retry_after_s)),))
+        case ShuttingDownError(retry_after_s=retry_after_s):  # the client is better off with another process
+            return Answer(503, encode_error(str(error)), (("retry-after", str(retry_after_s)), CLOSE))
         case UnavailableError(retry_after_s=retry_after_s):
             return Answer(503, encode_error(str(error)), (("retry-after", str(retry_after_s)),))
         case NotOpenError():
@@ -81,8 +85,8 @@ def _encode_store_away(job_id: JobId | None) -> bytes:
     return msgspec.json.encode({"error": STORE_AWAY, "accepted": "unknown", "id": str(job_id)})
 
 
-TOO_LARGE: Final = Answer(413, encode_error("body is larger than 1 MiB"), (("connection", "close"),))
-BATCH_TOO_LARGE: Final = Answer(413, encode_error("batch is larger than 8 MiB"), (("connection", "close"),))
+TOO_LARGE: Final = Answer(413, encode_error("body is larger than 1 MiB"), (CLOSE,))
+BATCH_TOO_LARGE: Final = Answer(413, encode_error("batch is larger than 8 MiB"), (CLOSE,))
 WRONG_CODING: Final = Answer(
     415, encode_error("content-encoding is not served; send the body as it is"), (("accept-encoding", "identity"),)
 )

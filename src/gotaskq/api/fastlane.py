@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from gotaskq.api.answers import JSON, Answer
+from gotaskq.api.answers import CLOSE, JSON, Answer
 from gotaskq.api.frames import Frames
 from gotaskq.api.protocol import MAX_REQUESTS, HardenedProtocol, render
 from gotaskq.api.schemas import MAX_BODY_BYTES
@@ -157,6 +157,13 @@ class FastLaneProtocol(HardenedProtocol):
         """Whether an answer from outside the parser is outstanding, which the parser's must not overtake."""
         return self._submitting is not None
 
+    def end_soon(self) -> None:
+        """Let the full way have a request whose body is still coming: there it counts as under way."""
+        super().end_soon()
+        data, self._awaited = self._awaited, b""
+        if data:
+            super().data_received(data)
+
     def shutdown(self) -> None:
         """Close once what is under way has been answered."""
         if self._submitting is None:
@@ -170,6 +177,7 @@ class FastLaneProtocol(HardenedProtocol):
             self.is_in_message
             or self.unanswered
             or self._held
+            or self.transport.is_closing()
             or self._submitting is not None
             or self.flow.write_paused
             or self.access_log
@@ -188,7 +196,12 @@ class FastLaneProtocol(HardenedProtocol):
             self._go_on()
 
     def _write(self, answer: Answer) -> None:
-        self.transport.write(self._lane.render(answer, self.server_state.default_headers))
+        is_last = CLOSE in answer.headers or self.requests >= MAX_REQUESTS - 1
+        if is_last:
+            self.transport.write(render(answer, self.server_state.default_headers, close=True))
+            self.transport.close()
+        else:
+            self.transport.write(self._lane.render(answer, self.server_state.default_headers))
         self.server_state.total_requests += 1
         self.requests += 1
         self.was_used = True

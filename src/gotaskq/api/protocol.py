@@ -14,7 +14,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from gotaskq.api.answers import Answer
+from gotaskq.api.answers import CLOSE, Answer
 from gotaskq.api.schemas import encode_error
 
 MAX_REQUEST_LINE_BYTES: Final = 4_096
@@ -127,6 +127,12 @@ class HardenedProtocol(HttpToolsProtocol):
                 self.transport.close()
         elif self._is_too_slow(now_s - self._since_s):
             self._refuse(TIMED_OUT)
+
+    def end_soon(self) -> None:
+        """Let the next answer be the last of this connection, or the one under way if there is one."""
+        self.requests = max(self.requests, MAX_REQUESTS - 1)
+        if self.unanswered:
+            self.cycle.keep_alive = False
 
     @property
     def is_answering(self) -> bool:
@@ -321,6 +327,6 @@ def render(answer: Answer, default_headers: list[tuple[bytes, bytes]], *, close:
     lines.extend(b"%b: %b\r\n" % header for header in default_headers)
     lines.extend(b"%b: %b\r\n" % (name.encode(), value.encode()) for name, value in answer.headers)
     lines.append(b"content-length: %d\r\ncontent-type: application/json\r\n" % len(answer.body))
-    if close and ("connection", "close") not in answer.headers:
+    if close and CLOSE not in answer.headers:
         lines.append(b"connection: close\r\n")
     return b"".join([*lines, b"\r\n", answer.body])

@@ -1,7 +1,7 @@
 """A process of ours: HTTP, workers, or both on one event loop, until a signal, then a clean end.
 
 First SIGTERM or SIGINT: `/readyz` says 503, no job is fetched or accepted any more, running attempts have the shutdown
-timeout to finish. Second: what still runs is given back at once.
+timeout to finish. Second: what still runs is given back at once. SIGUSR1: no job is fetched, all else goes on.
 """
 
 import asyncio
@@ -12,27 +12,31 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from functools import partial
+from random import Random
 from typing import Any, Final
 
 import uvicorn
 
 from gotaskq.api.asgi import create_health_app
+from gotaskq.api.closing import Server
 from gotaskq.api.fastlane import FastLane, FastLaneProtocol
 from gotaskq.api.listening import BACKLOG, bind, url_of
 from gotaskq.api.protocol import HardenedProtocol
 from gotaskq.app import TaskQ
+from gotaskq.clock import SystemClock
 from gotaskq.engine.worker import Worker
 from gotaskq.errors import ConfigError
 from gotaskq.processes.counts import SharedCounts
 from gotaskq.processes.member import Lifeline, Member
+from gotaskq.processes.recycling import Limits, Recycling, refuse_small_rss, resident_bytes
 
 TRIED_UVICORN: Final = "0.54."
 SWEEP_EVERY_S: Final = 1.0
 GC_THRESHOLDS: Final = (50_000, 20, 50)
-HTTP_GRACE_S: Final = 5  # requests under way have this long once the listener is closed
+HTTP_GRACE_S: Final = 4  # requests under way have this long once connections have lingered
 
 logger = logging.getLogger(__name__)
 
@@ -45,17 +49,7 @@ class Role:
     with_workers: bool = True
     health_port: int | None = None
     burst: bool = False
-    max_jobs: int | None = None
     member: Member | None = None  # one of several processes
-
-
-class _Server(uvicorn.Server):
-    """Uvicorn's server without its signal handlers: the process's end is ours to order."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave the signals alone."""
-        yield
 
 
 def serve(taskq: TaskQ, role: Role | None = None, *, announce: Callable[[str], None] = print) -> None:
@@ -85,12 +79,16 @@ async def _serve(
         if member is not None:
             counts = SharedCounts(member.folder, number=member.number, counted=taskq.counted)
             taskq.gather_with((await stack.enter_async_context(counts)).gather)
-        server = None if listener is None else _Server(_config(taskq, role))
+        server = None if listener is None else Server(_config(taskq, role))
         worker = None
         if role.with_workers:
-            worker = await stack.enter_async_context(taskq.workers(burst=role.burst, max_jobs=role.max_jobs))
+            limits = Limits.of(taskq.settings)
+            refuse_small_rss(limits, rss_bytes=resident_bytes())
+            limits = limits.drawn(Random())
+            worker = await stack.enter_async_context(taskq.workers(burst=role.burst, max_jobs=limits.max_jobs))
+            await stack.enter_async_context(_recycling(worker, limits))
         end = _End(taskq, role, server, worker)
-        _on_signals(end.drain if member is not None else end.drain_or_hurry)
+        _on_signals(drain=end.drain if member is not None else end.drain_or_hurry, quiet=end.quiet)
         _tune_garbage_collection()
         if listener is not None:
             listener.listen(BACKLOG)
@@ -99,7 +97,7 @@ async def _serve(
         else:
             line = stack.enter_context(contextlib.closing(Lifeline(member.line)))
             line.tell_ready(_greeting(taskq, listener, role))
-            line.heed(drain=end.drain, hurry=end.hurry)
+            line.heed(drain=end.drain, hurry=end.hurry, quiet=end.quiet)
         await _run(worker, server, listener)
     return worker
 
@@ -112,11 +110,37 @@ async def _run(worker: Worker | None, server: uvicorn.Server | None, listener: s
         await worker.ended.wait()
 
 
+@contextlib.asynccontextmanager
+async def _recycling(worker: Worker, limits: Limits) -> AsyncIterator[None]:
+    """Drain the worker when a limit is reached; HTTP goes on as it is until the worker has ended.
+
+    Jobs are accepted to the last: others run them, and a client should not notice that a process is replaced.
+    """
+    recycling = Recycling(limits, clock=SystemClock(), read_rss=resident_bytes, is_kept=lambda: worker.is_quiet)
+
+    async def watch() -> None:
+        reached = await recycling.due()
+        logger.info("recycling", extra={"reached": reached, "rss_bytes": resident_bytes()})
+        worker.stop()
+
+    watching = asyncio.create_task(watch())
+    try:
+        yield
+    finally:
+        watching.cancel()
+
+
 def _refuse_lone_store(taskq: TaskQ, role: Role) -> None:
     """Refuse to run a process whose jobs another process cannot see, where that is the point of it."""
-    if taskq.is_shared or (role.with_api and role.member is None):
+    is_recycled = role.with_workers and bool(Limits.of(taskq.settings))
+    if taskq.is_shared or (role.with_api and role.member is None and not is_recycled):
         return
-    instead = "set PROCESSES to 1" if role.with_api else "use `gotaskq run`"
+    if not role.with_api:
+        instead = "use `gotaskq run`"
+    elif role.member is not None:
+        instead = "set PROCESSES to 1"
+    else:
+        instead = "set no MAX_JOBS, MAX_RSS and MAX_AGE: the jobs would go with the process"
     raise ConfigError(
         "BACKEND_URL",
         "memory://",
@@ -186,10 +210,11 @@ async def _sweeping(server: uvicorn.Server) -> AsyncIterator[None]:
         sweeping.cancel()
 
 
-def _on_signals(drain: Callable[[], None]) -> None:
+def _on_signals(*, drain: Callable[[], None], quiet: Callable[[], None]) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, drain)
+    loop.add_signal_handler(signal.SIGUSR1, quiet)
 
 
 class _End:
@@ -200,6 +225,11 @@ class _End:
         self._role = role
         self._server = server
         self._worker = worker
+
+    def quiet(self) -> None:
+        """Fetch no more jobs; HTTP goes on as before, jobs are accepted, and the process does not end."""
+        if self._worker is not None:
+            self._worker.quiet()
 
     def drain(self) -> None:
         """Take no more and finish what runs; however often it is called."""

@@ -32,6 +32,9 @@ _OPTIONS: Final = [
         "shutdown_timeout_ms",
         help="Let running jobs finish for so long.  [SHUTDOWN_TIMEOUT, 20s]",
     ),
+    click.option("--max-jobs", help="End after so many jobs, to be started anew.  [MAX_JOBS, 0: never]"),
+    click.option("--max-rss", "max_rss_bytes", help="End when so much memory is held.  [MAX_RSS, 0: never]"),
+    click.option("--max-age", "max_age_ms", help="End at this age.  [MAX_AGE, 0: never]"),
     click.option("--log-level", help="debug, info, warning or error.  [LOG_LEVEL, info]"),
     click.option("--log-format", help="text, json, or auto: text on a terminal.  [LOG_FORMAT, auto]"),
     click.option(
@@ -89,8 +92,7 @@ def _supervise(name: str, options: list[str], app: str | None, *, settings: Sett
             words = [name, *options, "--member", str(member)]
             return [sys.executable, "-m", "gotaskq", *words, *(["--", app] if app else [])]
 
-        is_finite = role.burst or role.max_jobs is not None
-        return supervise(settings.processes, command, is_finite=is_finite, announce=_announce)
+        return supervise(settings.processes, command, is_finite=role.burst, announce=_announce)
 
 
 def _announce(text: str) -> None:

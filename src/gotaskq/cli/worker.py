@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     "--concurrency", "--workers", "num_workers", help="Run at most this many jobs at once.  [NUM_WORKERS, 10]"
 )
 @click.option("--burst", is_flag=True, help="End once no job is due.")
-@click.option("--max-jobs", type=click.IntRange(min=1), help="End after this many jobs.")
 @click.option(
     "--health-port",
     type=click.IntRange(0, 65_535),
@@ -28,7 +27,6 @@ def command(
     app: str | None,
     env_file: Path | None,
     member: str | None,
-    max_jobs: int | None,
     health_port: int | None,
     *,
     burst: bool,
@@ -43,9 +41,8 @@ def command(
     def role(member: Member | None) -> "Role":
         from gotaskq.api.server import Role
 
-        return Role(with_api=False, health_port=health_port, burst=burst, max_jobs=max_jobs, member=member)
+        return Role(with_api=False, health_port=health_port, burst=burst, member=member)
 
     flags = ["--burst"] if burst else []
-    for option, number in (("--max-jobs", max_jobs), ("--health-port", health_port)):
-        flags += [] if number is None else [option, str(number)]
+    flags += [] if health_port is None else ["--health-port", str(health_port)]
     run_process(role, name="worker", app=app, env_file=env_file, member=member, flags=flags, options=options)

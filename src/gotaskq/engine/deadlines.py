@@ -19,7 +19,7 @@ from gotaskq.job import Job
 from gotaskq.outcome import Failed
 
 STOP_GRACE_S: Final = 5.0  # what a handler that was told to stop has to end in, as a child has from SIGTERM to SIGKILL
-LAST_GRACE_S: Final = 1.0  # what an executor has to get rid of a handler: the kernel kills a child in milliseconds
+LAST_GRACE_S: Final = 0.5  # what an executor has to get rid of a handler: the kernel kills a child in milliseconds
 
 
 class Deadlines:

@@ -35,6 +35,7 @@ from gotaskq.policies.scheduling import QueueSelector
 
 BUSY_S: Final = 0.002  # how long all slots together may keep the loop from HTTP before they yield
 CANCEL_GRACE_S: Final = 3.0  # what a cancelled handler has to end in
+FLUSH_S: Final = 1.5  # what the last results have at least; drain, grace, this and HTTP's 5 s are less than 30 s
 STALE_S: Final = 0.5  # a job fetched ahead that has not started by then goes back to the queue
 
 INTERRUPTED: Final = Interrupted()
@@ -123,6 +124,7 @@ class Worker:
         )
         self._slice_began_s = 0.0
         self._is_slice_over = False
+        self._quieting = asyncio.Event()
         self._stopping = asyncio.Event()
         self._hurrying = asyncio.Event()
         self.ended = asyncio.Event()  # set when `run` is over, however it ended
@@ -148,6 +150,11 @@ class Worker:
         """Return by how much the event loop was late at worst in the last 15 s."""
         return 0.0 if self._watch is None else self._watch.lag_s
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether it was told to fetch no more jobs."""
+        return self._quieting.is_set()
+
     async def run(self) -> None:
         """Run jobs until `stop`, then drain: finish what runs, or give it back when the shutdown timeout is over."""
         for slot in self._slots:
@@ -156,7 +163,7 @@ class Worker:
             async with asyncio.TaskGroup() as loops:
                 fetching = loops.create_task(self._fetcher.run())
                 settling = loops.create_task(self._settler.run())
-                upkeep = [loops.create_task(loop) for loop in self._upkeep()]
+                upkeep = [loops.create_task(loop) for loop in (self._fall_quiet(fetching), *self._upkeep())]
                 try:
                     await self._stopping.wait()
                 finally:
@@ -168,6 +175,10 @@ class Worker:
                 slot.close()
             await asyncio.wait([slot.task for slot in self._slots if slot.task is not None], timeout=0)
             self.ended.set()
+
+    def quiet(self) -> None:
+        """Fetch no more jobs, and give those back that have not started; what runs goes on, and `run` does too."""
+        self._quieting.set()
 
     def stop(self) -> None:
         """Begin to drain."""
@@ -275,13 +286,25 @@ class Worker:
 
     # -- draining ------------------------------------------------------------------------------------------------------
 
-    async def _drain(self, fetching: asyncio.Task[None]) -> None:
+    async def _fall_quiet(self, fetching: asyncio.Task[None]) -> None:
+        await self._quieting.wait()
+        given_back = await self._end_fetching(fetching)
+        logger.info("quiet: no more jobs are fetched", extra={"running": self.busy, "given_back": given_back})
+
+    async def _end_fetching(self, fetching: asyncio.Task[None]) -> int:
+        """Fetch no more, give back what waits for a slot, and return how many jobs those were."""
         self._fetcher.stop()
         await asyncio.wait([fetching])
-        self._give_back(self._handover.clear())
+        unstarted = self._handover.clear()
+        self._give_back(unstarted)
+        return len(unstarted)
+
+    async def _drain(self, fetching: asyncio.Task[None]) -> None:
+        ends_s = self._clock.monotonic_s() + self._options.shutdown_timeout_s
+        await self._end_fetching(fetching)
         if self.busy:
             logger.info("draining", extra={"running": self.busy, "timeout_s": self._options.shutdown_timeout_s})
-        await self._wait_until_idle(self._options.shutdown_timeout_s)
+        await self._wait_until_idle(ends_s - self._clock.monotonic_s())
         for slot in self._slots:
             slot.stop(INTERRUPTED)
         await self._wait_until_idle(CANCEL_GRACE_S)
@@ -290,7 +313,7 @@ class Worker:
         await self._wait_until_idle(LAST_GRACE_S if self.busy else 0)
         for slot in self._slots:
             self._abandon(slot)
-        await self._flush()
+        await self._flush(0.0 if self._hurrying.is_set() else ends_s - self._clock.monotonic_s())
 
     async def _wait_until_idle(self, timeout_s: float) -> None:
         if not self.busy:
@@ -306,9 +329,9 @@ class Worker:
             for task in (idle, hurrying):
                 task.cancel()
 
-    async def _flush(self) -> None:
+    async def _flush(self, left_s: float) -> None:
         try:
-            async with self._clock.timeout(self._options.shutdown_timeout_s or CANCEL_GRACE_S):
+            async with self._clock.timeout(max(left_s, FLUSH_S)):
                 await self._settler.flush()
         except TimeoutError:
             lost = len(self._settler.leases())
@@ -376,7 +399,7 @@ class Worker:
         ending = Ending(
             self._backend, fetcher=self._fetcher, clock=self._clock, queues=options.queues, burst=options.burst
         )
-        await ending.wait(lambda: not (self.busy or self._held() or self._fetcher.is_reserving))
+        await ending.wait(lambda: not (self.is_quiet or self.busy or self._held() or self._fetcher.is_reserving))
         self.stop()
 
 

@@ -1,7 +1,8 @@
 """A process that is one of several: its number, the folder it shares with its siblings, its line to the supervisor.
 
-The line is one end of a socket pair. Up it goes, once, that the process is ready; down it comes that it should hurry to
-end. That the line is cut means that the supervisor is gone, and a process that nobody would restart or stop ends too.
+The line is one end of a socket pair. Up it goes, once, that the process is ready; down it comes that it should
+fetch no more jobs, or hurry to end. That the line is cut means that the supervisor is gone, and a process that nobody
+would restart or stop ends too.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Final, Self
 
 HURRY: Final = b"h"
+QUIET: Final = b"q"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +49,16 @@ class Lifeline:
         """Say that this process serves, and in which words to say so to the operator."""
         self._socket.send(json.dumps({"greeting": greeting}).encode() + b"\n")
 
-    def heed(self, *, drain: Callable[[], None], hurry: Callable[[], None]) -> None:
-        """Call `hurry` when the supervisor says so, `drain` when it is gone."""
+    def heed(self, *, drain: Callable[[], None], hurry: Callable[[], None], quiet: Callable[[], None]) -> None:
+        """Call `hurry` or `quiet` when the supervisor says so, `drain` when it is gone."""
         loop = asyncio.get_running_loop()
 
         def read() -> None:
-            if self._socket.recv(1) == HURRY:
+            word = self._socket.recv(1)
+            if word == HURRY:
                 hurry()
+            elif word == QUIET:
+                quiet()
             else:
                 loop.remove_reader(self._socket)
                 drain()

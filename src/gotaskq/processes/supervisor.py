@@ -1,4 +1,4 @@
-"""The supervisor: starts the processes, restarts those that die, passes signals on, and ends when they have.
+"""The supervisor: starts the processes, replaces those that end, passes signals on, and ends when they have.
 
 It runs no job and imports no app. The first process starts alone: what is wrong with settings or app is then said once.
 Invariant: no process outlives the supervisor by more than its drain, however the supervisor ends.
@@ -16,7 +16,7 @@ from random import Random
 from typing import Final
 
 from gotaskq.errors import ConfigError
-from gotaskq.processes.member import HURRY, Member
+from gotaskq.processes.member import HURRY, QUIET, Member
 
 FIRST_DELAY_S: Final = 0.1
 MAX_DELAY_S: Final = 30.0
@@ -87,10 +87,10 @@ class Child:
         if self._process.returncode is None:
             self._process.send_signal(number)
 
-    def hurry(self) -> None:
-        """Tell it to give back what still runs, at once."""
+    def tell(self, word: bytes) -> None:
+        """Tell it to hurry, or to fall quiet; one that does not listen yet reads it when it does."""
         if self._writer is not None and not self._writer.is_closing():
-            self._writer.write(HURRY)
+            self._writer.write(word)
 
 
 class Supervisor:
@@ -116,6 +116,7 @@ class Supervisor:
         self._unready = set(range(count))
         self._ending = asyncio.Event()
         self._signals = 0
+        self._is_quiet = False
         self._has_failed = False
 
     async def run(self) -> int:
@@ -123,6 +124,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for heard in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(heard, self._pass_on)
+        loop.add_signal_handler(signal.SIGUSR1, self._quiet)
         first = await self._start(0)
         if not await self._hear(first):
             code = await first.ended()
@@ -134,7 +136,10 @@ class Supervisor:
         return int(self._has_failed)
 
     async def _keep(self, number: int, child: Child | None) -> None:
-        """Start a process in this place again and again, until it is to end or has done what it was to do."""
+        """Start a process in this place again and again, until it is to end or has done what it was to do.
+
+        One that ended well is replaced at once, one that failed after a while.
+        """
         failures = 0
         while child is not None or not self._ending.is_set():
             if child is None:
@@ -144,6 +149,10 @@ class Supervisor:
             if self._ending.is_set() or (code == 0 and self._is_finite):
                 self._has_failed |= not self._is_clean(child, code)
                 return
+            if code == 0 and child.is_ready:  # it has served long enough, or somebody told it to end
+                logger.info("process replaced", extra={"number": number, "ended_pid": child.pid})
+                failures, child = 0, None
+                continue
             is_steady = asyncio.get_running_loop().time() - child.began_s > STEADY_S
             failures = 1 if is_steady else failures + 1
             delay_s = restart_delay_s(failures, self._rng)
@@ -172,6 +181,8 @@ class Supervisor:
         greeting = await child.ready()
         if greeting is None:
             return False
+        if self._is_quiet:
+            child.tell(QUIET)
         if child.number in self._unready:
             self._unready.discard(child.number)
             if not self._unready:
@@ -184,6 +195,12 @@ class Supervisor:
                 await self._ending.wait()
         except TimeoutError:
             pass
+
+    def _quiet(self) -> None:
+        """Let them fetch no more jobs, and those neither that are started in the place of one that dies."""
+        self._is_quiet = True
+        for child in self._children.values():
+            child.tell(QUIET)
 
     def _pass_on(self) -> None:
         """Drain at the first signal, hurry at the second, kill at the third.
@@ -198,7 +215,7 @@ class Supervisor:
             if self._signals == 1:
                 child.send(signal.SIGTERM)
             elif self._signals < KILL_AT_SIGNAL:
-                child.hurry()
+                child.tell(HURRY)
             else:
                 child.send(signal.SIGKILL)
 

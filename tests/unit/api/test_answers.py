@@ -38,7 +38,7 @@ SHUTTING_DOWN = b'{"error":"shutting down; send the job to another process or tr
                 503, STORE_AWAY[:-1] + b',"accepted":"unknown","id":"4611686018427387904"}', (("retry-after", "5"),)
             ),
         ),
-        (ShuttingDownError(), Answer(503, SHUTTING_DOWN, (("retry-after", "5"),))),
+        (ShuttingDownError(), Answer(503, SHUTTING_DOWN, (("retry-after", "5"), ("connection", "close")))),
         (NotOpenError(), Answer(503, b'{"error":"starting; try again"}', (("retry-after", "1"),))),
     ],
     ids=lambda value: type(value).__name__,

@@ -377,6 +377,48 @@ async def test_who_has_gone_loses_the_answer_only(server: InProcess, gate: Gate)
     assert transport.sent == b""
 
 
+async def test_an_answer_that_is_waited_for_is_the_last_of_a_connection_that_is_to_end(
+    server: InProcess, gate: Gate
+) -> None:
+    connection, transport = server.connect()
+    connection.data_received(post())
+    await until(lambda: len(gate.waiting) == 1)
+
+    connection.end_soon()
+    gate.waiting[0].set_result(Answer(201, b"first"))
+    await answered(connection)
+
+    assert transport.is_closing()
+    assert (transport.sent.count(CREATED), transport.sent.count(b"connection: close")) == (1, 1)
+
+
+async def test_a_body_that_is_still_coming_is_waited_for_when_the_connection_is_to_end(server: InProcess) -> None:
+    connection, transport = server.connect()
+    request = post(b'{"type":"a"}')
+    connection.data_received(request[:-5])
+
+    connection.end_soon()
+    connection.shutdown()
+    assert not transport.is_closing()
+    connection.data_received(request[-5:])
+    await answered(connection)
+
+    assert transport.is_closing()
+    assert (transport.sent.count(CREATED), transport.sent.count(b"connection: close")) == (1, 1)
+
+
+async def test_a_server_that_drains_says_so_and_hangs_up(server: InProcess) -> None:
+    connection, transport = server.connect()
+    server.taskq.stop_accepting()
+
+    connection.data_received(post() * 3)
+    await answered(connection)
+
+    assert transport.is_closing()
+    assert transport.sent.count(b"HTTP/1.1 503 ") == 1
+    assert transport.sent.count(b"connection: close") == 1
+
+
 async def test_a_server_that_ends_gives_the_answer_first(server: InProcess, gate: Gate) -> None:
     connection, transport = server.connect()
     connection.data_received(post())

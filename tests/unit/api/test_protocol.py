@@ -244,6 +244,39 @@ async def test_the_last_request_a_connection_may_send_closes_it(server: InProces
     assert transport.sent.count(b"connection: close") == 1
 
 
+async def test_a_connection_that_is_to_end_has_one_more_answer(server: InProcess) -> None:
+    connection, transport = server.connect()
+    connection.data_received(GET)
+    await answered(connection)
+
+    connection.end_soon()
+    assert not transport.is_closing()
+    connection.data_received(GET * 2)
+    await answered(connection)
+
+    assert transport.is_closing()
+    assert transport.sent.count(b"HTTP/1.1 200 OK") == 2
+    assert transport.sent.count(b"connection: close") == 1
+
+
+async def test_an_answer_under_way_is_the_last_of_a_connection_that_is_to_end(server: InProcess) -> None:
+    connection, transport = server.connect()
+    connection.data_received(GET)
+
+    connection.end_soon()
+    await answered(connection)
+
+    assert transport.is_closing()
+    assert transport.sent.count(b"connection: close") == 1
+
+
+def test_uvicorn_has_what_closing_needs() -> None:
+    config = uvicorn.Config("x:y")
+    assert all(hasattr(config, name) for name in ("http_protocol_class", "lifespan_class")) or not config.loaded
+    names = {*uvicorn.Server.startup.__code__.co_names, *uvicorn.Server.shutdown.__code__.co_names}
+    assert {"servers", "lifespan", "server_state", "connections", "force_exit"} <= names
+
+
 # ---- deadlines
 
 

@@ -64,6 +64,7 @@ def main() -> None:
         return
     child = _Child(line, setup)
     signal.signal(signal.SIGTERM, child.terminate)
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # the worker is meant, where a service manager sends it to all
     atexit.register(child.end_by_signal)  # the first registered is the last called
     _die_with(setup.worker_pid)
     sys.path[:] = setup.sys_path
