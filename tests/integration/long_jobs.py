@@ -48,11 +48,22 @@ def never_look(job: Job) -> str:
 @app.handler("in-child", executor="process")
 def wait_in_child(job: Job) -> None:
     """Wait in a child process to be ended."""
-    arrive(job)
     try:
+        arrive(job)
         threading.Event().wait()
     finally:
         note(job, "stopped")
+
+
+@app.handler("async-in-child", executor="process")
+async def await_in_child(job: Job) -> None:
+    """Wait on the event loop of a child process to be ended."""
+    asyncio.get_running_loop().call_soon(arrive, job)  # once this waits
+    try:
+        await asyncio.Event().wait()
+    except asyncio.CancelledError:
+        note(job, "stopped")
+        raise
 
 
 @app.handler("slow", timeout=0.01, retry=NoRetry())

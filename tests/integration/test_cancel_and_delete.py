@@ -9,7 +9,7 @@ from tests.integration.server_process import ServerProcess, eventually, running_
 from tests.integration.wire import assert_is_error
 
 NOT_THERE = ["1", "9" * 19, "abc", "-1", "9" * 21]
-RUNNING = ["wait", "heed", pytest.param("in-child", marks=pytest.mark.slow)]  # a child has to start
+IN_CHILDREN = [pytest.param(job_type, marks=pytest.mark.slow) for job_type in ("in-child", "async-in-child")]
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def test_a_waiting_job_is_cancelled_at_once(server: ServerProcess, delay: int) -
     assert server.job(job["id"]) == answer.json
 
 
-@pytest.mark.parametrize("job_type", RUNNING)
+@pytest.mark.parametrize("job_type", ["wait", "heed", *IN_CHILDREN])
 def test_a_running_job_is_asked_to_end_and_is_cancelled(server: ServerProcess, job_type: str, tmp_path: Path) -> None:
     job_id = start(server, job_type, tmp_path)
 
