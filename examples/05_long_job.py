@@ -6,7 +6,7 @@ Prints:
     import: attempt 2 reads page 2
     import: attempt 2 reads page 3
     3 pages, after ConnectionError: the other side hung up
-    watch: a quarter (1 of 4)
+    watch: 25% (1 of 4)
     watch: cleans up
     CANCELLED
 """
@@ -48,9 +48,9 @@ async def main() -> None:
         print(job.result, "pages, after", job.trail.attempts[0].error)
 
         job = await app.enqueue("watch")
-        match await told.get():
-            case JobProgressed(progress=0.25, note=note):
-                print(f"watch: a quarter ({note})")
+        progressed = await told.get()
+        if isinstance(progressed, JobProgressed):
+            print(f"watch: {progressed.progress:.0%} ({progressed.note})")
         await app.cancel(job.id)
         await told.get()
         print((await app.get(job.id)).status.value)

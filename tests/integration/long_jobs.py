@@ -1,4 +1,4 @@
-"""The app of servers whose jobs take long: handlers that report, resume, are stopped, and say what shall become of them.
+"""The app of servers whose jobs take long: handlers that report, resume, are stopped, and say what they want.
 
 Loaded by the server process, by name. A handler meets its test through files in the folder its payload names.
 """

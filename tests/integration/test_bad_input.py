@@ -85,7 +85,7 @@ BAD_TYPES: list[object] = [
 BAD_PRIORITIES = ["-1", "11", "true", "false", "3.5", "3.0", "1e0", '"5"', "[]", "{}", str(10**30), "-" + "9" * 5_000]
 BAD_DELAYS = ["-1", "-0.001", "31536001", "31536000.5", "true", '"1"', '"1h"', "[]", "{}", "1e9", "1e400", str(10**30)]
 BAD_MAX_RETRIES = ["-1", "101", "true", "1.5", "5.0", '"5"', "[]", "{}", str(10**30)]
-BAD_TIMEOUTS = ["0", "0.0", "-0.0", "-1", "0.0009", "31536001", "true", '"1"', '"30s"', "[]", "{}", "1e400", str(10**30)]
+BAD_TIMEOUTS = ["0", "-0.0", "-1", "0.0009", "31536001", "true", '"1"', '"30s"', "[]", "{}", "1e400", str(10**30)]
 BAD_MEMBERS = [
     *(("type", json.dumps(value)) for value in BAD_TYPES),
     *(("priority", value) for value in BAD_PRIORITIES),

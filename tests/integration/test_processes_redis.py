@@ -190,7 +190,7 @@ def test_who_serves_http_shows_what_handlers_elsewhere_say(
     ]
 
 
-def test_a_job_that_waits_for_too_long_is_dead_for_every_process(start_server: StartServer, env: dict[str, str]) -> None:
+def test_a_job_that_waits_for_too_long_is_dead_everywhere(start_server: StartServer, env: dict[str, str]) -> None:
     server = start_server("--no-workers", env=env, app="long_jobs:app")
     server.post("/queue/unserved")
     start_server("--queues", "default", env=env, app="long_jobs:app", command=WORKER)

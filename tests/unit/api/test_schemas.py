@@ -113,11 +113,10 @@ LONG = running(
 
 
 def test_a_long_job_shows_its_timeouts_result_and_progress() -> None:
-    assert encode_job(LONG).partition(b',"timeout"')[1:] == (
-        b',"timeout"',
-        b':30,"schedule_timeout":0.5,"result":{"pages":[1,2.50]},"attempt":3,'
+    assert encode_job(LONG).endswith(
+        b',"timeout":30,"schedule_timeout":0.5,"result":{"pages":[1,2.50]},"attempt":3,'
         b'"progress":{"fraction":0.5,"note":"page 2"},"started_at":"2026-11-23T10:00:00.005Z",'
-        b'"finished_at":"2026-11-23T10:00:00.009Z"}',
+        b'"finished_at":"2026-11-23T10:00:00.009Z"}'
     )
 
 
