@@ -85,11 +85,14 @@ BAD_TYPES: list[object] = [
 BAD_PRIORITIES = ["-1", "11", "true", "false", "3.5", "3.0", "1e0", '"5"', "[]", "{}", str(10**30), "-" + "9" * 5_000]
 BAD_DELAYS = ["-1", "-0.001", "31536001", "31536000.5", "true", '"1"', '"1h"', "[]", "{}", "1e9", "1e400", str(10**30)]
 BAD_MAX_RETRIES = ["-1", "101", "true", "1.5", "5.0", '"5"', "[]", "{}", str(10**30)]
+BAD_TIMEOUTS = ["0", "-0.0", "-1", "0.0009", "31536001", "true", '"1"', '"30s"', "[]", "{}", "1e400", str(10**30)]
 BAD_MEMBERS = [
     *(("type", json.dumps(value)) for value in BAD_TYPES),
     *(("priority", value) for value in BAD_PRIORITIES),
     *(("delay", value) for value in BAD_DELAYS),
     *(("max_retries", value) for value in BAD_MAX_RETRIES),
+    *(("timeout", value) for value in BAD_TIMEOUTS),
+    *(("schedule_timeout", value) for value in BAD_TIMEOUTS),
     *(("queue", value) for value in ('""', '"a b"', '"ä"', '".."', '"v1"', f'"{"a" * 65}"', "5", "true", "[]")),
     ("payload", "[" * 65 + "]" * 65),
     ("payload", '{"a":' * 65 + "1" + "}" * 65),
@@ -105,6 +108,9 @@ REPEATED_MEMBERS = [
     (b'{"type":"a","priority":1,"priority":1}', "priority"),
     (b'{"type":"a","delay":0,"delay":null}', "delay"),
     (b'{"type":"a","max_retries":null,"max_retries":null}', "max_retries"),
+    (b'{"type":"a","timeout":1,"timeout":1}', "timeout"),
+    (b'{"type":"a","timeout":null,"schedule_timeout":1,"timeout":2}', "timeout"),
+    (b'{"type":"a","payload":"::::","schedule_timeout":1,"schedule\\u005ftimeout":1}', "schedule_timeout"),
     (b'{"type":"a","unknown":1,"unknown":2}', "unknown"),
     (b'{"type":null,"type":"a"}', "type"),
     ('{"type":"a","é":1,"\\u00e9":2}'.encode(), "é"),

@@ -30,6 +30,11 @@ GOOD_BODIES = [
     b'{"type":"a","queue":null}',
     b'{"type":"a","queue":"queue"}',
     b'{"type":"a","delay":31536000}',
+    b'{"type":"a","timeout":30,"schedule_timeout":0.5}',
+    b'{"type":"a","payload":{"timeout":1},"timeout":31536000}',
+    b'{"type":"a","timeout":1}',
+    b'{"type":"a","timeout":1.0}',
+    b'{"type":"a","timeout":null,"schedule_timeout":0.001}',
     b"[" * 64 + b"]" * 64,
 ]
 MEMBER_BODIES = [b'{"type":"a","%b":%b}' % (name.encode(), text.encode()) for name, text in bad.BAD_MEMBERS]

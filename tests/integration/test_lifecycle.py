@@ -84,7 +84,7 @@ def test_handlers_that_will_not_end_do_not_keep_the_process(start_server: StartS
 
     assert exit_code == 0, server.stderr
     assert "Traceback" not in server.stderr
-    line = server.wait_for_line("handlers would not end")
+    line = server.wait_for_line("handler_would_not_end")
     assert jobs[0]["id"] in line
 
 

@@ -149,3 +149,54 @@ def test_a_start_without_the_store_fails_and_says_where_to_look(env: dict[str, s
         [said] = [line for line in ended.stderr.splitlines() if line.startswith("gotaskq: ")]
         assert said.endswith("; `gotaskq config --check` says more")
         assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("job_type", ["wait", "heed", "in-child"])
+def test_who_serves_http_ends_a_handler_that_runs_elsewhere(
+    start_server: StartServer, env: dict[str, str], tmp_path: Path, job_type: str
+) -> None:
+    # No lease is extended within the test, so it is by the message that the worker hears of it.
+    env = env | {"LEASE": "1h"}
+    server = start_server("--no-workers", env=env, app="long_jobs:app")
+    start_server(env=env, app="long_jobs:app", command=WORKER)
+    job = server.submit(job_type, {"folder": str(tmp_path)})
+    eventually((tmp_path / "started").exists)
+
+    asked = server.post(f"/jobs/{job['id']}/cancel")
+    cancelled = server.wait_for_status(job["id"], "CANCELLED")
+
+    assert (asked.status, asked.json["cancel_requested"]) == (200, True)
+    assert (cancelled["attempt"], cancelled["cancel_requested"]) == (1, True)
+    assert (tmp_path / "stopped").exists() == (job_type != "wait")  # the others say so
+
+
+def test_who_serves_http_shows_what_handlers_elsewhere_say(
+    start_server: StartServer, env: dict[str, str], tmp_path: Path
+) -> None:
+    server = start_server("--no-workers", env=env, app="long_jobs:app")
+    start_server(env=env | {"BASE_DELAY": "1"}, app="long_jobs:app", command=WORKER)
+
+    reporting = server.submit("report", {"folder": str(tmp_path)})
+    running = eventually(lambda: shown if "progress" in (shown := server.job(reporting["id"])) else None)
+    (tmp_path / "go").touch()
+    reported = server.wait_for_status(reporting["id"], "DONE")
+    resumed = server.wait_for_status(server.submit("resume")["id"], "DONE")
+
+    assert running["progress"] == {"fraction": 0.25, "note": "page 1 of 4"}
+    assert reported["progress"] == {"fraction": 1.0}
+    assert resumed["result"] == {"steps": 3}
+    assert [attempt["error"] for attempt in resumed["attempts"]] == [
+        f"ConnectionError: lost at step {step}" for step in (1, 2)
+    ]
+
+
+def test_a_job_that_waits_for_too_long_is_dead_everywhere(start_server: StartServer, env: dict[str, str]) -> None:
+    server = start_server("--no-workers", env=env, app="long_jobs:app")
+    server.post("/queue/unserved")
+    start_server("--queues", "default", env=env, app="long_jobs:app", command=WORKER)
+
+    job = server.submit("ok", queue="unserved", schedule_timeout=0.01)
+    dead = server.wait_for_status(job["id"], "DEAD")
+
+    assert (dead["reason"], dead["error"]) == ("expired", "not started within 10 ms of being due")
+    assert [shown["id"] for shown in server.get("/dlq").json] == [job["id"]]

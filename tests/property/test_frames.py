@@ -24,6 +24,8 @@ HEADS = [
     b'{"x":{"payload":1},"type":"a",',
     b'{"x":"\\"payload\\":","type":"a",',
     b'{"type":"a","payload":2,',
+    b'{"type":"a","timeout":30,',
+    b'{"type":"a","schedule_timeout":true,',
     b'{"type":"',
     b"[",
 ]
@@ -58,6 +60,9 @@ TAILS = [
     b',"priority":99}',
     b',"delay":0,"priority":5} ',
     b',"queue":"MAIL"}',
+    b',"timeout":1.5,"schedule_timeout":60}',
+    b',"timeout":1}',
+    b',"timeout":0}',
     b',"queue":"queue"}',
     b'},"type":"a","payload":1}',
     b'","type":"a"}',

@@ -26,6 +26,8 @@ submissions = st.fixed_dictionaries(
         "delay": st.sampled_from([0, 1, 1.5]) | values,
         "max_retries": st.integers(-1, 101) | values,
         "queue": st.sampled_from(["default", "mail", "MAIL", "nowhere"]) | values,
+        "timeout": st.sampled_from([0, 0.001, 30, 1.0]) | values,
+        "schedule_timeout": st.sampled_from([0, 0.001, 60, True]) | values,
         "unknown": values,
     },
 ).map(lambda members: json.dumps(members).encode())

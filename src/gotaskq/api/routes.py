@@ -44,8 +44,8 @@ class Routes:
         return [
             Route("/jobs", _endpoint(self.submit_job), methods=["POST"]),
             Route("/jobs/batch", _endpoint(self.submit_batch), methods=["POST"]),
-            Route("/jobs/{id}", _endpoint(self.get_job), methods=["GET"]),
-            Route("/jobs/{id}", _endpoint(self.delete_job), methods=["DELETE"]),
+            # One route, since a refusal of other methods names those of the first that has the path.
+            Route("/jobs/{id}", _endpoint(self.get_or_delete_job), methods=["GET", "DELETE"]),
             Route("/jobs/{id}/cancel", _endpoint(self.cancel_job), methods=["POST"]),
             Route("/dlq", _endpoint(self.list_dead), methods=["GET"]),
             Route("/dlq/{id}", _endpoint(self.delete_dead), methods=["DELETE"]),
@@ -75,6 +75,10 @@ class Routes:
         media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         body = await read_body(request, max_bytes=MAX_BATCH_BYTES)
         return await submit_batch(self._taskq.door, body, lines=media_type in NDJSON)
+
+    async def get_or_delete_job(self, request: Request) -> Answer:
+        """`/jobs/{id}`: look at a job, or forget it."""
+        return await (self.delete_job if request.method == "DELETE" else self.get_job)(request)
 
     async def get_job(self, request: Request) -> Answer:
         """`GET /jobs/{id}`: look at a job, and at its last attempts that failed."""

@@ -11,8 +11,9 @@ from tests.unit.engine.jobs import NOW_MS, pending, running
 
 from gotaskq.api.schemas import decode_submission, encode_error, encode_instant, encode_job, encode_jobs
 from gotaskq.errors import InvalidRequestError
-from gotaskq.job import DeathReason, Job, JobId, Status
+from gotaskq.job import DeathReason, Job, JobId, Status, Timeouts
 from gotaskq.payload import MAX_DEPTH
+from gotaskq.trail import Attempt, Trail
 
 json_values = st.recursive(
     st.none()
@@ -93,6 +94,70 @@ def test_a_member_we_added_is_there_exactly_when_it_is_not_empty(job: Job, more:
     assert {name: encoded[name] for name in list(encoded)[11:]} == more
 
 
+LONG = running(
+    status=Status.DONE,
+    attempt=3,
+    finished_at_ms=NOW_MS + 9,
+    timeouts=Timeouts(execution_ms=30_000, schedule_ms=500),
+    result_json=b'{"pages":[1,2.50]}',
+    trail=Trail(
+        attempts=(
+            Attempt(1, NOW_MS, NOW_MS + 1, "here:1", "ValueError: no", "Traceback\n  ...\nValueError: no\n"),
+            Attempt(2, NOW_MS + 2, NOW_MS + 3, "there:2", "worker lost"),
+        ),
+        progress=0.5,
+        note="page 2",
+        checkpoint_json=b'{"page":2}',
+    ),
+)
+
+
+def test_a_long_job_shows_its_timeouts_result_and_progress() -> None:
+    assert encode_job(LONG).endswith(
+        b',"timeout":30,"schedule_timeout":0.5,"result":{"pages":[1,2.50]},"attempt":3,'
+        b'"progress":{"fraction":0.5,"note":"page 2"},"started_at":"2026-11-23T10:00:00.005Z",'
+        b'"finished_at":"2026-11-23T10:00:00.009Z"}'
+    )
+
+
+def test_the_attempts_that_failed_are_shown_when_asked_for_and_in_no_list() -> None:
+    encoded = encode_job(LONG, with_attempts=True)
+
+    assert encoded.removeprefix(encode_job(LONG)[:-1]) == (
+        b',"attempts":[{"attempt":1,"status":"FAILED","started_at":"2026-11-23T10:00:00.000Z",'
+        b'"finished_at":"2026-11-23T10:00:00.001Z","worker":"here:1","error":"ValueError: no",'
+        b'"traceback":"Traceback\\n  ...\\nValueError: no\\n"},'
+        b'{"attempt":2,"status":"FAILED","started_at":"2026-11-23T10:00:00.002Z",'
+        b'"finished_at":"2026-11-23T10:00:00.003Z","worker":"there:2","error":"worker lost"}]}'
+    )
+    assert encode_jobs([LONG]) == b"[%b]" % encode_job(LONG)
+
+
+def test_a_job_without_failed_attempts_has_no_such_member() -> None:
+    assert encode_job(LOGGER, with_attempts=True) == AS_SUBMITTED
+
+
+@pytest.mark.parametrize(
+    ("job", "more"),
+    [
+        (pending(timeouts=Timeouts(execution_ms=1)), {"timeout": 0.001}),
+        (pending(timeouts=Timeouts(schedule_ms=60_000)), {"schedule_timeout": 60}),
+        (pending(status=Status.DONE, result_json=b"0"), {"result": 0}),
+        (pending(status=Status.DONE, result_json=b'""'), {"result": ""}),
+        (pending(status=Status.RUNNING, trail=Trail(progress=0.0)), {"progress": {"fraction": 0}}),
+        (pending(status=Status.RUNNING, trail=Trail(checkpoint_json=b"1")), {}),
+        (pending(status=Status.DEAD, death_reason=DeathReason.EXPIRED), {"reason": "expired"}),
+        (pending(status=Status.DEAD, death_reason=DeathReason.CANCELLED), {"reason": "cancelled"}),
+        (pending(status=Status.DEAD, death_reason=DeathReason.DISCARDED), {"reason": "discarded"}),
+    ],
+    ids=lambda value: "" if isinstance(value, Job) else repr(value),
+)
+def test_what_is_said_of_long_jobs_is_there_exactly_when_it_is_not_empty(job: Job, more: dict[str, object]) -> None:
+    encoded = json.loads(encode_job(job))
+
+    assert {name: encoded[name] for name in list(encoded)[11:]} == more
+
+
 @pytest.mark.parametrize(
     ("delay_ms", "delay"), [(0, b"0"), (1, b"0.001"), (1_000, b"1"), (1_500, b"1.5"), (31_536_000_000, b"31536000")]
 )
@@ -155,6 +220,12 @@ def test_a_body_becomes_a_request_for_the_paths_queue() -> None:
     assert (request.priority, request.delay, request.max_retries) == (5, 0.5, 0)
 
 
+def test_a_body_may_say_how_long_a_job_may_run_and_wait() -> None:
+    request = decode_submission(b'{"type":"a","timeout":30,"schedule_timeout":0.5}', None)
+
+    assert (request.timeout, request.schedule_timeout) == (30, 0.5)
+
+
 def test_the_path_says_the_queue_and_not_the_body() -> None:
     assert decode_submission(b'{"type":"logger","queue":"other"}', "mail").queue == "mail"
 
@@ -215,7 +286,7 @@ def test_a_member_that_is_there_twice_is_refused(body: bytes) -> None:
         decode_submission(body, "default")
 
 
-MEMBERS = ["type", "payload", "priority", "delay", "max_retries", "x", "y"]
+MEMBERS = ["type", "payload", "priority", "delay", "max_retries", "timeout", "schedule_timeout", "x", "y"]
 VALUES = {"type": ['"a"', '"a:b"', "null"], "payload": ["1", '":"', '{"a":1}', '{"a":1,"a":2}', "null"]}
 
 

@@ -101,8 +101,7 @@ class _Child:
         """Let the handler clean up, once; who does not end is killed by the worker."""
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         self._is_terminated = True
-        if (context := self._seat.context()) is not None:
-            context.ask_to_end()
+        self._seat.ask_to_end()
         raise Terminated
 
     def end_by_signal(self) -> None:

@@ -4,7 +4,7 @@ import os
 import threading
 from socket import socket
 
-from gotaskq.context import Context
+from gotaskq.context import RUNNING_JOB, Context
 from gotaskq.executors.process.pipe import (
     LENGTH,
     Extended,
@@ -60,7 +60,8 @@ class ChildSeat:
         self._context: Context | None = None
 
     def begin(self, job: Job) -> Context:
-        """Make the context of a new attempt."""
+        """Make the context of a new attempt, whose code is whatever begins in this context of Python's."""
+        RUNNING_JOB.set(job)
         self._context = Context(job, self)
         return self._context
 
@@ -69,8 +70,14 @@ class ChildSeat:
         self._context = None
 
     def context(self) -> Context | None:
-        """Return the context of the attempt that runs."""
-        return self._context
+        """Return the context of the attempt that the calling code belongs to; None when another runs here by now."""
+        context = self._context
+        return context if context is not None and RUNNING_JOB.get(None) is context.job else None
+
+    def ask_to_end(self) -> None:
+        """Tell the handler that runs, if any, that its attempt is to end."""
+        if self._context is not None:
+            self._context.ask_to_end()
 
     def report_progress(self, _: Job, fraction: float, note: str) -> None:
         """Tell how far the job is."""
