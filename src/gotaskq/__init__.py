@@ -10,9 +10,11 @@ if TYPE_CHECKING:
     from gotaskq.app import TaskQ as TaskQ
     from gotaskq.backend import QueueCounts as QueueCounts
     from gotaskq.config import Settings as Settings
+    from gotaskq.context import Context as Context
     from gotaskq.engine.admission import JobRequest as JobRequest
     from gotaskq.errors import GotaskqError as GotaskqError
     from gotaskq.executors.process.options import ProcessOptions as ProcessOptions
+    from gotaskq.handle import JobHandle as JobHandle
     from gotaskq.job import Job as Job
     from gotaskq.job import Status as Status
     from gotaskq.policies.ordering import Fifo as Fifo
@@ -23,13 +25,16 @@ if TYPE_CHECKING:
     from gotaskq.policies.scheduling import RoundRobin as RoundRobin
     from gotaskq.policies.scheduling import StrictPriority as StrictPriority
     from gotaskq.policies.scheduling import Weighted as Weighted
+    from gotaskq.task import Task as Task
 
 _HOMES: Final = {
+    "Context": "gotaskq.context",
     "ExponentialBackoff": "gotaskq.policies.retry",
     "Fifo": "gotaskq.policies.ordering",
     "FixedDelay": "gotaskq.policies.retry",
     "GotaskqError": "gotaskq.errors",
     "Job": "gotaskq.job",
+    "JobHandle": "gotaskq.handle",
     "JobRequest": "gotaskq.engine.admission",
     "NoRetry": "gotaskq.policies.retry",
     "PriorityFifo": "gotaskq.policies.ordering",
@@ -39,16 +44,19 @@ _HOMES: Final = {
     "Settings": "gotaskq.config",
     "Status": "gotaskq.job",
     "StrictPriority": "gotaskq.policies.scheduling",
+    "Task": "gotaskq.task",
     "TaskQ": "gotaskq.app",
     "Weighted": "gotaskq.policies.scheduling",
 }
 
 __all__ = [
+    "Context",
     "ExponentialBackoff",
     "Fifo",
     "FixedDelay",
     "GotaskqError",
     "Job",
+    "JobHandle",
     "JobRequest",
     "NoRetry",
     "PriorityFifo",
@@ -58,6 +66,7 @@ __all__ = [
     "Settings",
     "Status",
     "StrictPriority",
+    "Task",
     "TaskQ",
     "Weighted",
 ]

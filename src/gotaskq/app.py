@@ -9,11 +9,20 @@ import contextlib
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from random import Random
-from typing import TYPE_CHECKING, Self, TypeVar, get_args
+from typing import TYPE_CHECKING, Self, TypeVar, Unpack, get_args
 
 from msgspec import Raw
 
-from gotaskq.assembly import Choices, Opened, count_events, make_admission, make_backend, make_worker
+from gotaskq.assembly import (
+    Choices,
+    Opened,
+    count_events,
+    create_queues,
+    make_worker,
+    metrics_page,
+    open_parts,
+    submit_all,
+)
 from gotaskq.backend import (
     Backend,
     ChecksItself,
@@ -28,17 +37,16 @@ from gotaskq.clock import Clock, SystemClock
 from gotaskq.config import Settings, load_settings, mask_url
 from gotaskq.engine.admission import Admission, JobRequest
 from gotaskq.engine.bus import EventBus
+from gotaskq.engine.endings import Endings
 from gotaskq.engine.middleware import Middleware
 from gotaskq.engine.registry import Registry
 from gotaskq.engine.worker import Worker
 from gotaskq.errors import (
-    BackendUnavailableError,
     DeadJobNotFoundError,
     GotaskqError,
     JobNotFoundError,
     NotOpenError,
-    QueueExistsError,
-    WithheldError,
+    RegistrationError,
 )
 from gotaskq.events import Event, JobCancelled, JobReplayed, Observer
 from gotaskq.executor import ExecutorName, Handler
@@ -46,13 +54,13 @@ from gotaskq.executors.asyncio_task import AsyncioExecutor
 from gotaskq.executors.process.executor import ProcessExecutor
 from gotaskq.executors.process.options import ProcessOptions
 from gotaskq.executors.thread import ThreadExecutor
-from gotaskq.job import DEFAULT_QUEUE, Job, JobId, Status
+from gotaskq.job import Job, JobId, Status
 from gotaskq.metrics import Counted, Metrics
-from gotaskq.names import check_queue_name
 from gotaskq.payload import encode_payload
 from gotaskq.policies.ordering import Ordering
 from gotaskq.policies.retry import RetryPolicy
 from gotaskq.policies.scheduling import QueueSelector
+from gotaskq.task import AnyTask, SendOptions, TaskMaker, TaskOptions, checked
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -101,6 +109,8 @@ class TaskQ:
         count_events(self._metrics, self._bus)
         self._gather: Callable[[], Awaitable[Counted]] = self.counted
         self.is_draining = False  # set by whoever serves this app, for /readyz
+        self._endings = Endings(self._bus, self._clock)
+        self._tasks: dict[str, AnyTask] = {}
         self._opened: Opened | None = None
         self._workers: list[Worker] = []
 
@@ -121,6 +131,21 @@ class TaskQ:
         self._settings = settings
 
     # -- definition ----------------------------------------------------------------------------------------------------
+
+    def task(self, job_type: str | None = None, **options: Unpack[TaskOptions]) -> TaskMaker:
+        """Make a function a task: its calls can be enqueued, and its signature says what their payloads are.
+
+        The job type is the function's name unless it is given; the options are those of TaskOptions. Raises
+        RegistrationError.
+        """
+        if self._opened is not None:
+            raise RegistrationError("this TaskQ is open; define its tasks before `async with app`")
+        return TaskMaker(self, self._registry, self._tasks, job_type, options)
+
+    @property
+    def tasks(self) -> Mapping[str, AnyTask]:
+        """The tasks by job type."""
+        return self._tasks
 
     def handler(
         self, job_type: str, *, retry: RetryPolicy | None = None, executor: ExecutorName | None = None
@@ -154,11 +179,10 @@ class TaskQ:
             raise GotaskqError("this TaskQ is open already; one `async with app` at a time")
         self._threads.max_threads = self._settings.effective_handler_threads
         self._children.max_children = self._settings.num_workers
-        backend = make_backend(self._choices, self._settings)
-        await backend.open()
+        self._opened = await open_parts(
+            self._choices, self._settings, bus=self._bus, registry=self._registry, tasks=self._tasks
+        )
         self._children.open()
-        admission = make_admission(self._choices, self._settings, backend=backend, bus=self._bus)
-        self._opened = Opened(backend, admission)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -175,9 +199,7 @@ class TaskQ:
 
         The worker ends sooner, and sets its `ended`, after `max_jobs` jobs, or in a burst once none is left to run.
         """
-        for queue in self._settings.queues or ():
-            with contextlib.suppress(QueueExistsError):  # whoever serves a queue may be its first owner
-                await self._parts.admission.create_queue(queue)
+        await create_queues(self._parts.admission, self._settings.queues or ())
         worker = make_worker(
             self._choices,
             self._settings,
@@ -201,45 +223,21 @@ class TaskQ:
 
     # -- jobs ----------------------------------------------------------------------------------------------------------
 
-    async def enqueue(
-        self,
-        job_type: str,
-        payload: object = None,
-        *,
-        queue: str = "default",
-        priority: int = 0,
-        delay: float = 0,
-        max_retries: int | None = None,
-    ) -> Job:
-        """Store a job and return it; `delay` is seconds until it may run, `priority` 0 to 10 (10 goes first).
+    async def enqueue(self, job_type: str, payload: object = None, **options: Unpack[SendOptions]) -> Job:
+        """Store a job and return it; what the options leave out is as the type's task says, else as by default.
 
         Raises InvalidRequestError, QueueNotFoundError, QueueFullError, ShuttingDownError or BackendUnavailableError.
         """
-        request = self.job(job_type, payload, queue=queue, priority=priority, delay=delay, max_retries=max_retries)
-        return await self._parts.admission.submit(request)
+        return await self._parts.admission.submit(self.job(job_type, payload, **options))
 
     @staticmethod
-    def job(
-        job_type: str,
-        payload: object = None,
-        *,
-        queue: str = "default",
-        priority: int = 0,
-        delay: float = 0,
-        max_retries: int | None = None,
-    ) -> JobRequest:
+    def job(job_type: str, payload: object = None, **options: Unpack[SendOptions]) -> JobRequest:
         """Return a job's request, for `enqueue_many`; raises InvalidRequestError for a payload JSON cannot hold."""
-        named = queue if queue == DEFAULT_QUEUE else check_queue_name(queue)
-        return JobRequest(job_type, Raw(encode_payload(payload)), priority, delay, max_retries, named)
+        return JobRequest(job_type, Raw(encode_payload(payload)), **checked(options))
 
     async def enqueue_many(self, requests: Sequence[JobRequest]) -> list[Job]:
         """Store all of the jobs or none, in one call to the store; raises what the first refused one is refused for."""
-        answers = await self._parts.admission.submit_many(requests, atomic=True)
-        jobs = [answer for answer in answers if isinstance(answer, Job)]
-        if len(jobs) < len(answers):
-            errors = [answer for answer in answers if isinstance(answer, GotaskqError)]
-            raise min(errors, key=lambda error: isinstance(error, WithheldError))
-        return jobs
+        return await submit_all(self._parts.admission, requests)
 
     def submit(self, request: JobRequest) -> Awaitable[Job]:
         """Store the job a request asks for; raises as `enqueue`."""
@@ -256,6 +254,10 @@ class TaskQ:
         if job is None:
             raise JobNotFoundError(job_id)
         return job
+
+    async def wait(self, job_id: int, *, timeout: float | None = None) -> Job:  # noqa: ASYNC109
+        """Return a job once it has ended; raises TimeoutError after `timeout` seconds, and JobNotFoundError."""
+        return await self._endings.wait(JobId(job_id), self.get, timeout_s=timeout)
 
     async def list_jobs(
         self,
@@ -317,13 +319,7 @@ class TaskQ:
 
     async def metrics_page(self) -> bytes:
         """Return the metrics in Prometheus' text format; while the store is away, without the depths of queues."""
-        from gotaskq.prometheus import render
-
-        try:
-            queues = await self.queues()
-        except BackendUnavailableError:  # the counters are wanted most when something is wrong
-            queues = {}
-        return render(await self._gather(), depths=self._metrics.depths(queues))
+        return await metrics_page(self._gather, self.queues, self._metrics)
 
     async def counted(self) -> Counted:
         """Return what this process has counted, as it is now."""

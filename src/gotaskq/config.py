@@ -72,6 +72,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_level: LogLevel = "info"  # lifecycle, without a line per job
     log_format: LogFormat = "auto"  # text for a terminal, JSON for a collector
     fast_lane: bool = True  # False sends the two hot POSTs through ASGI too: slower, one path to debug
+    strict_types: bool = False  # as in the original: a type nobody here knows may be known elsewhere
     handler_threads: int = 0  # 0 means as many as workers, so no `def` handler waits for a thread
 
     @property
@@ -388,5 +389,6 @@ VARIABLES = (
     Variable("LOG_LEVEL", "log_level", _choice(*get_args(LogLevel))),
     Variable("LOG_FORMAT", "log_format", _choice(*get_args(LogFormat))),
     Variable("FAST_LANE", "fast_lane", SWITCH),
+    Variable("STRICT_TYPES", "strict_types", SWITCH),
     Variable("HANDLER_THREADS", "handler_threads", _whole_number(0, 10_000)),
 )

@@ -6,11 +6,13 @@ import sys
 import gotaskq
 
 PUBLIC = [
+    "Context",
     "ExponentialBackoff",
     "Fifo",
     "FixedDelay",
     "GotaskqError",
     "Job",
+    "JobHandle",
     "JobRequest",
     "NoRetry",
     "PriorityFifo",
@@ -20,6 +22,7 @@ PUBLIC = [
     "Settings",
     "Status",
     "StrictPriority",
+    "Task",
     "TaskQ",
     "Weighted",
 ]
