@@ -15,11 +15,17 @@ STARTS_FILE = "BENCH_STARTS"  # the variable that names the file `stamped` write
 app = TaskQ()
 stamped = TaskQ()
 held = TaskQ()
+typed = TaskQ()
 
 
 @app.handler("logger")
 async def nothing(job: Job) -> None:
     """Do nothing."""
+
+
+@typed.task("logger")
+async def log(msg: str, copies: int = 1) -> None:
+    """Do nothing, with arguments that are checked."""
 
 
 @stamped.handler("logger")
