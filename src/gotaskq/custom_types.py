@@ -33,9 +33,9 @@ def to_json(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} has no JSON form; pass what it is made of")
 
 
-def schema_of(cls: Any) -> dict[str, Any]:
-    """Return the JSON Schema of a class msgspec does not know."""
-    return {} if cls is object else cast("dict[str, Any]", cls.model_json_schema())
+def schema_of(cls: Any, ref_template: str) -> dict[str, Any]:
+    """Return the JSON Schema of a class msgspec does not know; what it refers to is in its `$defs`."""
+    return {} if cls is object else cast("dict[str, Any]", cls.model_json_schema(ref_template=ref_template))
 
 
 def _first_reason(error: ValueError) -> str:

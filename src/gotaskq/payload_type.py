@@ -38,9 +38,7 @@ class PayloadType:
     A version above 1 travels in the payload, as the member `$v`; a payload without it is of version 1.
     """
 
-    def __init__(
-        self, signature: Signature, *, job_type: str, module: str, version: int = 1, upcast: Upcast | None = None
-    ) -> None:
+    def __init__(self, signature: Signature, *, job_type: str, version: int = 1, upcast: Upcast | None = None) -> None:
         if type(version) is not int or version < 1:
             raise RegistrationError(f"version {version!r} of task {job_type!r} must be a whole number from 1")
         if (upcast is None) == (version > 1):
@@ -50,7 +48,7 @@ class PayloadType:
             )
         self.job_type = job_type
         self.version = version
-        self.struct = make_struct(signature, name=job_type, module=module, version=version)
+        self.struct = make_struct(signature, job_type=job_type, version=version)
         self._upcast = upcast or _as_it_is
         self._positional = signature.positional
         self._make = self.struct if version == 1 else partial(self.struct, **{VERSION_FIELD: version})

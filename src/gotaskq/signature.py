@@ -9,12 +9,13 @@ import inspect
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime, time
 from functools import partial
-from types import SimpleNamespace
-from typing import Any, Final, Literal, get_type_hints
+from types import SimpleNamespace, UnionType
+from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
-from msgspec import NODEFAULT
+from msgspec import NODEFAULT, Meta
 
 from gotaskq.context import Context
 from gotaskq.custom_types import from_json, is_model, to_json
@@ -71,7 +72,7 @@ def read_signature(function: Callable[..., object]) -> Signature:
     )
 
 
-def make_struct(signature: Signature, *, name: str, module: str, version: int) -> type[msgspec.Struct]:
+def make_struct(signature: Signature, *, job_type: str, version: int) -> type[msgspec.Struct]:
     """Return the type of the payloads: one member for each parameter, no others, and the version when it is not 1."""
     fields: list[tuple[str, Any] | tuple[str, Any, Any]] = [
         (parameter.name, parameter.type, *_as_field_default(parameter.default)) for parameter in signature.parameters
@@ -79,9 +80,9 @@ def make_struct(signature: Signature, *, name: str, module: str, version: int) -
     if version > 1:
         fields.append((VERSION_FIELD, Literal[version]))
     return msgspec.defstruct(
-        _NOT_IN_A_NAME.sub("_", name),
+        _NOT_IN_A_NAME.sub(lambda found: f"_{ord(found[0]):x}_", job_type),  # `a:b` and `a/b` are two
         fields,
-        module=module,
+        module=f"gotaskq.{job_type}",  # tells it from a user's type with the same name, in schemas
         kw_only=True,
         forbid_unknown_fields=True,
         rename={VERSION_FIELD: VERSION_MEMBER},
@@ -110,7 +111,18 @@ def _type_of(function: Callable[..., object], parameter: inspect.Parameter) -> A
             f"has the annotation {parameter.annotation!r}, which cannot be looked up: {error}. "
             f"Import or define its names at the top of the module, and not under `if TYPE_CHECKING`",
         ) from error
-    return Any if resolved is object else resolved
+    return Any if resolved is object else _with_format(resolved)
+
+
+def _with_format(annotation: Any) -> Any:
+    """Return the annotation with what its schema would leave out: a datetime is text in a certain form."""
+    for plain, form in ((datetime, "date-time"), (time, "time")):
+        if annotation is plain:  # msgspec says it only of those with a time zone
+            return Annotated[annotation, Meta(extra_json_schema={"format": form})]
+    origin, parts = get_origin(annotation), tuple(map(_with_format, get_args(annotation)))
+    if origin in (Union, UnionType):
+        return Union[parts]  # noqa: UP007 - of a tuple
+    return origin[parts] if origin in (list, dict, set, frozenset, tuple) and parts else annotation
 
 
 def _resolve(function: Callable[..., object], annotation: object) -> Any:

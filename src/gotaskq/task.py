@@ -111,7 +111,6 @@ class Task(Sender[P, R], Generic[P, R, CallP, CallR]):
         payload_type = PayloadType(
             signature,
             job_type=job_type or function.__name__,
-            module=function.__module__,
             version=options.get("version", 1),
             upcast=options.get("upcast"),
         )

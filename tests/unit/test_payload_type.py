@@ -38,7 +38,7 @@ class Person(pydantic.BaseModel):
 
 
 def payload_type(function: Callable[..., object], *, version: int = 1, upcast: Upcast | None = None) -> PayloadType:
-    return PayloadType(read_signature(function), job_type="email", module=__name__, version=version, upcast=upcast)
+    return PayloadType(read_signature(function), job_type="email", version=version, upcast=upcast)
 
 
 def email(to: Annotated[str, Meta(pattern="@")], subject: str = "hi", *, copies: int = 1) -> None: ...

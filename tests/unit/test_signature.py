@@ -200,9 +200,9 @@ def test_a_type_made_of_itself_can_be_read() -> None:
 def test_a_struct_has_a_member_for_each_parameter_and_no_other() -> None:
     def resize(path: str, widths: list[int] = [800]) -> None: ...  # noqa: B006
 
-    struct = make_struct(read_signature(resize), name="img:resize", module=__name__, version=1)
+    struct = make_struct(read_signature(resize), job_type="img:resize", version=1)
 
-    assert struct.__name__ == "img_resize"
+    assert struct.__name__ == "img_3a_resize"
     assert msgspec.json.encode(struct(path="a")) == b'{"path":"a","widths":[800]}'
     with pytest.raises(msgspec.ValidationError, match="unknown field `width`"):
         msgspec.json.decode(b'{"path":"a","width":1}', type=struct)
@@ -211,7 +211,7 @@ def test_a_struct_has_a_member_for_each_parameter_and_no_other() -> None:
 def test_a_default_is_not_shared() -> None:
     def resize(widths: list[int] = [800]) -> None: ...  # noqa: B006
 
-    struct = make_struct(read_signature(resize), name="resize", module=__name__, version=1)
+    struct = make_struct(read_signature(resize), job_type="resize", version=1)
     first: Any = struct()
     first.widths.append(1)
 
