@@ -159,6 +159,9 @@ class TaskMaker:
         job_type: str | None,
         options: TaskOptions,
     ) -> None:
+        """Raise RegistrationError where the function itself was given: `@app.task` would register nothing."""
+        if not isinstance(job_type, str | None):
+            raise RegistrationError(f"{job_type!r} is no job type; write `@app.task()`, with its parentheses")
         self._app = app
         self._registry = registry
         self._tasks = tasks

@@ -139,6 +139,11 @@ async def test_tasks_are_defined_before_the_app_is_opened(app: TaskQ) -> None:
             app.task()
 
 
+def test_parentheses_that_were_forgotten_are_asked_for(app: TaskQ) -> None:
+    with pytest.raises(RegistrationError, match=r"write `@app.task\(\)`, with its parentheses"):
+        app.task(greet)  # type: ignore[arg-type]
+
+
 def _private(value: int) -> None: ...
 
 
