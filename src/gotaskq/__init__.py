@@ -11,6 +11,11 @@ if TYPE_CHECKING:
     from gotaskq.backend import QueueCounts as QueueCounts
     from gotaskq.config import Settings as Settings
     from gotaskq.context import Context as Context
+    from gotaskq.context import current_context as current_context
+    from gotaskq.control import Cancel as Cancel
+    from gotaskq.control import Discard as Discard
+    from gotaskq.control import Retry as Retry
+    from gotaskq.control import Snooze as Snooze
     from gotaskq.engine.admission import JobRequest as JobRequest
     from gotaskq.errors import GotaskqError as GotaskqError
     from gotaskq.executors.process.options import ProcessOptions as ProcessOptions
@@ -28,7 +33,9 @@ if TYPE_CHECKING:
     from gotaskq.task import Task as Task
 
 _HOMES: Final = {
+    "Cancel": "gotaskq.control",
     "Context": "gotaskq.context",
+    "Discard": "gotaskq.control",
     "ExponentialBackoff": "gotaskq.policies.retry",
     "Fifo": "gotaskq.policies.ordering",
     "FixedDelay": "gotaskq.policies.retry",
@@ -40,17 +47,22 @@ _HOMES: Final = {
     "PriorityFifo": "gotaskq.policies.ordering",
     "ProcessOptions": "gotaskq.executors.process.options",
     "QueueCounts": "gotaskq.backend",
+    "Retry": "gotaskq.control",
     "RoundRobin": "gotaskq.policies.scheduling",
     "Settings": "gotaskq.config",
+    "Snooze": "gotaskq.control",
     "Status": "gotaskq.job",
     "StrictPriority": "gotaskq.policies.scheduling",
     "Task": "gotaskq.task",
     "TaskQ": "gotaskq.app",
     "Weighted": "gotaskq.policies.scheduling",
+    "current_context": "gotaskq.context",
 }
 
 __all__ = [
+    "Cancel",
     "Context",
+    "Discard",
     "ExponentialBackoff",
     "Fifo",
     "FixedDelay",
@@ -62,13 +74,16 @@ __all__ = [
     "PriorityFifo",
     "ProcessOptions",
     "QueueCounts",
+    "Retry",
     "RoundRobin",
     "Settings",
+    "Snooze",
     "Status",
     "StrictPriority",
     "Task",
     "TaskQ",
     "Weighted",
+    "current_context",
 ]
 
 

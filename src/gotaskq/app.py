@@ -31,6 +31,7 @@ from gotaskq.backend import (
     Page,
     QueueCounts,
     ReportsHealth,
+    TellsOfCancels,
 )
 from gotaskq.backends import is_local
 from gotaskq.clock import Clock, SystemClock
@@ -148,16 +149,30 @@ class TaskQ:
         return self._tasks
 
     def handler(
-        self, job_type: str, *, retry: RetryPolicy | None = None, executor: ExecutorName | None = None
+        self,
+        job_type: str,
+        *,
+        retry: RetryPolicy | None = None,
+        executor: ExecutorName | None = None,
+        timeout: float | None = None,
+        isolate_after_crash: bool = False,
     ) -> Callable[[H], H]:
-        """Register a function that takes the whole Job as the handler of a job type.
+        """Register a function of the whole Job, or of its Context, as the handler of a job type.
 
         An `async def` runs on the event loop, a `def` in a thread, or in a child process with `executor="process"`.
-        Raises RegistrationError.
+        `timeout` is in seconds, for one attempt; a job whose worker was lost runs in a child of its own from then on
+        with `isolate_after_crash`. Raises RegistrationError.
         """
 
         def register(handler: H) -> H:
-            self._registry.register(job_type, handler, retry=retry, executor=executor)
+            self._registry.register(
+                job_type,
+                handler,
+                retry=retry,
+                executor=executor,
+                timeout_s=timeout,
+                isolate_after_crash=isolate_after_crash,
+            )
             return handler
 
         return register
@@ -182,6 +197,8 @@ class TaskQ:
         self._opened = await open_parts(
             self._choices, self._settings, bus=self._bus, registry=self._registry, tasks=self._tasks
         )
+        if isinstance(self._opened.backend, TellsOfCancels):
+            self._opened.backend.hear_cancels(self._end_attempt)
         self._children.open()
         return self
 
@@ -278,11 +295,14 @@ class TaskQ:
         if job is None:
             raise JobNotFoundError(job_id)
         if job.is_cancel_requested and job.status is Status.RUNNING:
-            for worker in self._workers:
-                worker.cancel(job.id)
+            self._end_attempt(job.id)
         elif job.status is Status.CANCELLED:
             self._bus.publish(JobCancelled(job))
         return job
+
+    def _end_attempt(self, job_id: JobId) -> None:
+        for worker in self._workers:
+            worker.cancel(job_id)
 
     async def replay(self, job_id: int) -> Job:
         """Run a dead job again, on its own queue with a fresh count; raises DeadJobNotFoundError."""
@@ -291,6 +311,16 @@ class TaskQ:
             raise DeadJobNotFoundError(job_id)
         self._bus.publish(JobReplayed(replayed[0]))
         return replayed[0]
+
+    async def delete(self, job_id: int) -> Job:
+        """Forget a job: one that waits is cancelled first, one that runs is asked to end and stays until it has.
+
+        Return the job as it was last; raises JobNotFoundError.
+        """
+        job = await self.cancel(job_id)
+        if job.status is not Status.RUNNING:
+            await self._parts.backend.delete([job.id])
+        return job
 
     async def delete_dead(self, job_id: int) -> None:
         """Delete a dead job; raises DeadJobNotFoundError."""

@@ -4,7 +4,7 @@ The engine knows only this; each backend carries it out. What a method means, to
 `gotaskq.testing.conformance`, which every backend passes; the memory backend is the executable specification.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from enum import Enum
 from typing import Literal, Protocol, runtime_checkable
 
@@ -32,6 +32,15 @@ class Extended(Enum):
     HELD = "held"
     LOST = "lost"
     CANCEL_REQUESTED = "cancel_requested"  # held, and somebody asked for the job's end
+
+
+class Note(msgspec.Struct, frozen=True, gc=False):
+    """What a running attempt says of itself; a member that is None leaves what was said before."""
+
+    lease: Lease
+    progress: float | None = None  # from 0 to 1
+    text: str = ""  # said with the progress
+    checkpoint_json: bytes | None = None
 
 
 class Settled(Enum):
@@ -146,6 +155,10 @@ class Backend(Protocol):
         """Let the leases run `lease_ms` from now; a deadline never moves back."""
         ...
 
+    async def note(self, notes: Sequence[Note]) -> list[Extended]:
+        """Keep what running attempts say of themselves, fenced by the lease; of two of one job the later counts."""
+        ...
+
     async def settle(self, settlements: Sequence[Settlement]) -> list[Settled]:
         """Carry out what was decided, fenced by the lease; a repeat of the same settlement says ALREADY.
 
@@ -166,6 +179,10 @@ class Backend(Protocol):
 
         Those whose next crash would be the last come back one after the other (`job.lapse_together`).
         """
+        ...
+
+    async def expire(self, *, limit: int) -> list[Job]:
+        """Give up jobs that waited for longer than their schedule timeout, at most `limit`: DEAD, as EXPIRED."""
         ...
 
     async def get(self, job_id: JobId) -> Job | None:
@@ -209,6 +226,18 @@ class ReportsHealth(Protocol):
     @property
     def is_reachable(self) -> bool:
         """Whether the store answered when it was last asked; no I/O, for it is read often."""
+        ...
+
+
+@runtime_checkable
+class TellsOfCancels(Protocol):
+    """What a backend offers beside the rest when processes far apart share it: holders hear of cancels at once.
+
+    A hint, as `wait_for_ready` is: what is not heard is still said by `extend`.
+    """
+
+    def hear_cancels(self, hear: Callable[[JobId], None]) -> None:
+        """Let `hear` get, on the event loop, the id of each running job whose end is asked for, from now on."""
         ...
 
 

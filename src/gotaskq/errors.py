@@ -9,6 +9,7 @@ GotaskqError
 │   ├── JobNotFoundError
 │   ├── DeadJobNotFoundError
 │   └── QueueNotFoundError
+├── JobEndedError           the job has ended, and cannot be cancelled any more
 ├── QueueExistsError        the name is taken
 ├── QueueFullError          max_queue_depth is reached; try again later
 ├── UnavailableError
@@ -16,6 +17,8 @@ GotaskqError
 │   ├── StoreFullError      the store has no room; nothing was stored
 │   └── BackendUnavailableError
 ├── RegistrationError       a handler cannot be registered as asked
+├── JobTimeoutError         an attempt ran for longer than it may
+├── NoAttemptError          `current_context()` outside of an attempt
 ├── RemoteError             a handler raised in a child process
 ├── ChildEndedError         a child process ended in the middle of a job
 ├── PayloadDecodeError      JSON that Python cannot hold
@@ -33,7 +36,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from gotaskq.job import JobId
+    from gotaskq.job import JobId, Status
 
 MAX_MESSAGE: Final = 1_024  # of one that lists what there is
 
@@ -96,6 +99,14 @@ class QueueNotFoundError(NotFoundError):
     def __init__(self, queue: str) -> None:
         super().__init__(f"queue not found: {queue}")
         self.queue = queue
+
+
+class JobEndedError(GotaskqError):
+    """The job has ended in another way than was asked for."""
+
+    def __init__(self, job_id: "JobId", status: "Status") -> None:
+        super().__init__(f"job {job_id} is {status.value}; only a job that waits or runs can be cancelled")
+        self.status = status
 
 
 class QueueExistsError(GotaskqError):
@@ -167,6 +178,23 @@ class RemoteError(GotaskqError):
         self.traceback = traceback
         if traceback:
             self.add_note(f"in the child process:\n{traceback}")
+
+
+class JobTimeoutError(GotaskqError):
+    """An attempt ran for longer than its type or its job allows."""
+
+    def __init__(self, timeout_s: float) -> None:
+        super().__init__(f"ran longer than {timeout_s:g} s")
+        self.timeout_s = timeout_s
+
+
+class NoAttemptError(GotaskqError):
+    """There is no attempt here: the code runs outside of a handler, or its attempt has ended."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "no attempt runs here: call current_context() from a handler, or from what it calls, before it ends"
+        )
 
 
 class ChildEndedError(GotaskqError):

@@ -49,6 +49,21 @@ class JobDied(msgspec.Struct, frozen=True, gc=False):
     duration_s: float | None
 
 
+class JobSnoozed(msgspec.Struct, frozen=True, gc=False):
+    """A handler asked to be called again in `delay_ms`; no retry was spent."""
+
+    job: Job
+    delay_ms: int
+
+
+class JobProgressed(msgspec.Struct, frozen=True, gc=False):
+    """A running attempt said how far it is, from 0 to 1."""
+
+    job: Job
+    progress: float
+    note: str
+
+
 class JobReleased(msgspec.Struct, frozen=True, gc=False):
     """A job was given back unharmed; `is_unhandled` says that nobody here has a handler for its type."""
 
@@ -92,6 +107,8 @@ Event: TypeAlias = (
     | JobDone
     | JobRetryScheduled
     | JobDied
+    | JobSnoozed
+    | JobProgressed
     | JobReleased
     | JobCancelled
     | JobReplayed

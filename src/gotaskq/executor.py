@@ -1,21 +1,27 @@
-"""The contract of a worker model: how one handler call is run."""
+"""The contract of a worker model: how one handler call is run; and what a handler's signature says about it."""
 
 import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any, Literal, Protocol, TypeAlias
 
+from gotaskq.context import Context
 from gotaskq.errors import RegistrationError
 from gotaskq.job import Job
 
-# A user's function: `async def` for the event loop, `def` for a thread. What it returns is not looked at.
-AsyncHandler: TypeAlias = Callable[[Job], Awaitable[object]]
-Handler: TypeAlias = Callable[[Job], Any]
+# A user's function of the Job, or of the Context where its parameter is annotated so: `async def` for the event loop,
+# `def` for a thread. What it returns is the job's result.
+Handler: TypeAlias = Callable[[Job], Any] | Callable[[Context], Any]
 # The worker models a handler can ask for; without a wish, `async def` runs on the event loop and `def` in a thread.
 ExecutorName: TypeAlias = Literal["process"]
 
 
 class Executor(Protocol):
     """Runs handler calls; opened before the first, closed after the last."""
+
+    @property
+    def abandoned(self) -> int:
+        """How many handlers still run that nobody waits for any more."""
+        ...
 
     def open(self) -> None:
         """Get ready to run."""
@@ -28,9 +34,28 @@ class Executor(Protocol):
     def run(self, handler: Handler, job: Job) -> Awaitable[object]:
         """Run the handler and return what it returns; whatever it raises goes to the caller.
 
-        Cancelling this call ends the handler where that is possible, and in any case stops waiting for it.
+        Cancelling this call ends the handler, or asks it to end, and the call goes on until it has. Cancelling it again
+        stops waiting: what cannot be ended then is abandoned.
         """
         ...
+
+
+def is_async(handler: Handler) -> bool:
+    """Whether calling the handler returns something to await."""
+    call = getattr(handler, "__call__", None)  # noqa: B004 - an object whose __call__ is `async def` counts
+    return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(call)
+
+
+def takes_context(handler: Handler) -> bool:
+    """Whether the handler's first parameter is annotated as Context: then it is called with that, and not the Job."""
+    try:
+        parameters = inspect.signature(handler).parameters.values()
+    except (TypeError, ValueError):  # a builtin without a signature
+        return False
+    annotation = next((parameter.annotation for parameter in parameters), None)
+    if isinstance(annotation, str):  # the module has `from __future__ import annotations`
+        return annotation.strip("'\"").rpartition(".")[2] == Context.__name__
+    return annotation is Context
 
 
 def importable_name(handler: Handler) -> str:
@@ -45,10 +70,6 @@ def importable_name(handler: Handler) -> str:
     if not inspect.isfunction(handler):
         raise RegistrationError(
             f"{shown} cannot run in a process: it is no plain function. Write a `def` in a module that calls it"
-        )
-    if inspect.iscoroutinefunction(handler):
-        raise RegistrationError(
-            f"{shown} cannot run in a process: it is `async def`. Make it `def`; it has the process to itself"
         )
     if "<" in handler.__qualname__:  # <lambda>, or <locals> of the function it was defined in
         raise RegistrationError(

@@ -4,7 +4,7 @@ Given out by a task's `enqueue`. Keeps no state of the job: each question is ask
 """
 
 from collections.abc import Callable
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 import msgspec
 
@@ -71,13 +71,8 @@ class JobHandle(Generic[R]):
             reason = job.death_reason or DeathReason.RETRIES_EXHAUSTED
             raise JobFailedError(job.id, error=job.error or "", reason=reason.value)
         try:
-            return self._read(_result_json(job))
+            return self._read(NO_RESULT if job.result_json is None else job.result_json)
         except msgspec.MsgspecError as error:
             raise ResultUnavailableError(
                 f"job {job.id} is DONE, but what was kept of its result is not what {job.type!r} returns: {error}"
             ) from error
-
-
-def _result_json(job: Job) -> bytes:
-    kept: Any = getattr(job, "result_json", None)
-    return NO_RESULT if kept is None else bytes(kept)

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from gotaskq.errors import IllegalTransitionError
 from gotaskq.payload import decode_payload
+from gotaskq.trail import NO_TRAIL, Attempt, Trail, with_attempt, without_progress
 
 JobId = NewType("JobId", int)
 
@@ -21,6 +22,7 @@ MAX_PRIORITY: Final = 10
 DEFAULT_QUEUE: Final = "default"
 LAST_CHANCES_APART_MS: Final = 500  # longer than most jobs take
 LAST_CHANCES_SPREAD_MS: Final = 30_000  # nobody waits longer than a lease for the others
+RECORD_VERSION: Final = 1  # of what a store keeps of a job; a worker leaves newer ones to newer workers
 
 
 class Status(Enum):
@@ -44,9 +46,10 @@ DEAD, CANCELLED = Status.DEAD, Status.CANCELLED
 
 FINAL: Final = frozenset({DONE, DEAD, CANCELLED})
 
-# What may follow what. RUNNING → PENDING is a retry, a release or a lapsed lease; DEAD → PENDING is a replay.
+# What may follow what. RUNNING → PENDING is a retry, a release or a lapsed lease; DEAD → PENDING is a replay; PENDING →
+# DEAD is a wait that was too long.
 TRANSITIONS: Final[dict[Status, frozenset[Status]]] = {
-    PENDING: frozenset({RUNNING, CANCELLED}),
+    PENDING: frozenset({RUNNING, CANCELLED, DEAD}),
     RUNNING: frozenset({PENDING, DONE, DEAD, CANCELLED}),
     DONE: frozenset(),
     Status.FAILED: frozenset(),
@@ -62,6 +65,19 @@ class DeathReason(Enum):
     NO_RETRY = "no_retry"
     NO_HANDLER = "no_handler"
     WORKER_LOST = "worker_lost"
+    EXPIRED = "expired"  # it waited longer than its schedule timeout
+    CANCELLED = "cancelled"  # its handler raised Cancel
+    DISCARDED = "discarded"  # its handler raised Discard
+
+
+class Timeouts(msgspec.Struct, frozen=True, gc=False):
+    """How long a job may run and wait, in milliseconds; 0 is no limit of its own."""
+
+    execution_ms: int = 0  # one attempt, from its start
+    schedule_ms: int = 0  # from when it is due until it starts
+
+
+NO_TIMEOUTS: Final = Timeouts()
 
 
 class Lease(msgspec.Struct, frozen=True, gc=False):
@@ -105,6 +121,10 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     settled_nonce: str | None = None
     worker: str | None = None
     is_cancel_requested: bool = False
+    timeouts: Timeouts = NO_TIMEOUTS
+    trail: Trail = NO_TRAIL
+    result_json: bytes | None = None
+    version: int = RECORD_VERSION
 
     @property
     def payload(self) -> Any:
@@ -113,6 +133,22 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         Raises PayloadDecodeError for JSON that Python cannot hold, such as an integer of ten thousand digits.
         """
         return decode_payload(self.payload_json)
+
+    @property
+    def result(self) -> Any:
+        """What the handler returned, as JSON has it; None when it returned nothing or the job is not DONE."""
+        return None if self.result_json is None else decode_payload(self.result_json)
+
+    @property
+    def checkpoint(self) -> Any:
+        """The state an earlier attempt left with `ctx.checkpoint`, as JSON has it; None when none did."""
+        saved = self.trail.checkpoint_json
+        return None if saved is None else decode_payload(saved)
+
+    @property
+    def expires_at_ms(self) -> int | None:
+        """From when on it is too late for a waiting job to start; None when it is never."""
+        return self.run_after_ms + self.timeouts.schedule_ms if self.timeouts.schedule_ms else None
 
 
 def held_lease(job: Job) -> Lease:
@@ -137,16 +173,22 @@ def start(job: Job, *, lease: Lease, worker: str, now_ms: int) -> Job:
     )
 
 
-def complete(job: Job, *, now_ms: int) -> Job:
+def complete(job: Job, *, now_ms: int, result_json: bytes | None = None) -> Job:
     """End an attempt well (T4)."""
     if job.status is not RUNNING or job.lease is None:
         raise _illegal(job, DONE)
     return replace(
-        job, status=DONE, lease=None, settled_nonce=job.lease.nonce, updated_at_ms=now_ms, finished_at_ms=now_ms
+        job,
+        status=DONE,
+        lease=None,
+        settled_nonce=job.lease.nonce,
+        result_json=result_json,
+        updated_at_ms=now_ms,
+        finished_at_ms=now_ms,
     )
 
 
-def reschedule(job: Job, *, delay_ms: int, error: str, now_ms: int) -> Job:
+def reschedule(job: Job, *, delay_ms: int, error: str, traceback: str = "", now_ms: int) -> Job:
     """End an attempt badly, with a retry ahead (T5)."""
     _require(job, RUNNING, PENDING)
     return replace(
@@ -156,22 +198,26 @@ def reschedule(job: Job, *, delay_ms: int, error: str, now_ms: int) -> Job:
         settled_nonce=held_lease(job).nonce,
         retry_count=job.retry_count + 1,
         error=error,
+        trail=without_progress(_with_failure(job, error, traceback, now_ms=now_ms)),
         unhandled_since_ms=None,
         updated_at_ms=now_ms,
         run_after_ms=now_ms + delay_ms,
     )
 
 
-def dead_letter(job: Job, *, reason: DeathReason, error: str, now_ms: int) -> Job:
-    """Give the job up (T6)."""
+def dead_letter(job: Job, *, reason: DeathReason, error: str, traceback: str = "", now_ms: int) -> Job:
+    """Give the job up (T6); one that expired was taken only to find that it is too late, and that is no attempt."""
     _require(job, RUNNING, DEAD)
+    has_run = reason is not DeathReason.EXPIRED
     return replace(
         job,
         status=DEAD,
         lease=None,
         settled_nonce=held_lease(job).nonce,
+        attempt=job.attempt if has_run else job.attempt - 1,
         death_reason=reason,
         error=error,
+        trail=_with_failure(job, error, traceback, now_ms=now_ms) if has_run else job.trail,
         updated_at_ms=now_ms,
         finished_at_ms=now_ms,
     )
@@ -187,6 +233,7 @@ def release(job: Job, *, delay_ms: int, unhandled: bool, now_ms: int) -> Job:
         settled_nonce=held_lease(job).nonce,
         attempt=job.attempt - 1,
         releases=job.releases + 1,
+        trail=without_progress(job.trail),
         unhandled_since_ms=_unhandled_since(job, now_ms=now_ms) if unhandled else None,
         updated_at_ms=now_ms,
         run_after_ms=now_ms + delay_ms,
@@ -199,12 +246,14 @@ def lapse(job: Job, *, max_crashes: int, now_ms: int, delay_ms: int = 0) -> Job:
     crashes = job.crashes + 1
     if job.is_cancel_requested:
         return replace(cancel(job, now_ms=now_ms), crashes=crashes, settled_nonce=job.settled_nonce)
+    trail = _with_failure(job, "worker lost", "", now_ms=now_ms)
     if crashes < max_crashes:
         return replace(
             job,
             status=PENDING,
             lease=None,
             crashes=crashes,
+            trail=without_progress(trail),
             updated_at_ms=now_ms,
             run_after_ms=now_ms + delay_ms,
         )
@@ -213,6 +262,7 @@ def lapse(job: Job, *, max_crashes: int, now_ms: int, delay_ms: int = 0) -> Job:
         status=DEAD,
         lease=None,
         crashes=crashes,
+        trail=trail,
         death_reason=DeathReason.WORKER_LOST,
         error=f"worker lost: the lease ran out {crashes} times, last with {job.worker}",
         updated_at_ms=now_ms,
@@ -234,6 +284,35 @@ def lapse_together(jobs: Iterable[Job], *, max_crashes: int, now_ms: int) -> lis
             last_chances += 1
         lapsed.append(lapse(job, max_crashes=max_crashes, now_ms=now_ms, delay_ms=delay_ms))
     return lapsed
+
+
+def expire(job: Job, *, now_ms: int) -> Job:
+    """Give up a job that waited for longer than its schedule timeout."""
+    _require(job, PENDING, DEAD)
+    return replace(
+        job,
+        status=DEAD,
+        death_reason=DeathReason.EXPIRED,
+        error=too_late(job.timeouts.schedule_ms),
+        updated_at_ms=now_ms,
+        finished_at_ms=now_ms,
+    )
+
+
+def too_late(schedule_ms: int) -> str:
+    """Return the error of a job that waited for too long."""
+    return f"not started within {schedule_ms} ms of being due"
+
+
+def note(job: Job, *, progress: float | None, text: str, checkpoint_json: bytes | None, now_ms: int) -> Job:
+    """Keep what a running attempt says of itself; what is None stays as it was."""
+    _require(job, RUNNING, RUNNING)
+    trail = job.trail
+    if progress is not None:
+        trail = replace(trail, progress=progress, note=text)
+    if checkpoint_json is not None:
+        trail = replace(trail, checkpoint_json=checkpoint_json)
+    return replace(job, trail=trail, updated_at_ms=now_ms)
 
 
 def request_cancel(job: Job, *, now_ms: int) -> Job:
@@ -273,11 +352,17 @@ def replay(job: Job, *, now_ms: int) -> Job:
         unhandled_since_ms=None,
         error=None,
         death_reason=None,
+        trail=without_progress(job.trail),
         updated_at_ms=now_ms,
         run_after_ms=now_ms,
         started_at_ms=None,
         finished_at_ms=None,
     )
+
+
+def _with_failure(job: Job, error: str, traceback: str, *, now_ms: int) -> Trail:
+    started_at_ms = now_ms if job.started_at_ms is None else job.started_at_ms
+    return with_attempt(job.trail, Attempt(job.attempt, started_at_ms, now_ms, job.worker or "", error, traceback))
 
 
 def _unhandled_since(job: Job, *, now_ms: int) -> int:

@@ -16,8 +16,10 @@ from typing import Final, TextIO, get_args
 from gotaskq.events import (
     Event,
     JobDied,
+    JobProgressed,
     JobReleased,
     JobRetryScheduled,
+    JobSnoozed,
     LeaseLapsed,
     LeaseLost,
     Observer,
@@ -117,8 +119,10 @@ def _about(event: Event) -> dict[str, object]:
         about["reason"] = event.reason.value
     if isinstance(event, JobReleased):
         about["is_unhandled"] = event.is_unhandled
-    if isinstance(event, JobRetryScheduled):
+    if isinstance(event, JobRetryScheduled | JobSnoozed):
         about["delay_ms"] = event.delay_ms
+    if isinstance(event, JobProgressed):
+        about["progress"] = event.progress
     return about
 
 

@@ -12,11 +12,12 @@ from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypedDict, Ty
 import msgspec
 from msgspec import Raw
 
-from gotaskq.context import Context
+from gotaskq.context import Context, current_context
+from gotaskq.control import Discard
 from gotaskq.custom_types import from_json
 from gotaskq.engine.admission import JobRequest, JobType
 from gotaskq.engine.registry import Registry
-from gotaskq.errors import InvalidRequestError, RegistrationError
+from gotaskq.errors import InvalidRequestError, PayloadMismatchError, RegistrationError
 from gotaskq.executor import ExecutorName, Handler
 from gotaskq.handle import JobHandle, KeepsJobs
 from gotaskq.job import Job
@@ -38,6 +39,8 @@ class SendOptions(TypedDict, total=False):
     priority: int | None  # 0 to 10, 10 goes first; 0
     delay: float | None  # seconds until it may run; 0
     max_retries: int | None  # MAX_RETRIES
+    timeout: float | None  # seconds an attempt may take
+    schedule_timeout: float | None  # seconds the job may wait once it is due
 
 
 class TaskOptions(TypedDict, total=False):
@@ -48,6 +51,8 @@ class TaskOptions(TypedDict, total=False):
     max_retries: int
     retry: RetryPolicy
     executor: ExecutorName
+    timeout: float  # seconds an attempt may take here
+    isolate_after_crash: bool
     version: int
     upcast: Upcast
 
@@ -138,14 +143,20 @@ class Task(Sender[P, R], Generic[P, R, CallP, CallR]):
 
     def run(self, job: Job) -> object:
         """Run a job of a `def`, and return what that returns; also called by name, in a child process."""
-        return self._function(*self._context_of(job), **self._payload_type.arguments(job.payload_json))
+        return self._function(*self._context(), **self._arguments(job))
 
     async def run_async(self, job: Job) -> object:
         """Run a job of an `async def`, and return what that returns."""
-        return await self._function(*self._context_of(job), **self._payload_type.arguments(job.payload_json))
+        return await self._function(*self._context(), **self._arguments(job))
 
-    def _context_of(self, job: Job) -> tuple[Context, ...]:
-        return (Context(job),) if self._takes_context else ()
+    def _context(self) -> tuple[Context, ...]:
+        return (current_context(),) if self._takes_context else ()
+
+    def _arguments(self, job: Job) -> dict[str, Any]:
+        try:
+            return self._payload_type.arguments(job.payload_json)
+        except PayloadMismatchError as error:
+            raise Discard(str(error)) from error  # no retry makes it fit
 
 
 class TaskMaker:
@@ -187,7 +198,12 @@ class TaskMaker:
         options = self._options
         task: AnyTask = Task(function, self._app, self._job_type, options)
         self._registry.register(
-            task.job_type, task.handler, retry=options.get("retry"), executor=options.get("executor")
+            task.job_type,
+            task.handler,
+            retry=options.get("retry"),
+            executor=options.get("executor"),
+            timeout_s=options.get("timeout"),
+            isolate_after_crash=options.get("isolate_after_crash", False),
         )
         self._tasks[task.job_type] = task
         return task

@@ -6,7 +6,9 @@ import sys
 import gotaskq
 
 PUBLIC = [
+    "Cancel",
     "Context",
+    "Discard",
     "ExponentialBackoff",
     "Fifo",
     "FixedDelay",
@@ -18,13 +20,16 @@ PUBLIC = [
     "PriorityFifo",
     "ProcessOptions",
     "QueueCounts",
+    "Retry",
     "RoundRobin",
     "Settings",
+    "Snooze",
     "Status",
     "StrictPriority",
     "Task",
     "TaskQ",
     "Weighted",
+    "current_context",
 ]
 
 

@@ -114,9 +114,31 @@ class TestBeyondTheContract:
             assert await backend.prune(limit=10_000) == 1_500
 
         queue = backend._queues[DEFAULT_QUEUE]
-        assert max(len(backend._ids), len(queue._ready), len(queue._scheduled)) < 1_500
+        assert max(len(backend._listing._ids), len(queue._ready), len(queue._scheduled)) < 1_500
         await clock.advance(30)
         assert sorted(ids(await reserve(backend))) == sorted(ids(kept))
+
+    async def test_jobs_that_no_longer_wait_leave_no_deadline(self, clock: FakeClock, rng: Random) -> None:
+        backend = await given_memory(clock, rng)
+        job = Jobs(clock, rng)
+        kept = job(delay_s=1, schedule_s=30)
+        await enqueue(backend, kept)
+
+        for _ in range(1_500):
+            gone, taken = job(schedule_s=30), job(schedule_s=30)
+            await enqueue(backend, gone, taken)
+            await backend.cancel(gone.id)
+            await given_over(backend)
+
+        assert len(backend._patience._deadlines) == 1
+        assert len(backend._patience._heap) < 1_500
+        await clock.advance(31.001)
+        assert ids(await backend.expire(limit=9_999)) == [kept.id]
+
+
+async def given_over(backend: MemoryBackend) -> None:
+    [taken] = await reserve(backend)
+    await backend.settle([Complete(lease_of(taken))])
 
 
 async def given_memory(clock: FakeClock, rng: Random, limits: StoreLimits | None = None) -> MemoryBackend:

@@ -2,13 +2,14 @@
 
 Numbers as in the fault-test plan: I1 nothing accepted is lost, I2 nothing unexpected and nothing twice, I3 one ending a
 job, its nonce the last claim's, I4 no two runs at once, I5 each job in exactly one place, I6 counters agree, I7 no more
-runs than accounted for and none early, I12 nothing unhandled.
+runs than accounted for and none early, I8 in order, I12 nothing unhandled. I10 is in footprint.py, I11 in recovery.py.
 """
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Final
 
 from tests.faults.handlers import Run
@@ -123,7 +124,7 @@ class _Audit:
     def lines(self) -> Iterator[str]:
         """Give a line for each thing that is wrong."""
         for place, members in self.partition.places.items():
-            if place != "ids":
+            if place not in ("ids", "exp"):
                 for job_id in members:
                     self.found.setdefault(job_id, []).append(place)
         yield from (f"I5: unknown key {name}" for name in self.partition.unknown_keys)
@@ -131,6 +132,7 @@ class _Audit:
         yield from self._members_without_a_job()
         for job in self.partition.jobs.values():
             yield from self._misplaced(job)
+        yield from self._patience()
         yield from self._counters()
 
     def _orphans(self) -> list[tuple[int, dict[str, str]]]:
@@ -155,6 +157,17 @@ class _Audit:
         expected = {"rdy": job.rank, "dly": job.count("ra") or job.created_at_ms + job.delay_ms}.get(place[:3])
         if expected is not None and score != expected:
             yield f"I5: job {job.id} has score {score:.0f} in {place}; it should be {expected}"
+
+    def _patience(self) -> Iterator[str]:
+        real = {
+            job.id: job.count("ra") + job.schedule_ms
+            for job in self.partition.jobs.values()
+            if job.status == "PENDING" and job.schedule_ms
+        }
+        watched = self.partition.places.get("exp", {})
+        for job_id in sorted(real.keys() | watched.keys()):
+            if watched.get(job_id) != real.get(job_id):
+                yield f"I5: job {job_id} is to expire at {watched.get(job_id)}; it should be {real.get(job_id)}"
 
     def _counters(self) -> Iterator[str]:
         counted = self.partition.counters
@@ -199,3 +212,22 @@ def _runs_accounted_for(store: Store, runs: list[Run], allow: Allow) -> Iterator
         allowed = 1 + job.count("rt") + job.count("cr") + job.count("rl")
         if counts[job.id] > allowed and not job.count("rp") and not allow.rewound:
             yield f"I7: job {job.id} ran {counts[job.id]} times; {job.fields} accounts for {allowed}"
+
+
+def disordered(store: Store, runs: Sequence[Run]) -> list[str]:
+    """I8: return where a job started before another that was its turn: priority first, then the older id.
+
+    Holds for one worker with one slot, no faults, and jobs that were all there and due before it began; in each
+    partition and queue by itself.
+    """
+    lines: dict[tuple[str, str], list[StoredJob]] = {}
+    partitions = {job_id: part for part in store.partitions.values() for job_id in part.jobs}
+    for job_id in dict.fromkeys(run.job_id for run in runs):
+        job = partitions[job_id].jobs[job_id]
+        lines.setdefault((partitions[job_id].tag, job.queue), []).append(job)
+    return [
+        f"I8: in {queue} of {tag}, job {job.id} of priority {job.priority} started before {then.id} of {then.priority}"
+        for (tag, queue), started in lines.items()
+        for job, then in pairwise(started)
+        if (-job.priority, job.id) > (-then.priority, then.id)
+    ]

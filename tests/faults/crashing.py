@@ -1,5 +1,6 @@
 """Handlers that misbehave, to be run in child processes; those that meet the test get its port as their payload."""
 
+import asyncio
 import contextlib
 import ctypes
 import logging
@@ -10,7 +11,8 @@ import subprocess
 import sys
 from typing import Final
 
-from gotaskq.executors.process.inside import progress
+from gotaskq.context import Context, current_context
+from gotaskq.control import Cancel, Discard, Retry, Snooze
 from gotaskq.job import Job
 from gotaskq.testing.handlers import HOST, STARTED, meet
 
@@ -101,7 +103,9 @@ def close_everything(job: Job) -> None:
 
 def speak(job: Job) -> None:
     logging.getLogger("shop.mail").warning("sold %s", "out")
-    progress(0.5, "half of it")
+    current_context().progress(0.5, "half of it")
+    current_context().checkpoint({"page": 4})
+    current_context().extend(60)
     print("printed")
     print("printed, too", file=sys.stderr)
     sys.stdout.write("without an end")
@@ -121,3 +125,36 @@ def raise_at_length(job: Job) -> None:
 
 def tell_environment(job: Job) -> list[str]:
     return sorted(name for name in os.environ if name != "LC_CTYPE")  # which the interpreter may set by itself
+
+
+def retry(job: Job) -> None:
+    raise Retry(5, "busy")
+
+
+def retry_after_an_error(job: Job) -> None:
+    empty: dict[str, int] = {}
+    try:
+        empty["page"]
+    except KeyError as error:
+        raise Retry from error
+
+
+def snooze(job: Job) -> None:
+    raise Snooze(30)
+
+
+def return_a_snooze(job: Job) -> Snooze:
+    return Snooze(30)
+
+
+def cancel(job: Job) -> None:
+    raise Cancel("no need")
+
+
+def discard(job: Job) -> None:
+    raise Discard("no use")
+
+
+async def wait_a_moment(ctx: Context) -> list[str]:
+    await asyncio.sleep(0)
+    return ["waited", str(ctx.job.id)]

@@ -1,5 +1,7 @@
 """The jobs of the fault tests, and the log their handlers keep: a line when one starts and when it ends.
 
+A process that has a log also answers SIGUSR1: it writes down how many tasks its loop has (`tests.faults.footprint`).
+
 Served by worker processes (`tests.faults.handlers:app`, the log named by HANDLER_LOG) and by apps inside a test. Each
 line is one write to a file opened with O_APPEND, so it survives a `kill -9` and never mixes with another process's.
 """
@@ -113,9 +115,27 @@ async def work(job: Job) -> None:
             pass
 
 
+def task_counts(log: Path, pid: int) -> Path:
+    """Return where a process writes how many tasks it has: a line for each SIGUSR1."""
+    return log.with_suffix(f".tasks.{pid}")
+
+
+def count_tasks_at(log: Path) -> None:
+    """Answer SIGUSR1, which comes while the loop runs: all processes of a world are up before they are asked."""
+    path = task_counts(log, os.getpid())
+
+    def answer(*_: object) -> None:
+        with path.open("a") as file:
+            file.write(f"{len(asyncio.all_tasks())}\n")
+
+    signal.signal(signal.SIGUSR1, answer)
+
+
 def create_app() -> TaskQ:
     """Return the app of a worker process, as its environment describes it."""
     log = HandlerLog(Path(os.environ.get(LOG_VARIABLE, os.devnull)))
+    if LOG_VARIABLE in os.environ:
+        count_tasks_at(log.path)
     types = os.environ.get(TYPES_VARIABLE, ",".join(TYPES)).split(",")
     return add_handlers(TaskQ(), log, types)
 

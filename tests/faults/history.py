@@ -21,6 +21,7 @@ class History:
         self._file = path.open("w")
         self._next = 0
         self.accepted: dict[int, str] = {}  # job id → key
+        self.accepted_s: dict[int, float] = {}  # job id → when that was known, on the machine's monotonic clock
         self.refused: dict[str, str] = {}  # key → why; definitely not stored
         self.unknown: dict[str, str] = {}  # key → why; stored or not
         self.under_way: set[str] = set()
@@ -28,6 +29,10 @@ class History:
     def close(self) -> None:
         """Let go of the file."""
         self._file.close()
+
+    def accepted_by(self, job_id: int, at_s: float) -> bool:
+        """Whether a job was accepted by then."""
+        return self.accepted_s.get(job_id, at_s + 1) <= at_s
 
     def invoke(self, op: str) -> str:
         """Note that a call begins; return the key its job is to carry."""
@@ -43,6 +48,7 @@ class History:
         with self._lock:
             self.under_way.discard(key)
             self.accepted[job_id] = key
+            self.accepted_s[job_id] = time.monotonic()
             self._write("ok", key, id=str(job_id))
 
     def fail(self, key: str, why: object) -> None:

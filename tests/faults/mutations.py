@@ -27,7 +27,9 @@ LUA: Final = "src/gotaskq/backends/redis/lua"
 REDIS: Final = "src/gotaskq/backends/redis"
 ENGINE: Final = "src/gotaskq/engine"
 LOST: Final = "tests/faults/test_lost_calls.py"
+NETWORK: Final = "tests/faults/test_network.py"
 SERVER: Final = "tests/faults/test_server.py"
+WORKERS: Final = "tests/faults/test_workers.py"
 CONFORMANCE: Final = "tests/conformance/test_redis.py"
 
 
@@ -70,6 +72,13 @@ MUTATIONS: Final = (
         "'tk', '', 'ua', now",
         "'ua', now",
         (CONFORMANCE, "-k", "valkey and (lease or laps or late or reap)"),
+    ),
+    Mutation(
+        "let leases lapse thirteen seconds late",
+        f"{LUA}/reap.lua",
+        "'(' .. now, 'LIMIT'",
+        "'(' .. (now - 13000), 'LIMIT'",
+        (WORKERS, "-k", "killed_worker_run"),
     ),
     Mutation(
         "forget a crash",
@@ -128,6 +137,34 @@ MUTATIONS: Final = (
         (CONFORMANCE, "-k", "valkey and (extend or lease)"),
     ),
     Mutation(
+        "hear a note whatever the nonce",
+        f"{LUA}/note.lua",
+        "if state[1] == RUNNING and state[2] == nonce then",
+        "if state[1] == RUNNING then",
+        (CONFORMANCE, "-k", "valkey and holder"),
+    ),
+    Mutation(
+        "let a running job expire",
+        f"{LUA}/reserve.lua",
+        "if schedule_ms then call('ZREM', patience, id) end",
+        "",
+        (CONFORMANCE, "-k", "valkey and expire"),
+    ),
+    Mutation(
+        "wait for ever after a retry",
+        f"{LUA}/settle.lua",
+        "watch(id, now + delay_ms, call('HGET', job_key(id), 'sx'))",
+        "",
+        (CONFORMANCE, "-k", "valkey and waits_for_its_retry"),
+    ),
+    Mutation(
+        "keep four failed attempts",
+        f"{LUA}/_prelude.lua",
+        "number % 5",
+        "number % 4",
+        (CONFORMANCE, "-k", "valkey and five"),
+    ),
+    Mutation(
         "leave promoted jobs among the scheduled",
         f"{LUA}/_prelude.lua",
         "call('ZREM', scheduled_key(queue), unpack(due))",
@@ -182,6 +219,21 @@ MUTATIONS: Final = (
         "if not await self.knows(DEFAULT_QUEUE):",
         "if True:",
         (SERVER, "-k", "without_memory and valkey"),
+    ),
+    Mutation(
+        "reserve from the wrong end",
+        f"{LUA}/reserve.lua",
+        "call('ZRANGE', ready_key(line.queue)",
+        "call('ZREVRANGE', ready_key(line.queue)",
+        ("tests/faults/test_order.py",),
+    ),
+    Mutation(
+        "leave a socket behind at each reconnection",
+        f"{REDIS}/wakeups.py",
+        "            self.is_listening.clear()\n",
+        "            self.is_listening.clear()\n"
+        "            self.__dict__.setdefault('left', []).append(__import__('socket').socket())\n",
+        (NETWORK, "-k", "connections_that_end and resets"),
     ),
     Mutation(
         "register no queue anew",

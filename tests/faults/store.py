@@ -26,10 +26,12 @@ class StoredJob:
     nonce: str
     type: str
     queue: str
+    priority: int
     delay_ms: int
     max_retries: int
     payload: bytes
     fields: Fields = field(default_factory=dict)
+    schedule_ms: int = 0
 
     @property
     def status(self) -> str:
@@ -48,7 +50,7 @@ class Partition:
     tag: str
     jobs: dict[int, StoredJob] = field(default_factory=dict)
     orphans: dict[int, Fields] = field(default_factory=dict)  # mutable halves without a body
-    places: dict[str, Scores] = field(default_factory=dict)  # rdy:QUEUE, dly:QUEUE, run, dlq, fin, ids
+    places: dict[str, Scores] = field(default_factory=dict)  # rdy:QUEUE, dly:QUEUE, run, dlq, fin, ids, exp
     counters: dict[str, int] = field(default_factory=dict)
     claims: Fields = field(default_factory=dict)
     meta: Fields = field(default_factory=dict)
@@ -132,11 +134,12 @@ class _Reading:
 
     def _add_body(self, name: str, body: bytes) -> None:
         head, _, payload = body.partition(b"\0")
-        rank, created, nonce, job_type, queue, _priority, delay, max_retries = head.decode().split("\t")
+        rank, created, nonce, job_type, queue, priority, delay, max_retries, *rare = head.decode().split("\t")
         job_id = int(name.rpartition(":")[2])
-        self._partition(name).jobs[job_id] = StoredJob(
-            job_id, int(rank), int(created), nonce, job_type, queue, int(delay), int(max_retries), payload
-        )
+        numbers = int(priority), int(delay), int(max_retries)
+        job = StoredJob(job_id, int(rank), int(created), nonce, job_type, queue, *numbers, payload)
+        job.schedule_ms = next((int(part[1:]) for part in rare if part.startswith("s")), 0)
+        self._partition(name).jobs[job_id] = job
 
     def _add_half(self, name: str, fields: object) -> None:
         assert isinstance(fields, dict)
@@ -156,7 +159,7 @@ class _Reading:
             return
         partition = self._partition(name)
         place = name.partition("}:")[2]
-        if self._family(name) in ("rdy", "dly", "run", "dlq", "fin", "ids"):
+        if self._family(name) in ("rdy", "dly", "run", "dlq", "fin", "ids", "exp"):
             members = self._client.zrange(name, 0, -1, withscores=True)
             partition.places[place] = {int(member): score for member, score in members}
         elif place == "st":

@@ -19,6 +19,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 def test_what_an_api_process_accepted_outlives_it(world: World) -> None:
     worker = world.worker()
     apis = [world.api()]
+    world.warm_up()
 
     with world.posting(lambda: apis[-1], clients=8):
         for _ in range(4):

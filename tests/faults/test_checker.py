@@ -14,12 +14,15 @@ from tests.redis_servers import running
 WAITING, DELAYED, TAKEN, DONE, DEAD, CANCELLED = range(1, 7)
 ENQUEUED_AT_MS = 1_000
 DELAY_MS = 500
+SCHEDULE_MS = 200
 
 
 def stored(job_id: int, **fields: str) -> StoredJob:
-    delay_ms = DELAY_MS if job_id == DELAYED else 0
+    delay_ms, schedule_ms = (DELAY_MS, SCHEDULE_MS) if job_id == DELAYED else (0, 0)
     payload = b'{"key":"post-%d"}' % job_id
-    return StoredJob(job_id, job_id * 10, ENQUEUED_AT_MS, "n", "noop", "default", delay_ms, 3, payload, fields)
+    return StoredJob(
+        job_id, job_id * 10, ENQUEUED_AT_MS, "n", "noop", "default", 0, delay_ms, 3, payload, fields, schedule_ms
+    )
 
 
 def whole_store() -> Store:
@@ -38,6 +41,7 @@ def whole_store() -> Store:
         "run": {TAKEN: 9_000},
         "fin": {DONE: 1, CANCELLED: 2},
         "dlq": {DEAD: 3},
+        "exp": {DELAYED: ENQUEUED_AT_MS + DELAY_MS + SCHEDULE_MS},
         "ids": dict.fromkeys(range(1, 7), 0.0),
     }
     counters = {"enq": 6, "done": 1, "dead": 1, "cancel": 1, "r:default": 1, "d:default": 1}
@@ -104,6 +108,14 @@ def schedule_wrongly(part: Partition) -> None:
     part.places["dly:default"][DELAYED] = 1
 
 
+def let_wait_for_ever(part: Partition) -> None:
+    part.places["exp"].clear()
+
+
+def let_a_running_job_expire(part: Partition) -> None:
+    part.places["exp"][TAKEN] = 1
+
+
 def name_a_stranger(part: Partition) -> None:
     part.places["dlq"][99] = 1
 
@@ -167,6 +179,8 @@ def forget_a_crash(part: Partition) -> None:
         (put_in_wrong_queue, "I5: job 1 is PENDING and in ['rdy:other']"),
         (rank_wrongly, "I5: job 1 has score 11 in rdy:default; it should be 10"),
         (schedule_wrongly, "I5: job 2 has score 1 in dly:default; it should be 1500"),
+        (let_wait_for_ever, "I5: job 2 is to expire at None; it should be 1700"),
+        (let_a_running_job_expire, "I5: job 3 is to expire at 1; it should be None"),
         (name_a_stranger, "I5: job 99 is in ['dlq'] and has no body"),
         (forget_in_index, "I5: job 1 is missing from the index of ids"),
         (index_a_stranger, "I5: job 99 is in the index of ids and has no body"),
@@ -247,7 +261,7 @@ def test_the_reader_reads_what_is_there() -> None:
     with running() as server, server.client() as client:
         base = "gotaskq:1:{0}:"
         first, second = f"{1:020d}", f"{2:020d}"
-        client.set(f"{base}b:{first}", b'70\t1000\tn\tnoop\tmail\t3\t0\t5\x00{"a":"\t\x00"}')
+        client.set(f"{base}b:{first}", b'70\t1000\tn\tnoop\tmail\t3\t0\t5\tt9\ts20\x00{"a":"\t\x00"}')
         client.hset(f"{base}j:{first}", mapping={"s": "R", "tk": "t"})
         client.hset(f"{base}j:{second}", mapping={"s": "D"})
         client.zadd(f"{base}run", {first: 9_000})
@@ -261,7 +275,7 @@ def test_the_reader_reads_what_is_there() -> None:
 
     partition = store.partitions["{0}"]
     assert partition.jobs == {
-        1: StoredJob(1, 70, 1000, "n", "noop", "mail", 0, 5, b'{"a":"\t\x00"}', {"s": "R", "tk": "t"})
+        1: StoredJob(1, 70, 1000, "n", "noop", "mail", 3, 0, 5, b'{"a":"\t\x00"}', {"s": "R", "tk": "t"}, 20)
     }
     assert partition.orphans == {2: {"s": "D"}}
     assert partition.places == {"run": {1: 9_000}, "rdy:mail": {2: 1}}

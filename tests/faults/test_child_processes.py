@@ -8,20 +8,26 @@ import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from random import Random
 
 import pytest
 import uvloop
 from tests.faults import crashing
-from tests.unit.engine.jobs import running
+from tests.unit.engine.jobs import NoReports, running
 
 from gotaskq.clock import SystemClock
-from gotaskq.engine.attempt import describe
+from gotaskq.context import SEAT
+from gotaskq.control import Cancel, Control, Discard, Retry, Snooze
+from gotaskq.engine.attempt import begin_attempt
+from gotaskq.engine.slot import Slot
 from gotaskq.errors import ChildEndedError, RemoteError
 from gotaskq.executors.process.executor import MAX_STARTS, ProcessExecutor
 from gotaskq.executors.process.options import ProcessOptions
 from gotaskq.executors.process.supervisor import Child
+from gotaskq.failure import describe
 from gotaskq.job import Job
+from gotaskq.outcome import Outcome, Succeeded
 from gotaskq.testing.clock import FakeClock
 from gotaskq.testing.desk import PATIENCE_S, Desk
 from gotaskq.testing.handlers import echo, fail, linger, meet
@@ -54,6 +60,15 @@ async def executor() -> AsyncIterator[ProcessExecutor]:
 async def desk() -> AsyncIterator[Desk]:
     async with Desk() as desk:
         yield desk
+
+
+async def run_in_a_slot(executor: ProcessExecutor, handler: Callable[[Job], object], reports: NoReports) -> Outcome:
+    """Run an attempt as a worker does, which gives it a context."""
+    slot = Slot(reports)
+    SEAT.set(slot)
+    slot.task = asyncio.current_task()
+    begun = begin_attempt(partial(executor.run, handler), JOB, slot)
+    return begun if isinstance(begun, Succeeded) else await begun
 
 
 def to(desk: Desk) -> Job:
@@ -296,12 +311,9 @@ class TestStarting:
 
 class TestSpeaking:
     async def test_what_a_child_logs_and_prints_is_in_the_workers_log(self, caplog: pytest.LogCaptureFixture) -> None:
-        told: list[tuple[Job, float, str]] = []
-        with (
-            caplog.at_level(logging.INFO),
-            opened(on_progress=lambda *said: told.append(said)) as executor,
-        ):
-            await executor.run(crashing.speak, JOB)
+        reports = NoReports()
+        with caplog.at_level(logging.INFO), opened() as executor:
+            await run_in_a_slot(executor, crashing.speak, reports)
             [child] = executor.children
             child.retire()
             await ended([child])
@@ -309,24 +321,53 @@ class TestSpeaking:
         [logged] = [record for record in caplog.records if record.name == "shop.mail"]
         assert (logged.levelname, logged.getMessage()) == ("WARNING", "sold out")
         assert vars(logged)["job_id"] == str(JOB.id)
-        assert told == [(JOB, 0.5, "half of it")]
+        assert reports.heard == [(JOB, 0.5, "half of it"), (JOB, b'{"page":4}'), (JOB, 60.0)]
         assert printed(caplog, "stdout") == ["printed", "without an end"]
         assert printed(caplog, "stderr") == ["printed, too"]
 
     @pytest.mark.parametrize(
-        ("handler", "type_name", "text"),
+        ("handler", "reason"),
         [
-            (crashing.return_a_set, "TypeError", "cannot be written as JSON"),
-            (crashing.return_much, "ValueError", "65538 bytes as JSON; at most 65536"),
+            (crashing.return_a_set, "TypeError: Encoding objects of type set_iterator is unsupported"),
+            (crashing.return_much, "65538 bytes as JSON; at most 65536 are kept"),
         ],
     )
-    async def test_a_result_that_cannot_be_kept_is_an_error(
-        self, executor: ProcessExecutor, handler: Callable[[Job], object], type_name: str, text: str
+    async def test_a_result_that_cannot_be_kept_is_missed_with_a_warning(
+        self,
+        executor: ProcessExecutor,
+        handler: Callable[[Job], object],
+        reason: str,
+        caplog: pytest.LogCaptureFixture,
     ) -> None:
-        with pytest.raises(RemoteError, match=text) as raised:
+        assert await executor.run(handler, JOB) is None
+
+        assert f"result_not_kept: {reason}" in caplog.text
+
+    @pytest.mark.parametrize(
+        ("handler", "control", "said"),
+        [
+            (crashing.retry, Retry, {"delay_s": 5, "reason": "busy"}),
+            (crashing.retry_after_an_error, Retry, {"delay_s": None, "reason": "KeyError: 'page'"}),
+            (crashing.snooze, Snooze, {"delay_s": 30}),
+            (crashing.return_a_snooze, Snooze, {"delay_s": 30}),
+            (crashing.cancel, Cancel, {"reason": "no need"}),
+            (crashing.discard, Discard, {"reason": "no use"}),
+        ],
+    )
+    async def test_what_a_handler_wants_of_its_job_comes_through(
+        self,
+        executor: ProcessExecutor,
+        handler: Callable[[Job], object],
+        control: type[Control],
+        said: dict[str, object],
+    ) -> None:
+        with pytest.raises(control) as raised:
             await executor.run(handler, JOB)
 
-        assert raised.value.type_name == type_name
+        assert {name: getattr(raised.value, name) for name in said} == said
+
+    async def test_an_async_handler_has_an_event_loop_in_its_child(self, executor: ProcessExecutor) -> None:
+        assert await executor.run(crashing.wait_a_moment, JOB) == ["waited", str(JOB.id)]
 
     async def test_a_long_error_is_cut(self, executor: ProcessExecutor) -> None:
         with pytest.raises(RemoteError) as raised:

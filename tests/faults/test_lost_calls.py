@@ -10,10 +10,11 @@ from tests.faults.proxy import FaultProxy, Loss
 from tests.faults.world import SHORT_LEASE_MS, World
 
 from gotaskq import Job
-from gotaskq.backend import Enqueued
+from gotaskq.backend import Enqueued, Extended, Note
 from gotaskq.backends.redis import RedisBackend
 from gotaskq.clock import SystemClock
 from gotaskq.policies.scheduling import Turn
+from gotaskq.testing.conformance.given import Jobs, given_running, lease_of
 
 pytestmark = [
     pytest.mark.slow,
@@ -145,6 +146,39 @@ async def test_a_promotion(world: World, soon: Soon, part: str) -> None:
             await soon(lambda: all(loss.happened.is_set() for loss in losses) and world.is_drained())
 
     assert world.check().count("done") == 5
+
+
+async def test_an_expiry(world: World, part: str) -> None:
+    clock = SystemClock()
+    backend = RedisBackend(world.proxy.url, clock=clock, rng=Random(0))
+    await backend.open()
+    job = Jobs(clock, Random(0))
+    assert await backend.enqueue([job(schedule_s=0.001) for _ in range(5)]) == [Enqueued.OK] * 5
+    loss = lose(world.proxy, part, "expire", nth=2)
+
+    while world.store().by_status()["DEAD"] < 5:
+        await backend.expire(limit=2)
+    await backend.close()
+
+    assert loss.happened.is_set()
+    assert world.check(Allow(strangers=True)).count("dead") == 5
+
+
+async def test_a_note(world: World, part: str) -> None:
+    clock = SystemClock()
+    backend = RedisBackend(world.proxy.url, clock=clock, rng=Random(0))
+    await backend.open()
+    running = await given_running(backend, Jobs(clock, Random(0))())
+    loss = lose(world.proxy, part, "note")
+
+    replies = await backend.note([Note(lease_of(running), progress=0.5, checkpoint_json=b"7")])
+    noted = await backend.get(running.id)
+    await backend.close()
+
+    assert loss.happened.is_set()
+    assert replies == [Extended.HELD]
+    assert noted is not None
+    assert (noted.trail.progress, noted.checkpoint) == (0.5, 7)
 
 
 async def test_a_cancellation(world: World, part: str) -> None:

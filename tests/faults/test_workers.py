@@ -24,11 +24,13 @@ def take(world: World, api: ServerProcess, worker: ServerProcess, *, ms: int) ->
 def test_the_jobs_of_a_killed_worker_run_elsewhere(world: World) -> None:
     api = world.api()
     workers = [world.worker() for _ in range(3)]
+    world.warm_up()
     ids = world.post_many(api, 200, "slow", payload={"ms": 100})
     eventually(lambda: all(running_on(world, worker) for worker in workers))
 
-    workers[0].kill()
+    world.kill(workers[0])
     killed = running_on(world, workers[0])
+    world.worker()
     world.drain()
 
     jobs = world.check().jobs()
@@ -129,6 +131,7 @@ def test_a_worker_that_stood_still_for_longer_than_the_lease_discards_its_result
 
     frozen.signal(signal.SIGSTOP)
     world.worker()
+    world.note_loss(frozen)
     world.drain()
     before = world.store().jobs()[job_id]
     frozen.signal(signal.SIGCONT)

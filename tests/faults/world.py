@@ -15,9 +15,11 @@ from typing import Any, Final, Self, TypeVar
 
 import redis
 from tests.faults.checker import Allow, check, unhandled
+from tests.faults.footprint import Fleet
 from tests.faults.handlers import LOG_VARIABLE, TYPES, HandlerLog, add_handlers
 from tests.faults.history import History
 from tests.faults.proxy import FaultProxy
+from tests.faults.recovery import Fault, late, recovery_s
 from tests.faults.store import Store, StoreReader
 from tests.integration.server_process import ServerProcess
 from tests.redis_servers import Flavour, RedisServer
@@ -31,6 +33,9 @@ APP: Final = "tests.faults.handlers:app"
 WITHIN_S: Final = 60.0  # generous: a recovery that takes longer is a failure on any machine
 POLL_S: Final = 0.02
 SHORT_LEASE_MS: Final = 400  # of apps inside a test; a process takes no less than a second
+LEASE_S: Final = 1.0  # of processes, unless a test says otherwise
+SETTINGS: Final = {"LOG_FORMAT": "text", "NUM_WORKERS": "4", "BASE_DELAY": "20"}
+WARM_UP_JOBS: Final = 50
 
 T = TypeVar("T")
 
@@ -55,6 +60,8 @@ class World:
         self.history = History(folder / "history.jsonl")
         self.log = HandlerLog(folder / "handlers.log")
         self.processes: list[ServerProcess] = []
+        self.fleet = Fleet(self.log.path)
+        self.faults: list[Fault] = []  # those that are over
         self.servers: dict[str, RedisServer] = {}  # others, whose logs help to understand a failure
         self.masters = [self.redis]  # where the keys are
         self.url: str | None = None  # where processes go; None: to the one server
@@ -85,10 +92,10 @@ class World:
     def worker(self, *options: str, by_proxy: bool = False, app: str = APP, **env: str) -> ServerProcess:
         """Start a process that serves HTTP and runs jobs; `env` are settings, or variables of its app."""
         url = self.url or (self.proxy.url if by_proxy else self.redis.url)
-        settings = {"BACKEND_URL": url, "LEASE": "1s", "LOG_FORMAT": "text", "NUM_WORKERS": "4", "BASE_DELAY": "20"}
-        more = {LOG_VARIABLE: str(self.log.path), **settings, **env}
-        process = ServerProcess(*options, app=app, env=more, folder=ROOT)
+        settings = {"BACKEND_URL": url, "LEASE": f"{LEASE_S:g}s", **SETTINGS, LOG_VARIABLE: str(self.log.path), **env}
+        process = ServerProcess(*options, app=app, env=settings, folder=ROOT)
         self.processes.append(process)
+        self.fleet.add(process, kind=" ".join([app, *options, *(f"{name}={env[name]}" for name in sorted(env))]))
         return process
 
     def api(self, *, by_proxy: bool = False, **env: str) -> ServerProcess:
@@ -171,6 +178,29 @@ class World:
             for thread in threads:
                 thread.join(WITHIN_S)
 
+    # -- faults --------------------------------------------------------------------------------------------------------
+
+    def warm_up(self) -> None:
+        """Let every process work, and note what each holds at rest: `check` wants it back after the faults (I10)."""
+        for process in self.processes:
+            self.post_many(process, WARM_UP_JOBS)
+        self.drain()
+        self.fleet.rest(self.masters)
+
+    def kill(self, holder: ServerProcess) -> None:
+        """Kill a worker of several: `check` wants its jobs to run elsewhere soon (I11)."""
+        holder.kill()
+        self.note_loss(holder)
+
+    def note_loss(self, holder: ServerProcess, *, lease_s: float = LEASE_S) -> None:
+        """Note that a worker cannot keep its leases, and that another is up: its jobs must run there soon (I11)."""
+        within_s = recovery_s(lease_s, was_store_away=False)
+        self.faults.append(Fault(time.monotonic(), within_s, holder=holder.pid))
+
+    def note_end(self, *, lease_s: float = LEASE_S) -> None:
+        """Note that a fault of the store or the network is over: what it held up must go on soon (I11)."""
+        self.faults.append(Fault(time.monotonic(), recovery_s(lease_s, was_store_away=True)))
+
     # -- what is there -------------------------------------------------------------------------------------------------
 
     def store(self) -> Store:
@@ -210,9 +240,12 @@ class World:
     # -- the end -------------------------------------------------------------------------------------------------------
 
     def check(self, allow: Allow | None = None) -> Store:
-        """Hold the store, the history, the handlers' log and the processes' stderr to the invariants."""
-        store = self.store()
-        check(self.history, store, self.log.runs(), allow=allow)
+        """Hold the store, the history, the handlers' log and the processes to the invariants."""
+        store, runs = self.store(), self.log.runs()
+        check(self.history, store, runs, allow=allow)
+        held_up = late(self.history, runs, self.faults)
+        assert held_up == [], "\n".join(held_up)
+        self.fleet.check(self.masters, within_s=WITHIN_S)
         for process in self.processes:
             assert unhandled(process.stderr) == [], process.stderr
         return store

@@ -14,15 +14,25 @@ from tests.redis_servers import HOST, Flavour, RedisServer, flavours, running
 from tests.redis_stores import new_store, until
 
 from gotaskq import TaskQ
-from gotaskq.backend import Enqueued, JobQuery, Settled, StoreLayout
+from gotaskq.backend import Enqueued, Extended, JobQuery, Note, Settled, StoreLayout, TellsOfCancels
 from gotaskq.backends.redis import RedisBackend
 from gotaskq.clock import SystemClock
 from gotaskq.errors import BackendUnavailableError, StoreFullError
-from gotaskq.job import DEFAULT_QUEUE, Job
+from gotaskq.job import DEFAULT_QUEUE, Job, JobId, Lease
 from gotaskq.outcome import Complete
 from gotaskq.snowflake import SpreadIds, partition_of
 from gotaskq.testing.clock import FakeClock
-from gotaskq.testing.conformance.given import Jobs, counted, counts, enqueue, ids, lease_of, reserve, walk
+from gotaskq.testing.conformance.given import (
+    Jobs,
+    counted,
+    counts,
+    enqueue,
+    given_running,
+    ids,
+    lease_of,
+    reserve,
+    walk,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -82,6 +92,27 @@ class TestSharing:
 
             async with asyncio.timeout(10):
                 await wait
+
+    async def test_a_holder_hears_of_a_cancel_in_another_process(self, server: RedisServer, job: Jobs) -> None:
+        async with opened(server.url) as one, opened(server.url) as other:
+            assert isinstance(one, TellsOfCancels)
+            heard: list[JobId] = []
+            also_heard: list[JobId] = []
+            one.hear_cancels(heard.append)
+            one.hear_cancels(also_heard.append)
+            done, running = await given_running(one, job()), await given_running(one, job())
+            waiting = job()
+            await enqueue(one, waiting)
+            await one.settle([Complete(lease_of(done))])
+
+            await other.cancel(done.id)
+            await other.cancel(waiting.id)
+            await other.cancel(running.id)
+            await until(lambda: len(heard) == 1)
+            await other.cancel(running.id)  # the first message may have been lost
+            await until(lambda: len(heard) == 2)
+
+            assert heard == also_heard == [running.id] * 2
 
     async def test_two_fleets_with_prefixes_of_their_own_do_not_meet(self, server: RedisServer, job: Jobs) -> None:
         async with opened(server.url, prefix="gtqtest-a") as one, opened(server.url, prefix="gtqtest-b") as other:
@@ -157,6 +188,29 @@ class TestPartitions:
             assert settled == [Settled.OK] * 12
             assert await counts(backend) == counted()
 
+    async def test_jobs_of_every_partition_are_noted_and_expire(
+        self, server: RedisServer, job: Jobs, clock: FakeClock
+    ) -> None:
+        drawn = SpreadIds(Random(1), partitions=3)
+        backend = new_store(server, clock=clock, rng=Random(1), partitions=3)
+        await backend.open()
+        for _ in range(6):
+            await enqueue(backend, job(job_id=drawn.draw(clock.now_ms()), schedule_s=5))
+            drawn.turn()
+        running = await reserve(backend, limit=3)
+        notes = [Note(lease_of(one), progress=0.5) for one in running]
+        noted = await backend.note([*notes, Note(Lease(running[0].id, "lost"), progress=1.0)])
+        await clock.advance(6)
+
+        some, rest = await backend.expire(limit=2), await backend.expire(limit=9)
+        found = [await backend.get(one.id) for one in running]
+        await backend.close()
+
+        assert noted == [Extended.HELD] * 3 + [Extended.LOST]
+        assert [one and one.trail.progress for one in found] == [0.5] * 3
+        assert (len(some), len(rest)) == (2, 1)
+        assert not {one.id for one in (*some, *rest)} & {one.id for one in running}
+
     async def test_a_process_with_fewer_partitions_serves_those_of_another(
         self, server: RedisServer, job: Jobs, clock: FakeClock
     ) -> None:
@@ -220,7 +274,9 @@ class TestOutages:
         self, server: RedisServer, job: Jobs
     ) -> None:
         async with opened(server.url) as backend:
-            await enqueue(backend, job(), job())
+            await backend.create_queue("mail")
+            late = job(queue="mail", schedule_s=0.001)
+            await enqueue(backend, job(), job(), late)
             server.config_set("maxmemory-policy", "noeviction")
             server.config_set("maxmemory", "1")
 
@@ -228,12 +284,16 @@ class TestOutages:
                 await backend.enqueue([job()])
             leased = await reserve(backend)
             extended = await backend.extend([lease_of(one) for one in leased], lease_ms=LEASE_MS)
-            settled = await backend.settle([Complete(lease_of(one)) for one in leased])
+            noted = await backend.note([Note(lease_of(one), checkpoint_json=b"7") for one in leased])
+            while not (expired := await backend.expire(limit=9)):
+                pass  # within a millisecond or two
+            settled = await backend.settle([Complete(lease_of(one), b"7") for one in leased])
             server.config_set("maxmemory", "0")
 
             assert 5 <= refused.value.retry_after_s <= 30
             assert [reply.value for reply in extended] == ["held", "held"]
-            assert settled == [Settled.OK] * 2
+            assert noted == [Extended.HELD] * 2
+            assert (ids(expired), settled) == ([late.id], [Settled.OK] * 2)
             assert await backend.enqueue([job()]) == [Enqueued.OK]
 
     async def test_a_store_that_does_not_answer_fails_an_enqueue_and_serves_when_it_is_back(

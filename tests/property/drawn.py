@@ -12,6 +12,7 @@ TYPES: Final = ("email.send", "sms.send")
 LIMITS: Final = Limits(max_depth=4, max_ended=4, max_dead=3, ended_ttl_ms=60_005, dead_ttl_ms=120_005)
 # Every delay, lease and step is a multiple of 10 ms and no time to live is: what happens at a limit is left open.
 DELAYS_S: Final = (0, 0, 0, 5, 40)
+SCHEDULES_S: Final = (0, 0, 5, 30)
 LEASES_S: Final = (5, 30, 300)
 STEPS_S: Final = (0.01, 4.99, 5, 29, 30, 31, 70)
 
@@ -23,6 +24,8 @@ class NewJob(NamedTuple):
     job_type: str
     priority: int
     delay_s: int
+    schedule_s: int
+    execution_s: int
 
 
 new_jobs = st.builds(
@@ -31,6 +34,8 @@ new_jobs = st.builds(
     job_type=st.sampled_from(TYPES),
     priority=st.sampled_from((0, 5, 10)),
     delay_s=st.sampled_from(DELAYS_S),
+    schedule_s=st.sampled_from(SCHEDULES_S),
+    execution_s=st.sampled_from((0, 0, 7)),
 )
 turns = st.lists(
     st.builds(Turn, queue=st.sampled_from(QUEUES), take=st.integers(0, 3)),
@@ -40,7 +45,9 @@ turns = st.lists(
 )
 places = st.integers(0, 5)
 settlement_kinds = st.sampled_from(
-    ("complete", "reschedule", "release", "unhandled", "cancel", "dead-letter", "dead-letter")
+    ("complete", "reschedule", "reschedule", "release", "unhandled", "cancel", "expired", "dead-letter", "dead-letter")
 )
 delays_ms = st.sampled_from(DELAYS_S).map(lambda delay_s: delay_s * 1000)
+progresses = st.sampled_from(((None, "not heard"), (0.0, ""), (0.5, "half"), (1.0, "all\tdone")))
+checkpoints = st.sampled_from((None, b"1", b'{"page":2}'))
 other_jobs = st.sampled_from(({"enqueue_nonce": "another"}, {"enqueue_nonce": "another", "queue": "mail"}))

@@ -27,21 +27,23 @@ from tests.property.drawn import (
     QUEUES,
     STEPS_S,
     NewJob,
+    checkpoints,
     delays_ms,
     new_jobs,
     other_jobs,
     places,
+    progresses,
     settlement_kinds,
     turns,
 )
 from tests.property.model import Model
+from tests.property.settling import settle_model, settlement_of
 from tests.property.sight import QUERIES, Walk, compare, record_of, visible_counts
 
-from gotaskq.backend import Backend, Enqueued, JobQuery, StoreLimits
+from gotaskq.backend import Backend, Enqueued, JobQuery, Note, StoreLimits
 from gotaskq.clock import Clock
 from gotaskq.errors import QueueNotFoundError
-from gotaskq.job import DeathReason, Job, JobId, Lease, Status
-from gotaskq.outcome import Cancel, Complete, DeadLetter, Release, Reschedule, Settlement
+from gotaskq.job import Job, JobId, Lease, Status
 from gotaskq.policies.scheduling import Turn
 from gotaskq.testing.clock import FakeClock
 from gotaskq.testing.conformance.given import Jobs
@@ -170,6 +172,22 @@ class BackendMachine(RuleBasedStateMachine):
             for lease in leases
         ]
 
+    @rule(leases=st.lists(leases, max_size=2), progress=progresses, checkpoint_json=checkpoints)
+    def note(self, leases: list[Lease], progress: tuple[float | None, str], checkpoint_json: bytes | None) -> None:
+        notes = [Note(lease, *progress, checkpoint_json) for lease in (*leases, *self._held())]
+        replies = self.run(self.backend.note(notes))
+
+        assert [reply.value for reply in replies] == [
+            self.model.note(
+                note.lease.job_id,
+                note.lease.nonce,
+                progress=note.progress,
+                text=note.text,
+                checkpoint_json=note.checkpoint_json,
+            )
+            for note in notes
+        ]
+
     # -- settle
 
     @precondition(lambda self: self._in("RUNNING"))
@@ -188,44 +206,17 @@ class BackendMachine(RuleBasedStateMachine):
 
     @rule(drawn=st.lists(st.tuples(leases, settlement_kinds), min_size=1, max_size=3), delay_ms=delays_ms)
     def settle(self, drawn: list[tuple[Lease, str]], delay_ms: int) -> None:
-        settlements = [self._settlement(kind, lease, delay_ms) for lease, kind in drawn]
+        settlements = [settlement_of(kind, lease, delay_ms) for lease, kind in drawn]
         replies = self.run(self.backend.settle(settlements))
         assert len(replies) == len(settlements)
         for settlement, reply in zip(settlements, replies, strict=True):
             lease = settlement.lease
             repliable = self.model.repliable(lease.job_id, lease.nonce)
-            assert reply.value in (repliable or {self._settle_model(settlement)})
+            assert reply.value in (repliable or {settle_model(self.model, settlement, now_ms=self.now_ms)})
 
     def _held(self) -> list[Lease]:
         running = [self.model.jobs[job_id] for job_id in self._in("RUNNING")]
         return [Lease(JobId(job.id), job.nonce) for job in running if job.nonce is not None]
-
-    def _settlement(self, kind: str, lease: Lease, delay_ms: int) -> Settlement:
-        match kind:
-            case "cancel":
-                return Cancel(lease)
-            case "complete":
-                return Complete(lease)
-            case "reschedule":
-                return Reschedule(lease, delay_ms, f"error {delay_ms}")
-            case "dead-letter":
-                return DeadLetter(lease, DeathReason.NO_RETRY, f"error {delay_ms}")
-            case _:
-                return Release(lease, delay_ms, kind == "unhandled")
-
-    def _settle_model(self, settlement: Settlement) -> str:
-        job_id, now_ms = settlement.lease.job_id, self.now_ms
-        match settlement:
-            case Complete():
-                return self.model.complete(job_id, now_ms=now_ms)
-            case Cancel():
-                return self.model.cancelled_by_holder(job_id, now_ms=now_ms)
-            case Reschedule(delay_ms=delay_ms, error=error):
-                return self.model.reschedule(job_id, delay_ms=delay_ms, error=error, now_ms=now_ms)
-            case Release(delay_ms=delay_ms, is_unhandled=unhandled):
-                return self.model.release(job_id, delay_ms=delay_ms, unhandled=unhandled, now_ms=now_ms)
-            case DeadLetter(reason=reason, error=error):
-                return self.model.dead_letter(job_id, reason=reason.value, error=error, now_ms=now_ms)
 
     # -- time and upkeep
 
@@ -248,6 +239,18 @@ class BackendMachine(RuleBasedStateMachine):
                 job.id, max_crashes=max_crashes, now_ms=self.now_ms, run_after_ms=job.run_after_ms
             )
             compare(job, expected)
+
+    @rule(seconds=st.sampled_from((0, 5, 31)), limit=st.integers(0, 4))
+    def expire(self, seconds: float, limit: int) -> None:
+        self.advance(seconds)
+        too_late = self.model.too_late(self.now_ms)
+
+        expired = self.run(self.backend.expire(limit=limit))
+
+        assert len(expired) == min(limit, len(too_late))
+        assert {job.id for job in expired} <= too_late
+        for job in expired:
+            compare(job, self.model.expire(job.id, now_ms=self.now_ms))
 
     @rule(seconds=st.sampled_from((0, 5, 70)), limit=st.integers(0, 4), name=st.sampled_from(QUEUES[:-1]))
     def keep_up(self, seconds: float, limit: int, name: str) -> None:

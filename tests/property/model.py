@@ -1,13 +1,25 @@
 """What a store must do, written a second time: dicts and lists, time passed in, nothing shared with what is tested.
 
-Follows the table of transitions (T1 to T14) word for word and slowly. Where the contract leaves a choice, the model
+Follows the table of transitions (T1 to T15) word for word and slowly. Where the contract leaves a choice, the model
 says what is allowed (`repliable`, `lapsed`, `expired`) and is then told what the store chose.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 REFUSED = frozenset({"collision", "full", "no_queue"})
+
+
+class Failure(NamedTuple):
+    """An attempt that failed."""
+
+    number: int
+    started_at_ms: int | None
+    ended_at_ms: int
+    worker: str | None
+    error: str
+    traceback: str
 
 
 @dataclass
@@ -35,6 +47,13 @@ class Record:
     unhandled_since_ms: int | None = None
     error: str | None = None
     death_reason: str | None = None
+    execution_ms: int = 0
+    schedule_ms: int = 0
+    failures: list[Failure] = field(default_factory=list)  # of all attempts, the latest last
+    progress: float | None = None
+    note: str = ""
+    checkpoint_json: bytes | None = None
+    result_json: bytes | None = None
     worker: str | None = None
     is_cancel_requested: bool = False
     nonce: str | None = None  # of the lease, while there is one
@@ -89,7 +108,7 @@ class Model:
             return "no_queue"
         if len(self._waiting(record.queue)) >= self.limits.max_depth:
             return "full"
-        self.jobs[record.id] = replace(record, settled_nonces=[])
+        self.jobs[record.id] = replace(record, settled_nonces=[], failures=[])
         return "ok"
 
     # -- out: T2 and T3
@@ -122,6 +141,16 @@ class Model:
         job.deadline_ms = max(job.deadline_ms, now_ms + lease_ms)
         return "cancel_requested" if job.is_cancel_requested else "held"
 
+    def note(self, job_id: int, nonce: str, *, progress: float | None, text: str, checkpoint_json: bytes | None) -> str:
+        job = self.jobs.get(job_id)
+        if job is None or job.nonce != nonce:
+            return "lost"
+        if progress is not None:
+            job.progress, job.note = progress, text
+        if checkpoint_json is not None:
+            job.checkpoint_json = checkpoint_json
+        return "cancel_requested" if job.is_cancel_requested else "held"
+
     # -- settle: T4 to T7 and T12
 
     def repliable(self, job_id: int, nonce: str) -> set[str]:
@@ -133,7 +162,8 @@ class Model:
             return set()
         return {"already"} if job.settled_nonces[-1] == nonce else {"already", "lost"}
 
-    def complete(self, job_id: int, *, now_ms: int) -> str:
+    def complete(self, job_id: int, *, result_json: bytes | None, now_ms: int) -> str:
+        self.jobs[job_id].result_json = result_json
         self._end(self._unlease(job_id), "DONE", now_ms=now_ms)
         return "ok"
 
@@ -143,16 +173,16 @@ class Model:
         self._end(self._unlease(job_id), "CANCELLED", now_ms=now_ms)
         return "ok"
 
-    def reschedule(self, job_id: int, *, delay_ms: int, error: str, now_ms: int) -> str:
+    def reschedule(self, job_id: int, *, delay_ms: int, error: str, traceback: str, now_ms: int) -> str:
         job = self._unlease(job_id)
         if job.is_cancel_requested:
             self._end(job, "CANCELLED", now_ms=now_ms)
             return "cancelled"
-        job.status = "PENDING"
+        self._fail(job, error, traceback, now_ms=now_ms)
+        self._wait(job, now_ms + delay_ms)
         job.retry_count += 1
         job.error = error
         job.unhandled_since_ms = None
-        job.run_after_ms = now_ms + delay_ms
         return "ok"
 
     def release(self, job_id: int, *, delay_ms: int, unhandled: bool, now_ms: int) -> str:
@@ -160,18 +190,22 @@ class Model:
         if job.is_cancel_requested:
             self._end(job, "CANCELLED", now_ms=now_ms)
             return "cancelled"
-        job.status = "PENDING"
+        self._wait(job, now_ms + delay_ms)
         job.attempt -= 1
         job.releases += 1
         if not unhandled:
             job.unhandled_since_ms = None
         elif job.unhandled_since_ms is None:
             job.unhandled_since_ms = now_ms
-        job.run_after_ms = now_ms + delay_ms
         return "ok"
 
-    def dead_letter(self, job_id: int, *, reason: str, error: str, now_ms: int) -> str:
-        self._die(self._unlease(job_id), reason=reason, error=error, now_ms=now_ms)
+    def dead_letter(self, job_id: int, *, reason: str, error: str, traceback: str, now_ms: int) -> str:
+        job = self._unlease(job_id)
+        if reason == "expired":
+            job.attempt -= 1
+        else:
+            self._fail(job, error, traceback, now_ms=now_ms)
+        self._die(job, reason=reason, error=error, now_ms=now_ms)
         return "ok"
 
     # -- leases that ran out: T8 and T9
@@ -186,13 +220,29 @@ class Model:
         job.crashes += 1
         if job.is_cancel_requested:
             self._end(job, "CANCELLED", now_ms=now_ms)
-        elif job.crashes >= max_crashes:
+            return job
+        self._fail(job, "worker lost", "", now_ms=now_ms)
+        if job.crashes >= max_crashes:
             error = f"worker lost: the lease ran out {job.crashes} times, last with {job.worker}"
             self._die(job, reason="worker_lost", error=error, now_ms=now_ms)
         else:
-            job.status = "PENDING"
             assert run_after_ms == now_ms or (run_after_ms > now_ms and job.crashes + 1 == max_crashes)
-            job.run_after_ms = run_after_ms
+            self._wait(job, run_after_ms)
+        return job
+
+    # -- waits that were too long: T15
+
+    def too_late(self, now_ms: int) -> set[int]:
+        return {
+            job.id
+            for job in self.jobs.values()
+            if job.status == "PENDING" and job.schedule_ms and now_ms - job.run_after_ms > job.schedule_ms
+        }
+
+    def expire(self, job_id: int, *, now_ms: int) -> Record:
+        job = self.jobs[job_id]
+        error = f"not started within {job.schedule_ms} ms of being due"
+        self._die(job, reason="expired", error=error, now_ms=now_ms)
         return job
 
     # -- steering: T10, T11, T13 and T14
@@ -211,13 +261,12 @@ class Model:
             if job_id in self.deaths:
                 self.deaths.remove(job_id)
                 job = self.jobs[job_id]
-                job.status = "PENDING"
+                self._wait(job, now_ms)
                 job.retry_count = job.crashes = job.releases = 0
                 job.replays += 1
                 job.error = job.death_reason = None
                 job.started_at_ms = job.finished_at_ms = job.unhandled_since_ms = None
                 job.is_cancel_requested = False
-                job.run_after_ms = now_ms
                 replayed.append(job_id)
         return replayed
 
@@ -279,6 +328,14 @@ class Model:
         job.settled_nonces.append(job.nonce)
         job.nonce = None
         return job
+
+    def _wait(self, job: Record, run_after_ms: int) -> None:
+        job.status = "PENDING"
+        job.run_after_ms = run_after_ms
+        job.progress, job.note = None, ""
+
+    def _fail(self, job: Record, error: str, traceback: str, *, now_ms: int) -> None:
+        job.failures.append(Failure(job.attempt, job.started_at_ms, now_ms, job.worker, error, traceback))
 
     def _end(self, job: Record, status: str, *, now_ms: int) -> None:
         job.status = status

@@ -3,16 +3,18 @@
 from collections.abc import Sequence
 from typing import Final
 
+from msgspec.structs import astuple
 from tests.property.model import Record
 
 from gotaskq.backend import JobQuery, QueueCounts
 from gotaskq.job import Job, Status
+from gotaskq.trail import KEPT_ATTEMPTS
 
 # Record members that have the same name and value in Job.
 SAME: Final = (
     *("id", "enqueue_nonce", "queue", "type", "payload_json", "priority", "rank", "max_retries", "retry_count"),
     *("attempt", "crashes", "releases", "replays", "created_at_ms", "run_after_ms", "started_at_ms", "finished_at_ms"),
-    *("unhandled_since_ms", "error", "worker", "is_cancel_requested"),
+    *("unhandled_since_ms", "error", "worker", "is_cancel_requested", "result_json"),
 )
 QUERIES: Final = (
     JobQuery(),
@@ -38,7 +40,8 @@ class Walk:
 
 def record_of(job: Job) -> Record:
     members = ("id", "enqueue_nonce", "queue", "type", "payload_json", "priority", "rank", "max_retries")
-    return Record(**{name: getattr(job, name) for name in (*members, "created_at_ms", "run_after_ms")})
+    same = {name: getattr(job, name) for name in (*members, "created_at_ms", "run_after_ms")}
+    return Record(**same, execution_ms=job.timeouts.execution_ms, schedule_ms=job.timeouts.schedule_ms)
 
 
 def compare(job: Job, record: Record) -> None:
@@ -46,8 +49,14 @@ def compare(job: Job, record: Record) -> None:
         "status": job.status.value,
         "death_reason": job.death_reason and job.death_reason.value,
         "nonce": job.lease and job.lease.nonce,
+        "execution_ms": job.timeouts.execution_ms,
+        "schedule_ms": job.timeouts.schedule_ms,
+        "progress": job.trail.progress,
+        "note": job.trail.note,
+        "checkpoint_json": job.trail.checkpoint_json,
     }
     assert seen == {name: getattr(record, name) for name in seen}
+    assert [astuple(attempt) for attempt in job.trail.attempts] == record.failures[-KEPT_ATTEMPTS:]
 
 
 def visible_counts(counts: QueueCounts) -> tuple[int, int, int, int, bool]:

@@ -6,6 +6,8 @@ from random import Random
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
+from tests.faults.checker import audit
+from tests.faults.store import StoreReader
 from tests.property.machine import BackendMachine
 from tests.redis_servers import Flavour, RedisServer, flavours
 from tests.redis_stores import new_store
@@ -29,7 +31,14 @@ class RedisMachine(BackendMachine):
     flavour: Flavour
 
     def make_backend(self, limits: StoreLimits, *, clock: Clock, rng: Random) -> RedisBackend:
-        return new_store(server_of(self.flavour), limits, clock=clock, rng=rng)
+        self.store = new_store(server_of(self.flavour), limits, clock=clock, rng=rng)
+        return self.store
+
+    def teardown(self) -> None:
+        super().teardown()
+        with server_of(self.flavour).client() as client:
+            store = StoreReader([client], prefix=self.store._layout.key_prefix).read()
+        assert [line for line in audit(store) if line.startswith("I5")] == []
 
 
 @pytest.mark.parametrize("flavour", flavours(), ids=lambda flavour: flavour.name)

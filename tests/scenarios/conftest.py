@@ -1,5 +1,7 @@
 """A whole queue in this process under a clock the test moves: no real time, no I/O."""
 
+import asyncio
+from collections import defaultdict
 from collections.abc import Callable
 from random import Random
 from typing import Any, Protocol
@@ -9,6 +11,7 @@ import pytest
 from gotaskq import Settings, TaskQ
 from gotaskq.events import Event
 from gotaskq.testing.clock import FakeClock
+from gotaskq.testing.desk import PATIENCE_S
 
 
 class MakeApp(Protocol):
@@ -21,6 +24,12 @@ class Until(Protocol):
     """Lets everything run that can without time passing, until a condition holds."""
 
     async def __call__(self, condition: Callable[[], bool]) -> None: ...
+
+
+class UntilEvent(Protocol):
+    """Waits, in real time where a thread takes some, until the app has told of such an event."""
+
+    async def __call__(self, kind: type[Event]) -> None: ...
 
 
 @pytest.fixture
@@ -52,5 +61,17 @@ def until(clock: FakeClock) -> Until:
                 return
             await clock.settle()
         raise AssertionError("this never became true, though everything ran that could")
+
+    return wait
+
+
+@pytest.fixture
+def until_event(app: TaskQ) -> UntilEvent:
+    seen: dict[type[Event], asyncio.Event] = defaultdict(asyncio.Event)
+    app.observe(lambda event: seen[type(event)].set())
+
+    async def wait(kind: type[Event]) -> None:
+        async with asyncio.timeout(PATIENCE_S):
+            await seen[kind].wait()
 
     return wait

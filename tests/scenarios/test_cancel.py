@@ -5,9 +5,9 @@ import contextlib
 import threading
 
 import pytest
-from tests.scenarios.conftest import Until
+from tests.scenarios.conftest import Until, UntilEvent
 
-from gotaskq import Job, Status, TaskQ
+from gotaskq import Context, Job, Status, TaskQ
 from gotaskq.errors import JobNotFoundError
 from gotaskq.events import Event, JobCancelled, JobDone
 from gotaskq.testing.clock import FakeClock
@@ -119,34 +119,50 @@ async def test_another_process_hears_of_it_with_its_next_heartbeat(app: TaskQ, c
     assert cancelled.status is Status.CANCELLED
 
 
-async def test_a_thread_is_left_behind_and_its_slot_goes_on(app: TaskQ, clock: FakeClock, until: Until) -> None:
-    let_go = threading.Event()
-    started = asyncio.Event()
-    loop = asyncio.get_running_loop()
+async def test_a_thread_sees_in_its_context_that_it_is_cancelled(
+    app: TaskQ, events: list[Event], until_event: UntilEvent
+) -> None:
+    started = threading.Event()
 
     @app.handler("blocking")
-    def blocking(job: Job) -> None:
-        loop.call_soon_threadsafe(started.set)
-        let_go.wait(10)
+    def blocking(ctx: Context) -> None:
+        started.set()
+        while not ctx.wait_for_cancel(10):
+            pass
 
-    @app.handler("ok")
-    async def succeed(job: Job) -> None:
-        pass
+    async with app, app.workers(concurrency=1):
+        enqueued = await app.enqueue("blocking")
+        await asyncio.to_thread(started.wait, 10)
+        asked = await app.cancel(enqueued.id)
+        await until_event(JobCancelled)
+        cancelled = await app.get(enqueued.id)
 
-    try:
-        async with app, app.workers(concurrency=1):
-            enqueued = await app.enqueue("blocking")
-            async with asyncio.timeout(10):
-                await started.wait()
-            await app.cancel(enqueued.id)
-            following = await app.enqueue("ok")
-            await clock.settle()
-            cancelled, done = await app.get(enqueued.id), await app.get(following.id)
-    finally:
-        let_go.set()
-
+    assert (asked.status, asked.is_cancel_requested) == (Status.RUNNING, True)
     assert cancelled.status is Status.CANCELLED
-    assert done.status is Status.DONE
+
+
+async def test_a_thread_that_never_looks_is_done_when_it_has_finished(
+    app: TaskQ, events: list[Event], until_event: UntilEvent
+) -> None:
+    started, let_go = threading.Event(), threading.Event()
+
+    @app.handler("blind")
+    def blind(job: Job) -> int:
+        started.set()
+        let_go.wait(10)
+        return 7
+
+    async with app, app.workers(concurrency=1):
+        enqueued = await app.enqueue("blind")
+        await asyncio.to_thread(started.wait, 10)
+        await app.cancel(enqueued.id)
+        running = await app.get(enqueued.id)
+        let_go.set()
+        await until_event(JobDone)
+        done = await app.get(enqueued.id)
+
+    assert running.status is Status.RUNNING
+    assert (done.status, done.result) == (Status.DONE, 7)
 
 
 async def test_an_ended_job_stays_as_it_is(app: TaskQ, clock: FakeClock, events: list[Event]) -> None:

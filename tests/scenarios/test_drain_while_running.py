@@ -6,6 +6,7 @@ import contextlib
 from tests.scenarios.conftest import MakeApp, Until
 
 from gotaskq import Job, Settings, Status, TaskQ
+from gotaskq.engine.deadlines import LAST_GRACE_S
 from gotaskq.engine.worker import CANCEL_GRACE_S
 from gotaskq.events import Event, JobReleased
 from gotaskq.testing.clock import FakeClock
@@ -103,6 +104,7 @@ async def test_a_handler_that_swallows_its_cancellation_is_left_behind(
         draining = asyncio.create_task(run_until_drained(app, until, started))
         await until(lambda: bool(started))
         await clock.advance(1 + CANCEL_GRACE_S)
+        await clock.advance(LAST_GRACE_S)
         await draining
         given_back = await app.get(enqueued.id)
         let_go.set()

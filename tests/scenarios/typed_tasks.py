@@ -1,7 +1,8 @@
 """Tasks that run in child processes: importable by name, as a child needs them."""
 
+import asyncio
 import os
-from datetime import date
+from datetime import date, timedelta
 
 from gotaskq import Context, TaskQ
 from gotaskq.executors.process.options import ProcessOptions
@@ -19,3 +20,9 @@ def check_day(ctx: Context, day: date, parent: int) -> None:
 @app.task(executor="process", max_retries=0)
 def fail(text: str) -> None:
     raise ValueError(text)
+
+
+@app.task(executor="process", max_retries=0)
+async def wait_there(day: date) -> date:
+    await asyncio.sleep(0)
+    return day + timedelta(days=1)

@@ -23,8 +23,10 @@ from gotaskq.job import (
     JobId,
     Lease,
     Status,
+    Timeouts,
     held_lease,
 )
+from gotaskq.trail import NO_TRAIL, Attempt, Trail
 
 CREATED_MS: Final = 1_795_428_000_000
 NOW_MS: Final = CREATED_MS + 5_000
@@ -60,6 +62,8 @@ BURIED: Final = replace(
     finished_at_ms=CREATED_MS,
     unhandled_since_ms=CREATED_MS,
 )
+LOST: Final = Attempt(1, CREATED_MS, NOW_MS, "host:1", "worker lost")
+NOTED: Final = Trail(attempts=(Attempt(1, 1, 2, "host:0", "E: 1"),), progress=0.5, note="half", checkpoint_json=b"7")
 IN_STATUS: Final = {
     PENDING: WAITING,
     RUNNING: STARTED,
@@ -88,6 +92,12 @@ STEPS: Final[dict[str, tuple[Step, Status, Status]]] = {
     "release": (lambda job: transition.release(job, delay_ms=0, unhandled=False, now_ms=NOW_MS), RUNNING, PENDING),
     "lapse": (lambda job: transition.lapse(job, max_crashes=3, now_ms=NOW_MS), RUNNING, PENDING),
     "lapse for the last time": (lambda job: transition.lapse(job, max_crashes=1, now_ms=NOW_MS), RUNNING, DEAD),
+    "note": (
+        lambda job: transition.note(job, progress=0.5, text="half", checkpoint_json=b"7", now_ms=NOW_MS),
+        RUNNING,
+        RUNNING,
+    ),
+    "expire": (lambda job: transition.expire(job, now_ms=NOW_MS), PENDING, DEAD),
     "replay": (lambda job: transition.replay(job, now_ms=NOW_MS), DEAD, PENDING),
 }
 
@@ -104,7 +114,7 @@ class TestEveryStep:
         step, before, after = STEPS[name]
 
         assert step(IN_STATUS[before]).status is after
-        assert after in TRANSITIONS[before]
+        assert after is before or after in TRANSITIONS[before]
 
     @pytest.mark.parametrize(
         ("name", "status"),
@@ -198,6 +208,7 @@ class TestAttempts:
             "settled_nonce": "nonce-1",
             "retry_count": 1,
             "error": "SMTPError: 421",
+            "trail": Trail(attempts=(Attempt(1, CREATED_MS, NOW_MS, "host:1", "SMTPError: 421"),)),
             "unhandled_since_ms": None,
             "updated_at_ms": NOW_MS,
             "run_after_ms": NOW_MS + 100,
@@ -212,9 +223,18 @@ class TestAttempts:
             "settled_nonce": "nonce-1",
             "death_reason": DeathReason.NO_HANDLER,
             "error": "none",
+            "trail": Trail(attempts=(Attempt(1, CREATED_MS, NOW_MS, "host:1", "none"),)),
             "updated_at_ms": NOW_MS,
             "finished_at_ms": NOW_MS,
         }
+
+    def test_complete_with_a_result(self) -> None:
+        assert transition.complete(STARTED, result_json=b"7", now_ms=NOW_MS).result == 7
+
+    def test_a_dead_letter_that_expired_was_no_attempt(self) -> None:
+        dead = transition.dead_letter(STARTED, reason=DeathReason.EXPIRED, error="too late", now_ms=NOW_MS)
+
+        assert (dead.attempt, dead.trail, dead.error) == (0, NO_TRAIL, "too late")
 
     def test_release(self) -> None:
         released = transition.release(STARTED, delay_ms=100, unhandled=False, now_ms=NOW_MS)
@@ -239,6 +259,64 @@ class TestAttempts:
         assert handled.unhandled_since_ms is None
 
 
+class TestTrail:
+    @pytest.mark.parametrize("name", ["reschedule", "release", "lapse"])
+    def test_of_an_attempt_that_is_over_the_checkpoint_stays(self, name: str) -> None:
+        waiting = STEPS[name][0](replace(STARTED, trail=NOTED))
+
+        assert (waiting.trail.progress, waiting.trail.note, waiting.trail.checkpoint_json) == (None, "", b"7")
+        assert waiting.trail.attempts[0] == NOTED.attempts[0]
+
+    @pytest.mark.parametrize("name", ["complete", "dead_letter", "lapse for the last time"])
+    def test_a_job_that_ended_shows_how_far_it_was(self, name: str) -> None:
+        ended = STEPS[name][0](replace(STARTED, trail=NOTED))
+
+        assert (ended.trail.progress, ended.trail.note) == (0.5, "half")
+
+    def test_five_attempts_are_kept(self) -> None:
+        job = STARTED
+        for number in range(2, 9):
+            waiting = transition.reschedule(job, delay_ms=0, error="E: x", traceback="tb", now_ms=NOW_MS)
+            job = transition.start(waiting, lease=LEASE, worker="host:1", now_ms=NOW_MS)
+            assert job.attempt == number
+
+        assert [attempt.number for attempt in job.trail.attempts] == [3, 4, 5, 6, 7]
+        assert job.trail.attempts[-1] == Attempt(7, NOW_MS, NOW_MS, "host:1", "E: x", "tb")
+
+    def test_what_a_note_does_not_say_stays(self) -> None:
+        noted = replace(STARTED, trail=NOTED)
+
+        silent = transition.note(noted, progress=None, text="not heard", checkpoint_json=None, now_ms=NOW_MS)
+        further = transition.note(noted, progress=0.75, text="", checkpoint_json=None, now_ms=NOW_MS)
+        saved = transition.note(noted, progress=None, text="", checkpoint_json=b"8", now_ms=NOW_MS)
+
+        assert changes(noted, silent) == {"updated_at_ms": NOW_MS}
+        assert further.trail == replace(NOTED, progress=0.75, note="")
+        assert (saved.trail, saved.checkpoint) == (replace(NOTED, checkpoint_json=b"8"), 8)
+
+    def test_a_replay_keeps_attempts_and_checkpoint(self) -> None:
+        replayed = transition.replay(replace(BURIED, trail=NOTED), now_ms=NOW_MS)
+
+        assert replayed.trail == replace(NOTED, progress=None, note="")
+
+
+class TestExpire:
+    def test_expire(self) -> None:
+        waiting = replace(WAITING, timeouts=Timeouts(schedule_ms=1_500))
+
+        assert waiting.expires_at_ms == CREATED_MS + 1_500
+        assert changes(waiting, transition.expire(waiting, now_ms=NOW_MS)) == {
+            "status": DEAD,
+            "death_reason": DeathReason.EXPIRED,
+            "error": "not started within 1500 ms of being due",
+            "updated_at_ms": NOW_MS,
+            "finished_at_ms": NOW_MS,
+        }
+
+    def test_a_job_without_a_schedule_timeout_never_does(self) -> None:
+        assert replace(WAITING, timeouts=Timeouts(execution_ms=1)).expires_at_ms is None
+
+
 class TestLapse:
     def test_a_crash_is_counted(self) -> None:
         lapsed = transition.lapse(STARTED, max_crashes=2, now_ms=NOW_MS)
@@ -247,6 +325,7 @@ class TestLapse:
             "status": PENDING,
             "lease": None,
             "crashes": 1,
+            "trail": Trail(attempts=(LOST,)),
             "updated_at_ms": NOW_MS,
             "run_after_ms": NOW_MS,
         }
@@ -260,6 +339,7 @@ class TestLapse:
             "crashes": 2,
             "death_reason": DeathReason.WORKER_LOST,
             "error": "worker lost: the lease ran out 2 times, last with host:1",
+            "trail": Trail(attempts=(LOST,)),
             "updated_at_ms": NOW_MS,
             "finished_at_ms": NOW_MS,
         }

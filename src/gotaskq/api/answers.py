@@ -15,6 +15,7 @@ from gotaskq.errors import (
     GotaskqError,
     InvalidPayloadError,
     InvalidRequestError,
+    JobEndedError,
     JobNotFoundError,
     NotFoundError,
     NotOpenError,
@@ -53,6 +54,8 @@ def refuse(error: GotaskqError) -> Answer:
             return Answer(404, encode_error("dead job not found"))
         case NotFoundError():
             return Answer(404, encode_error(str(error)))
+        case JobEndedError():
+            return Answer(409, encode_error(str(error)))
         case QueueExistsError():
             return Answer(409, encode_error(str(error), field="queue"))
         case WithheldError():

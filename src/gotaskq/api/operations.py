@@ -14,6 +14,7 @@ INSTANT: Final[Schema] = {"type": "string", "format": "date-time"}
 COUNT: Final[Schema] = {"type": "integer", "minimum": 0}
 
 PRIORITY: Final[Schema] = {"type": ["integer", "null"], "minimum": 0, "maximum": 10}
+SECONDS: Final[Schema] = {"type": ["number", "null"], "minimum": 0.001, "maximum": 31_536_000}
 OPTIONS: Final[Schema] = {
     "priority": {**PRIORITY, "description": "10 goes first"},
     "delay": {
@@ -24,6 +25,8 @@ OPTIONS: Final[Schema] = {
     },
     "max_retries": {"type": ["integer", "null"], "minimum": 0, "maximum": 100},
     "queue": {"type": ["string", "null"], "pattern": "^[A-Za-z0-9._-]{1,64}$"},
+    "timeout": {**SECONDS, "description": "seconds an attempt may take"},
+    "schedule_timeout": {**SECONDS, "description": "seconds the job may wait once it is due"},
 }
 
 JOB: Final[Schema] = {
@@ -52,6 +55,15 @@ JOB: Final[Schema] = {
         "crashes": COUNT,
         "replays": COUNT,
         "cancel_requested": {"type": "boolean"},
+        "timeout": {"type": "number"},
+        "schedule_timeout": {"type": "number"},
+        "result": {"description": "what the handler returned"},
+        "progress": {
+            "type": "object",
+            "required": ["fraction"],
+            "properties": {"fraction": {"type": "number"}, "note": {"type": "string"}},
+        },
+        "attempts": {"type": "array", "items": {"type": "object", "required": ["attempt", "status"]}},
         "started_at": INSTANT,
         "finished_at": INSTANT,
     },
@@ -121,7 +133,13 @@ def operations() -> dict[str, dict[str, Schema]]:
                 body=batch,
             )
         },
-        "/jobs/{id}": {"get": _operation("Look at a job", {200: a_job}, (404, 503), parameters=[job_id])},
+        "/jobs/{id}": {
+            "get": _operation("Look at a job", {200: a_job}, (404, 503), parameters=[job_id]),
+            "delete": _operation("Delete a job", {200: _json(_MESSAGE), 202: a_job}, (404, 503), parameters=[job_id]),
+        },
+        "/jobs/{id}/cancel": {
+            "post": _operation("Cancel a job", {200: a_job}, (404, 409, 415, 503), parameters=[job_id])
+        },
         "/dlq": {
             "get": _operation(
                 "List dead jobs, the latest death first",
@@ -163,9 +181,10 @@ _NAMES: Final[Schema] = {"type": "array", "items": {"type": "string"}}
 _MEANING: Final = {
     200: "done",
     201: "stored",
+    202: "it runs, and was asked to end",
     400: "the request holds something it may not",
     404: "there is none",
-    409: "it is there already, or another job of the batch was refused",
+    409: "it is there already, has ended, or another job of the batch was refused",
     413: "the body is too large",
     415: "the content type or coding is not taken",
     422: "the payload does not fit its type, or the type is not known here",

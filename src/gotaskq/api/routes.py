@@ -24,8 +24,8 @@ from gotaskq.api.requests import (
 from gotaskq.api.schemas import encode_job, encode_jobs
 from gotaskq.api.submit import submit, submit_batch
 from gotaskq.app import TaskQ
-from gotaskq.errors import DeadJobNotFoundError, GotaskqError, JobNotFoundError
-from gotaskq.job import Status
+from gotaskq.errors import DeadJobNotFoundError, GotaskqError, JobEndedError, JobNotFoundError
+from gotaskq.job import JobId, Status
 from gotaskq.names import check_queue_name
 
 NDJSON: Final = ("application/x-ndjson", "application/jsonl", "application/x-jsonlines")
@@ -45,7 +45,8 @@ class Routes:
         return [
             Route("/jobs", _endpoint(self.submit_job), methods=["POST"]),
             Route("/jobs/batch", _endpoint(self.submit_batch), methods=["POST"]),
-            Route("/jobs/{id}", _endpoint(self.get_job), methods=["GET"]),
+            Route("/jobs/{id}", _endpoint(self.get_or_delete_job), methods=["GET", "DELETE"]),
+            Route("/jobs/{id}/cancel", _endpoint(self.cancel_job), methods=["POST"]),
             Route("/dlq", _endpoint(self.list_dead), methods=["GET"]),
             Route("/dlq/{id}", _endpoint(self.delete_dead), methods=["DELETE"]),
             Route("/dlq/{id}/replay", _endpoint(self.replay_dead), methods=["POST"]),
@@ -76,12 +77,28 @@ class Routes:
         body = await read_body(request, max_bytes=MAX_BATCH_BYTES)
         return await submit_batch(self._taskq.door, body, lines=media_type in NDJSON)
 
+    async def get_or_delete_job(self, request: Request) -> Answer:
+        """`/jobs/{id}`: one route for both methods, or a 405 would name one of them only."""
+        return await (self.delete_job(request) if request.method == "DELETE" else self.get_job(request))
+
     async def get_job(self, request: Request) -> Answer:
-        """`GET /jobs/{id}`: look at a job."""
-        job_id = job_id_of(request)
-        if job_id is None:
-            raise JobNotFoundError(request.path_params["id"])
-        return Answer(200, encode_job(await self._taskq.get(job_id)))
+        """`GET /jobs/{id}`: look at a job, and at its last attempts that failed."""
+        return Answer(200, encode_job(await self._taskq.get(_job_id(request)), with_attempts=True))
+
+    async def cancel_job(self, request: Request) -> Answer:
+        """`POST /jobs/{id}/cancel`: cancel a job that waits, ask one that runs to end."""
+        refuse_cross_site_forms(request)
+        job = await self._taskq.cancel(_job_id(request))
+        if job.status in (Status.DONE, Status.DEAD):
+            raise JobEndedError(job.id, job.status)
+        return Answer(200, encode_job(job))
+
+    async def delete_job(self, request: Request) -> Answer:
+        """`DELETE /jobs/{id}`: forget a job; one that runs is asked to end first, and is there until it has."""
+        job = await self._taskq.delete(_job_id(request))
+        if job.status is Status.RUNNING:
+            return Answer(202, encode_job(job))
+        return Answer(200, b'{"message":"job deleted successfully"}')
 
     async def list_dead(self, request: Request) -> Answer:
         """`GET /dlq`: dead jobs, the latest death first; `?limit=&cursor=`, and a Link header where there are more."""
@@ -139,6 +156,13 @@ class Routes:
         if not self._taskq.is_reachable:
             return Answer(503, b'{"status":"store unavailable"}')
         return Answer(200, OK)
+
+
+def _job_id(request: Request) -> JobId:
+    job_id = job_id_of(request)
+    if job_id is None:
+        raise JobNotFoundError(request.path_params["id"])
+    return job_id
 
 
 def _endpoint(act: Callable[[Request], Awaitable[Answer]]) -> Callable[[Request], Awaitable[Response]]:

@@ -15,9 +15,10 @@ from msgspec import Raw
 
 from gotaskq.engine.admission import ABSENT, JobRequest
 from gotaskq.errors import InvalidRequestError
-from gotaskq.job import DEFAULT_QUEUE, PENDING, DeathReason, Job, Status
+from gotaskq.job import DEFAULT_QUEUE, NO_TIMEOUTS, PENDING, DeathReason, Job, Status
 from gotaskq.names import check_queue_name
 from gotaskq.payload import BACKSLASH, SHORT_PAYLOAD_BYTES, check_payload
+from gotaskq.trail import Attempt
 
 _MILLISECONDS: Final = tuple(b'.%03dZ"' % millisecond for millisecond in range(1000))
 
@@ -55,13 +56,21 @@ def decode_submission(body: bytes, queue: str | None) -> JobRequest:
     return request
 
 
-def encode_job(job: Job) -> bytes:
+def encode_job(job: Job, *, with_attempts: bool = False) -> bytes:
     """Return the job as a JSON object, the original's members first and in its order."""
     before, after = _encode_kind(job.type, job.status, job.priority, job.delay_ms, job.max_retries, job.retry_count)
     instants = _encode_instants(job.created_at_ms, job.updated_at_ms, job.run_after_ms)
     # One that waits on the default queue and never ran has none of the members we added.
-    is_new = job.started_at_ms is None and job.status is PENDING and job.queue == DEFAULT_QUEUE and job.replays == 0
+    is_new = (
+        job.started_at_ms is None
+        and job.status is PENDING
+        and job.queue == DEFAULT_QUEUE
+        and job.replays == 0
+        and job.timeouts is NO_TIMEOUTS
+    )
     more = b"" if is_new else _encode_more(job)
+    if with_attempts and job.trail.attempts:
+        more += b',"attempts":' + _encode([_shown_attempt(attempt) for attempt in job.trail.attempts])
     return b'{"id":"%d%b%b%b%b%b}' % (job.id, before, job.payload_json, after, instants, more)
 
 
@@ -107,24 +116,44 @@ def _encode_second(second: int) -> bytes:
     return datetime.fromtimestamp(second, UTC).strftime('"%Y-%m-%dT%H:%M:%S').encode()
 
 
-def _is_as_submitted(job: Job) -> bool:
-    return job.started_at_ms is None and job.attempt == 0 and job.finished_at_ms is None and job.queue == DEFAULT_QUEUE
-
-
 def _encode_more(job: Job) -> bytes:
     """Return the members we added, each with a comma before it, where they are not empty."""
     more: dict[str, object] = {
         "queue": None if job.queue == DEFAULT_QUEUE else job.queue,
+        "timeout": job.timeouts.execution_ms and Raw(_encode_seconds(job.timeouts.execution_ms)),
+        "schedule_timeout": job.timeouts.schedule_ms and Raw(_encode_seconds(job.timeouts.schedule_ms)),
+        "result": None if job.result_json is None else Raw(job.result_json),
         "error": job.error,
         "reason": _reason(job),
         "attempt": job.attempt,
         "crashes": job.crashes,
         "replays": job.replays,
         "cancel_requested": job.is_cancel_requested,
+        "progress": _shown_progress(job),
         "started_at": job.started_at_ms and Raw(encode_instant(job.started_at_ms)),
         "finished_at": job.finished_at_ms and Raw(encode_instant(job.finished_at_ms)),
     }
     return b"".join(b',"%b":%b' % (name.encode(), _encode(value)) for name, value in more.items() if value)
+
+
+def _shown_progress(job: Job) -> dict[str, object] | None:
+    fraction, note = job.trail.progress, job.trail.note
+    if fraction is None:
+        return None
+    return {"fraction": fraction, "note": note} if note else {"fraction": fraction}
+
+
+def _shown_attempt(attempt: Attempt) -> dict[str, object]:
+    """Return an attempt that failed, as it is shown with its job."""
+    shown: dict[str, object] = {
+        "attempt": attempt.number,
+        "status": Status.FAILED.value,
+        "started_at": Raw(encode_instant(attempt.started_at_ms)),
+        "finished_at": Raw(encode_instant(attempt.ended_at_ms)),
+        "worker": attempt.worker,
+        "error": attempt.error,
+    }
+    return shown | {"traceback": attempt.traceback} if attempt.traceback else shown
 
 
 def _reason(job: Job) -> str | None:
@@ -148,6 +177,8 @@ def count_members(request: JobRequest) -> int:
         + (request.delay is not None)
         + (request.max_retries is not None)
         + (request.queue is not None)
+        + (request.timeout is not None)
+        + (request.schedule_timeout is not None)
     )
 
 

@@ -65,15 +65,20 @@ def serve(taskq: TaskQ, role: Role | None = None, *, announce: Callable[[str], N
     port = taskq.settings.port if role.with_api else role.health_port
     listener = None if port is None else bind(taskq.settings.host, port, is_shared=role.member is not None)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        abandoned = runner.run(_serve(taskq, listener, role, announce))
-        if abandoned:
+        worker = runner.run(_serve(taskq, listener, role, announce))
+        exit_code = int(worker is not None and worker.is_worn_out)
+        if worker is not None and worker.holds_the_loop:
             # A handler that will not end must not keep the process from ending; its job has been given back.
             logging.shutdown()
             sys.stdout.flush()
-            os._exit(0)
+            os._exit(exit_code)
+    if exit_code:
+        sys.exit(exit_code)  # so that whoever keeps this process starts it anew
 
 
-async def _serve(taskq: TaskQ, listener: socket.socket | None, role: Role, announce: Callable[[str], None]) -> int:
+async def _serve(
+    taskq: TaskQ, listener: socket.socket | None, role: Role, announce: Callable[[str], None]
+) -> Worker | None:
     async with taskq, contextlib.AsyncExitStack() as stack:
         taskq.is_draining = False  # it may have been served before
         member = role.member
@@ -96,7 +101,7 @@ async def _serve(taskq: TaskQ, listener: socket.socket | None, role: Role, annou
             line.tell_ready(_greeting(taskq, listener, role))
             line.heed(drain=end.drain, hurry=end.hurry)
         await _run(worker, server, listener)
-    return worker.busy if worker is not None else 0
+    return worker
 
 
 async def _run(worker: Worker | None, server: uvicorn.Server | None, listener: socket.socket | None) -> None:

@@ -30,12 +30,13 @@ from gotaskq.errors import (
     WithheldError,
 )
 from gotaskq.events import JobEnqueued, QueueCreated
-from gotaskq.job import DEFAULT_QUEUE, MAX_PRIORITY, MIN_PRIORITY, Job, JobId
+from gotaskq.job import DEFAULT_QUEUE, MAX_PRIORITY, MIN_PRIORITY, NO_TIMEOUTS, Job, JobId, Timeouts
 from gotaskq.names import check_queue_name
 from gotaskq.policies.ordering import Ordering
 from gotaskq.snowflake import SnowflakeIds, SpreadIds
 
 MAX_DELAY_S: Final = 31_536_000  # a year
+MIN_TIMEOUT_S: Final = 0.001
 MAX_MAX_RETRIES: Final = 100
 OK: Final = Enqueued.OK
 ABSENT: Final = Raw(b"null")  # what a request holds that names no payload
@@ -46,8 +47,9 @@ MAX_MOULDS: Final = 4_096  # bounds what hostile callers can make us remember
 class JobRequest(msgspec.Struct, gc=False):
     """What a caller asks for: the members of the HTTP body, and the queue. Only `type` is required.
 
-    `payload` is JSON that has passed `check_payload`; `delay` is in seconds. A member that is None counts as not given:
-    what the task says holds, else the default.
+    `payload` is JSON that has passed `check_payload`. In seconds are `delay`, `timeout` (for each attempt) and
+    `schedule_timeout` (from when the job is due until it starts). A member that is None counts as not given: what the
+    task says holds, else the default.
     """
 
     type: str | None = None
@@ -56,6 +58,8 @@ class JobRequest(msgspec.Struct, gc=False):
     delay: int | float | None = None
     max_retries: int | None = None
     queue: str | None = None
+    timeout: int | float | None = None
+    schedule_timeout: int | float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,8 +230,9 @@ class Admission:
             raise ShuttingDownError
         # The classes too: True == 1 and 5.0 == 5, but what is refused once must be refused always.
         priority, delay, max_retries = request.priority, request.delay, request.max_retries
-        classes = (type(priority), type(delay), type(max_retries))
-        kind = (request.type, request.queue, priority, delay, max_retries, classes)
+        timeout, schedule_timeout = request.timeout, request.schedule_timeout
+        classes = (type(priority), type(delay), type(max_retries), type(timeout), type(schedule_timeout))
+        kind = (request.type, request.queue, priority, delay, max_retries, timeout, schedule_timeout, classes)
         return self._moulds.get(kind) or self._make_mould(kind, request)
 
     def _cast(self, mould: Job, payload_json: bytes, now_ms: int) -> Job:
@@ -284,6 +289,7 @@ class Admission:
             priority=0 if priority is None else _priority(priority),
             delay_ms=0 if request.delay is None else _delay_ms(request.delay),
             max_retries=self._default_max_retries if max_retries is None else _retries(max_retries),
+            timeouts=_timeouts(request),
             rank=0,
             created_at_ms=0,
             updated_at_ms=0,
@@ -337,6 +343,20 @@ def _delay_ms(delay_s: float) -> int:
     if type(delay_s) not in (int, float) or not 0 <= delay_s <= MAX_DELAY_S:
         raise InvalidRequestError(f"delay must be between 0 and {MAX_DELAY_S} seconds", field="delay")
     return round(delay_s * 1000)
+
+
+def _timeouts(request: JobRequest) -> Timeouts:
+    execution_ms = _timeout_ms(request.timeout, field="timeout")
+    schedule_ms = _timeout_ms(request.schedule_timeout, field="schedule_timeout")
+    return Timeouts(execution_ms, schedule_ms) if execution_ms or schedule_ms else NO_TIMEOUTS
+
+
+def _timeout_ms(timeout_s: float | None, *, field: str) -> int:
+    if timeout_s is None:
+        return 0
+    if type(timeout_s) not in (int, float) or not MIN_TIMEOUT_S <= timeout_s <= MAX_DELAY_S:
+        raise InvalidRequestError(f"{field} must be between {MIN_TIMEOUT_S} and {MAX_DELAY_S} seconds", field=field)
+    return round(timeout_s * 1000)
 
 
 def _retries(max_retries: int) -> int:

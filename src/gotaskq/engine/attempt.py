@@ -6,78 +6,120 @@ passes.
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Awaitable, Coroutine
-from typing import Final
+from typing import Final, TypeAlias
 
-from gotaskq.engine.context import begin_in_own_context
+import msgspec
+from msgspec.structs import replace
+
+from gotaskq.control import Cancel, Control, Discard, Retry, Snooze
 from gotaskq.engine.middleware import CallNext
+from gotaskq.engine.own_context import Rest, begin_in_own_context
 from gotaskq.engine.slot import Slot
-from gotaskq.errors import RemoteError
-from gotaskq.job import Job
-from gotaskq.outcome import Failed, Outcome, Succeeded
+from gotaskq.failure import describe, one_line, traceback_of
+from gotaskq.job import DeathReason, Job
+from gotaskq.outcome import Failed, Outcome, Refused, Snoozed, Succeeded
+from gotaskq.trail import MAX_STATE_BYTES
 
-MAX_ERROR_BYTES: Final = 1_024
 SUCCEEDED: Final = Succeeded()
 
-_CONTROL_CHARACTERS: Final = dict.fromkeys((*range(32), 127, *range(128, 160), 8232, 8233), " ")
+Going: TypeAlias = Coroutine[None, None, Outcome]
+
+logger = logging.getLogger(__name__)
 
 
-def begin_attempt(call: CallNext, job: Job, slot: Slot) -> Coroutine[None, None, Outcome] | None:
+def begin_attempt(call: CallNext, job: Job, slot: Slot) -> Succeeded | Going:
     """Run one attempt in this slot up to where its handler first waits.
 
-    None: the handler has returned, and the attempt has succeeded. Else await what is returned for its outcome, at once.
+    Return the outcome of one that has succeeded without waiting; else await what is returned for its outcome, at once.
     """
     slot.job = job
-    rest: Awaitable[None] | None
     try:
-        rest = begin_in_own_context(call, job)
+        begun = begin_in_own_context(call, job)
     except BaseException as error:  # noqa: BLE001 - what the handler raised, `_end` makes an outcome of
-        rest = _raise(error)
-    if rest is None and not slot.is_stopping:
-        slot.job = None
-        return None
-    return _end(slot, rest)
+        return _end(slot, job, _raise(error))
+    if begun is None and not slot.is_stopping:  # nearly all that get here
+        slot.end_attempt()
+        return SUCCEEDED
+    return _end(slot, job, begun if isinstance(begun, Rest) else _return(begun))
 
 
-async def _raise(error: BaseException) -> None:
+async def _raise(error: BaseException) -> object:
     raise error
 
 
-async def _end(slot: Slot, rest: Awaitable[None] | None) -> Outcome:
-    outcome: Outcome = SUCCEEDED
+async def _return(result: object) -> object:
+    return result
+
+
+async def _end(slot: Slot, job: Job, rest: Awaitable[object]) -> Outcome:
+    outcome: Outcome
     try:
-        if rest is not None:
-            await rest
+        outcome = _returned(slot, job, await rest)
     except asyncio.CancelledError as error:
         outcome = _stopped(slot, error)
     except (KeyboardInterrupt, GeneratorExit):
         raise  # the interpreter's own
-    except BaseException as error:  # noqa: BLE001 - a handler may raise what it likes: it becomes a Failed
-        outcome = slot.stopped_by or Failed(describe(error), error)
+    except BaseException as error:  # noqa: BLE001 - a handler may raise what it likes: it becomes an outcome
+        outcome = _raised(slot, error)
     finally:
-        slot.job = None
+        slot.end_attempt()
     if slot.is_stopping:
         await _clear_stop(slot)
     return outcome
 
 
-def describe(error: BaseException) -> str:
-    """Return `TypeName: message`, in one printable line of at most 1 KiB."""
+def _returned(slot: Slot, job: Job, result: object) -> Outcome:
+    """Say how an attempt ended whose handler returned."""
+    if result is None:
+        # One that looked and was told to end has stopped; one that never looked has finished all the same.
+        return slot.stopped_by if slot.stopped_by is not None and slot.has_heeded else SUCCEEDED
+    if isinstance(result, Control):
+        return _raised(slot, result)
+    return Succeeded(_encode_result(job, result))
+
+
+def _encode_result(job: Job, result: object) -> bytes | None:
+    """Return the result as JSON; the work is done, so one that cannot be kept is only missed, and not a failure."""
     try:
-        message = str(error)
-    except Exception:  # noqa: BLE001 - an exception that cannot even be shown is still a failure
-        message = "<its message cannot be shown>"
-    name = error.type_name if isinstance(error, RemoteError) else type(error).__name__
-    text = f"{name}: {message}" if message else name
-    text = text[:MAX_ERROR_BYTES].translate(_CONTROL_CHARACTERS)
-    return text.encode("utf-8", "replace")[:MAX_ERROR_BYTES].decode("utf-8", "ignore")
+        result_json = msgspec.json.encode(result)
+    except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
+        reason = describe(error)
+    else:
+        if len(result_json) <= MAX_STATE_BYTES:
+            return result_json
+        reason = f"{len(result_json)} bytes as JSON; at most {MAX_STATE_BYTES} are kept"
+    logger.warning("result_not_kept", extra={"job_id": str(job.id), "type": job.type, "reason": reason})
+    return None
+
+
+def _raised(slot: Slot, error: BaseException) -> Outcome:
+    match error:
+        case Snooze(delay_s=delay_s):
+            return Snoozed(round(delay_s * 1000))
+        case Cancel(reason=reason):
+            return Refused(DeathReason.CANCELLED, one_line(f"Cancel: {reason}"))
+        case Discard(reason=reason):
+            return Refused(DeathReason.DISCARDED, one_line(f"Discard: {reason}"))
+        case Retry(reason=reason):
+            led_here = error.__cause__ or error.__context__
+            return Failed(describe(error if reason or led_here is None else led_here), error, traceback_of(error))
+        case _:
+            return _told_why(slot, error) or Failed(describe(error), error, traceback_of(error))
 
 
 def _stopped(slot: Slot, error: asyncio.CancelledError) -> Outcome:
     if slot.is_closing:
         raise error  # not the attempt but the slot is being cancelled
     # Without a stop, the handler cancelled its own task or let some other task's cancellation escape.
-    return slot.stopped_by or Failed(describe(error), error)
+    return _told_why(slot, error) or Failed(describe(error), error, traceback_of(error))
+
+
+def _told_why(slot: Slot, error: BaseException) -> Outcome | None:
+    """Return what a stopped attempt was stopped by; of one that took too long with where that was."""
+    stopped_by = slot.stopped_by
+    return replace(stopped_by, traceback=traceback_of(error)) if isinstance(stopped_by, Failed) else stopped_by
 
 
 async def _clear_stop(slot: Slot) -> None:

@@ -8,18 +8,22 @@ import logging
 from random import Random
 from typing import Final, assert_never
 
-from gotaskq.job import DeathReason, Job, Lease, held_lease
+from gotaskq import control
+from gotaskq.job import DeathReason, Job, Lease, held_lease, too_late
 from gotaskq.outcome import (
     Cancel,
     Cancelled,
     Complete,
     DeadLetter,
+    Expired,
     Failed,
     Interrupted,
     Outcome,
+    Refused,
     Release,
     Reschedule,
     Settlement,
+    Snoozed,
     Succeeded,
     Unhandled,
 )
@@ -39,37 +43,46 @@ def decide(job: Job, outcome: Outcome, retry: RetryPolicy, *, rng: Random) -> Se
     """Say what becomes of a job after one attempt. Pure: same arguments, same answer."""
     lease = job.lease or held_lease(job)
     match outcome:
-        case Succeeded():
-            return Complete(lease)
+        case Succeeded(result_json=result_json):
+            return Complete(lease, result_json)
         case Interrupted():  # we stopped it, it did not fail: the attempt does not count
             return Release(lease)
         case Cancelled():
             return Cancel(lease)
         case Unhandled():
             return _wait_for_a_handler(job, lease)
-        case Failed(error, exception):
-            return _retry_or_give_up(job, lease, error, _ask(retry, job, exception, rng=rng))
+        case Failed(exception=exception):
+            return _retry_or_give_up(job, lease, outcome, _ask(retry, job, exception, rng=rng))
+        case Refused(reason, error):
+            return DeadLetter(lease, reason, error)
+        case Snoozed(delay_ms):
+            return Release(lease, delay_ms, is_snoozed=True)
+        case Expired():
+            return DeadLetter(lease, DeathReason.EXPIRED, too_late(job.timeouts.schedule_ms))
         case never:
             assert_never(never)
 
 
 def _ask(retry: RetryPolicy, job: Job, exception: BaseException, *, rng: Random) -> Retry:
-    """Ask the policy; one that raises must cost neither the job nor the slot, so ours stands in for it."""
+    """Ask the policy, unless the handler said when; one that raises must cost neither the job nor the slot."""
+    if isinstance(exception, control.Retry) and exception.delay_s is not None:
+        return RetryIn(round(exception.delay_s * 1000))
     try:
         return retry.decide(job, exception, rng=rng)
     except Exception:
+        # Ours stands in for it.
         logger.exception("retry policy failed", extra={"policy": repr(retry), "type": job.type})
         return FALLBACK.decide(job, exception, rng=rng)
 
 
-def _retry_or_give_up(job: Job, lease: Lease, error: str, retry: RetryIn | GiveUp) -> Settlement:
+def _retry_or_give_up(job: Job, lease: Lease, failed: Failed, retry: RetryIn | GiveUp) -> Settlement:
     match retry:
         case GiveUp(reason):
-            return DeadLetter(lease, reason, error)
+            return DeadLetter(lease, reason, failed.error, failed.traceback)
         case RetryIn() if job.retry_count >= job.max_retries:
-            return DeadLetter(lease, DeathReason.RETRIES_EXHAUSTED, error)
+            return DeadLetter(lease, DeathReason.RETRIES_EXHAUSTED, failed.error, failed.traceback)
         case RetryIn(delay_ms):
-            return Reschedule(lease, delay_ms, error)
+            return Reschedule(lease, delay_ms, failed.error, failed.traceback)
         case never:
             assert_never(never)
 

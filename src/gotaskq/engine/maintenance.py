@@ -1,7 +1,8 @@
 """Maintenance: what must happen to jobs while nobody calls.
 
-Promoter (due → ready), Reaper (lapsed leases → ready or dead), Pruner (past retention → gone). Every worker runs all
-three, without a leader; a duty takes a bounded batch at a time, and goes on as long as it finds a full one.
+Promoter (due → ready), Reaper (lapsed leases → ready or dead), Expirer (waited too long → dead), Pruner (past retention
+→ gone). Every worker runs all four, without a leader; a duty takes a bounded batch at a time, and goes on as long as it
+finds a full one.
 """
 
 import logging
@@ -19,6 +20,7 @@ from gotaskq.job import DeathReason, Job, Status
 PROMOTE_EVERY_S: Final = 1.0
 REAP_EVERY_S: Final = 5.0
 REAPS_PER_LEASE: Final = 6  # a short lease asks for a quick recovery, so it is reaped more often
+EXPIRE_EVERY_S: Final = 1.0
 PRUNE_EVERY_S: Final = 5.0
 SPREAD: Final = 0.5  # each pause is drawn from ± 50 %, so that many workers do not come at once
 BATCH: Final = 100
@@ -28,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 
 class Maintenance:
-    """The three periodic duties, as loops that run until cancelled."""
+    """The periodic duties, as loops that run until cancelled."""
 
     def __init__(
         self, backend: Backend, *, bus: EventBus, clock: Clock, rng: Random, lease_ms: int, max_crashes: int
@@ -45,6 +47,7 @@ class Maintenance:
         return [
             self._repeat(self._promote, every_s=PROMOTE_EVERY_S, batch=BATCH),
             self._repeat(self._reap, every_s=self._reap_every_s, batch=BATCH),
+            self._repeat(self._expire, every_s=EXPIRE_EVERY_S, batch=BATCH),
             self._repeat(self._prune, every_s=PRUNE_EVERY_S, batch=PRUNE_BATCH),
         ]
 
@@ -66,6 +69,12 @@ class Maintenance:
             logger.warning("lease lapsed", extra={"job_id": str(job.id), "crashes": job.crashes, "worker": job.worker})
             self._bus.publish(_reaped(job))
         return len(reaped)
+
+    async def _expire(self) -> int:
+        expired = await self._backend.expire(limit=BATCH)
+        for job in expired:
+            self._bus.publish(JobDied(job, DeathReason.EXPIRED, job.error or "expired", None))
+        return len(expired)
 
     async def _prune(self) -> int:
         return await self._backend.prune(limit=PRUNE_BATCH)

@@ -3,19 +3,21 @@
 Filled while the app is defined, read by worker and metrics. Jobs never name code: only what is registered here can run.
 """
 
-import inspect
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, assert_never
+from typing import Any, Final, assert_never
 
+from gotaskq.context import current_context
 from gotaskq.engine.middleware import CallNext, Middleware, compose
 from gotaskq.errors import RegistrationError
-from gotaskq.executor import Executor, ExecutorName, Handler, importable_name
+from gotaskq.executor import Executor, ExecutorName, Handler, importable_name, is_async, takes_context
+from gotaskq.job import Job
 from gotaskq.policies.retry import RetryPolicy
 
 JOB_TYPE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}")
+MAX_TIMEOUT_S: Final = 31_536_000  # a year
 JOB_TYPE_RULE: Final = "1 to 128 of A-Z a-z 0-9 . _ : / - and begin with a letter or digit"
 
 
@@ -27,6 +29,7 @@ class Registration:
     handler: Handler
     retry: RetryPolicy | None  # None: the worker's default
     call: CallNext
+    timeout_s: float | None = None  # None: as long as it takes
 
 
 class Registry:
@@ -48,6 +51,8 @@ class Registry:
         *,
         retry: RetryPolicy | None = None,
         executor: ExecutorName | None = None,
+        timeout_s: float | None = None,
+        isolate_after_crash: bool = False,
     ) -> Registration:
         """Let `handler` run jobs of this type: `async def` on the event loop, `def` in a thread, or as it is asked.
 
@@ -60,23 +65,36 @@ class Registry:
         if job_type in self._registrations:
             taken = self._registrations[job_type].handler
             raise RegistrationError(f"job type {job_type!r} has a handler already: {taken!r}; choose another type")
-        call: CallNext = partial(self._choose(handler, executor).run, handler)
+        if timeout_s is not None and not 0 < timeout_s <= MAX_TIMEOUT_S:
+            raise RegistrationError(
+                f"the timeout for job type {job_type!r} is {timeout_s!r}; it must be more than 0 and at most "
+                f"{MAX_TIMEOUT_S} seconds, or None for none"
+            )
+        call = self._choose(handler, executor)
+        if isolate_after_crash:
+            call = _isolating(self._choose(handler, "process"), call)
         if self._middleware:
             # In a context of its own, like the handler: what it sets must not reach the slot's next job.
             call = partial(self._on_loop.run, compose(self._middleware, call))
-        registration = Registration(job_type, handler, retry, call)
+        registration = Registration(job_type, handler, retry, call, timeout_s)
         self._registrations[job_type] = registration
         return registration
 
-    def _choose(self, handler: Handler, executor: ExecutorName | None) -> Executor:
+    def _choose(self, handler: Handler, executor: ExecutorName | None) -> CallNext:
         match executor:
             case "process":
                 importable_name(handler)  # refuses now what no child could find later
-                return self._in_child
+                return partial(self._in_child.run, handler)  # a child gives its handlers a context of its own
             case None:
-                return self._on_loop if _is_async(handler) else self._in_thread
+                here = self._on_loop if is_async(handler) else self._in_thread
+                return partial(here.run, _with_context(handler) if takes_context(handler) else handler)
             case never:
                 assert_never(never)
+
+    @property
+    def abandoned(self) -> int:
+        """How many handlers still run in our executors that nobody waits for any more."""
+        return self._on_loop.abandoned + self._in_thread.abandoned + self._in_child.abandoned
 
     @property
     def by_type(self) -> Mapping[str, Registration]:
@@ -92,6 +110,17 @@ class Registry:
         return sorted(self._registrations)
 
 
-def _is_async(handler: Handler) -> bool:
-    call = getattr(handler, "__call__", None)  # noqa: B004 - an object whose __call__ is `async def` counts
-    return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(call)
+def _with_context(handler: Callable[..., Any]) -> Callable[[Job], Any]:
+    def call(_: Job) -> Any:
+        return handler(current_context())
+
+    return call
+
+
+def _isolating(in_child: CallNext, here: CallNext) -> CallNext:
+    """Run a job that has cost a worker in a child, alone: there it can harm no other."""
+
+    def call(job: Job) -> Awaitable[object]:
+        return (in_child if job.crashes else here)(job)
+
+    return call

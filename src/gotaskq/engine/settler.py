@@ -14,8 +14,9 @@ import msgspec
 from gotaskq.backend import Backend, Settled
 from gotaskq.clock import Clock
 from gotaskq.engine.bus import EventBus
+from gotaskq.engine.reports import Reports
 from gotaskq.errors import BackendUnavailableError
-from gotaskq.events import Event, JobCancelled, JobDied, JobDone, JobReleased, JobRetryScheduled, LeaseLost
+from gotaskq.events import Event, JobCancelled, JobDied, JobDone, JobReleased, JobRetryScheduled, JobSnoozed, LeaseLost
 from gotaskq.job import Job, Lease, Status
 from gotaskq.outcome import Cancel, Complete, DeadLetter, Release, Reschedule, Settlement
 
@@ -39,8 +40,9 @@ class Ended(msgspec.Struct, frozen=True, gc=False):
 class Settler:
     """Batches settlements; holds them, and never drops one, while the backend is away."""
 
-    def __init__(self, backend: Backend, *, bus: EventBus, clock: Clock, rng: Random) -> None:
+    def __init__(self, backend: Backend, *, reports: Reports, bus: EventBus, clock: Clock, rng: Random) -> None:
         self._backend = backend
+        self._reports = reports
         self._bus = bus
         self._clock = clock
         self._rng = rng
@@ -103,6 +105,8 @@ class Settler:
         is_repeat = False
         while True:
             try:
+                if not self._reports.is_empty:  # a checkpoint may be among them, and its lease ends here
+                    await self._reports.write()
                 replies = await self._backend.settle(settlements)
                 if is_repeat and Settled.ALREADY in replies:
                     replies = [await self._recall(*item) for item in zip(batch, replies, strict=True)]
@@ -145,6 +149,8 @@ def _event(ended: Ended) -> Event:
             return JobRetryScheduled(job, error, delay_ms, duration_s or 0.0)
         case DeadLetter(reason=reason, error=error):
             return JobDied(job, reason, error, duration_s)
+        case Release(is_snoozed=True, delay_ms=delay_ms):
+            return JobSnoozed(job, delay_ms)
         case Release(is_unhandled=is_unhandled):
             return JobReleased(job, is_unhandled)
         case Cancel():

@@ -5,20 +5,43 @@ as in any task, and stopping one attempt is cancelling its slot with the reason 
 """
 
 import asyncio
+import threading
+from typing import Final, TypeAlias
 
+from gotaskq.context import RUNNING_JOB, Context, TakesReports
 from gotaskq.job import Job
-from gotaskq.outcome import Cancelled, Interrupted
+from gotaskq.outcome import Cancelled, Failed, Interrupted
+
+Stopped: TypeAlias = Interrupted | Cancelled | Failed
+
+_making: Final = threading.Lock()  # an attempt's threads may ask for its context at the same time
 
 
 class Slot:
     """What runs here now, and why it was stopped, if it was."""
 
-    __slots__ = ("is_abandoned", "is_closing", "job", "stopped_by", "task")
+    __slots__ = (
+        "_context",
+        "_reports",
+        "act_at_s",
+        "is_abandoned",
+        "is_closing",
+        "job",
+        "pressed",
+        "stopped_by",
+        "task",
+        "timeout_s",
+    )
 
-    def __init__(self) -> None:
+    def __init__(self, reports: TakesReports) -> None:
+        self._reports = reports
+        self._context: Context | None = None
         self.task: asyncio.Task[None] | None = None
         self.job: Job | None = None  # set exactly while the handler runs
-        self.stopped_by: Interrupted | Cancelled | None = None
+        self.stopped_by: Stopped | None = None
+        self.timeout_s = 0.0  # what the attempt was given, for whoever tells that it was not enough
+        self.act_at_s: float | None = None  # when its deadline passes, or the grace of one that was stopped
+        self.pressed = 0  # how often its deadline has passed
         self.is_abandoned = False  # its job was given back, though the handler still runs: what that brings is too late
         self.is_closing = False  # tells the end of the slot from a handler that cancelled its own task
 
@@ -27,11 +50,40 @@ class Slot:
         """Whether a cancellation is outstanding: ours, or one the handler asked for itself."""
         return self.stopped_by is not None or (self.task is not None and self.task.cancelling() > 0)
 
-    def stop(self, reason: Interrupted | Cancelled) -> None:
+    @property
+    def has_heeded(self) -> bool:
+        """Whether the handler looked and was told that its attempt is to end."""
+        return self._context is not None and self._context.has_seen_cancel
+
+    def context(self) -> Context | None:
+        """Return the context of the attempt that the calling code belongs to; None when another runs here by now."""
+        job = self.job
+        if job is None or RUNNING_JOB.get(None) is not job:
+            return None
+        with _making:
+            if self._context is None:
+                self._context = Context(job, self._reports, is_cancelled=self.stopped_by is not None)
+            return self._context
+
+    def stop(self, reason: Stopped) -> None:
         """Cancel the running attempt, once; its outcome will be `reason` unless the handler finishes all the same."""
-        if self.job is not None and self.task is not None and self.stopped_by is None:
+        if self.job is not None and self.stopped_by is None:
             self.stopped_by = reason
+            self.press()
+
+    def press(self) -> None:
+        """Cancel the attempt (again): at the second time an executor lets go of what it cannot stop."""
+        if self.job is not None and self.task is not None:
+            if self._context is not None:
+                self._context.ask_to_end()
             self.task.cancel()
+
+    def end_attempt(self) -> None:
+        """Note that the handler has ended."""
+        self.job = None
+        self._context = None
+        self.act_at_s = None
+        self.pressed = 0
 
     def close(self) -> None:
         """End the slot; a handler that would not end is left to itself."""

@@ -12,20 +12,23 @@ from typing import Final
 
 from gotaskq.backend import Backend, Extended
 from gotaskq.clock import Clock
-from gotaskq.engine.attempt import SUCCEEDED, begin_attempt
+from gotaskq.context import SEAT
+from gotaskq.engine.attempt import begin_attempt
 from gotaskq.engine.bus import EventBus
+from gotaskq.engine.deadlines import LAST_GRACE_S, Deadlines
 from gotaskq.engine.decision import decide
 from gotaskq.engine.ending import Ending
 from gotaskq.engine.fetcher import Fetcher
 from gotaskq.engine.handover import Handover
 from gotaskq.engine.maintenance import Maintenance
-from gotaskq.engine.registry import Registry
+from gotaskq.engine.registry import Registration, Registry
+from gotaskq.engine.reports import Reports
 from gotaskq.engine.settler import Ended, Settler
 from gotaskq.engine.slot import Slot
 from gotaskq.errors import BackendUnavailableError
 from gotaskq.events import JobStarted
-from gotaskq.job import Job, JobId, Lease, held_lease
-from gotaskq.outcome import Cancelled, Interrupted, Release, Unhandled
+from gotaskq.job import NO_TIMEOUTS, RECORD_VERSION, Job, JobId, Lease, held_lease
+from gotaskq.outcome import Cancelled, Expired, Failed, Interrupted, Outcome, Release, Succeeded, Unhandled
 from gotaskq.policies.retry import RetryPolicy
 from gotaskq.policies.scheduling import QueueSelector
 
@@ -37,6 +40,7 @@ STALE_S: Final = 0.5  # a job fetched ahead that has not started by then goes ba
 INTERRUPTED: Final = Interrupted()
 CANCELLED: Final = Cancelled()
 UNHANDLED: Final = Unhandled()
+EXPIRED: Final = Expired()
 
 logger = logging.getLogger(__name__)
 
@@ -77,9 +81,13 @@ class Worker:
         self._clock = clock
         self._rng = rng
         self._options = options
-        self._slots = [Slot() for _ in range(options.concurrency)]
+        self._slots: list[Slot] = []
+        self._deadlines = Deadlines(self._slots, clock=clock, give_up=self._give_up)
+        self._reports = Reports(backend, deadlines=self._deadlines, bus=bus, clock=clock)
+        self._slots += [Slot(self._reports) for _ in range(options.concurrency)]
+        self._abandoned: set[asyncio.Task[None]] = set()  # slots of handlers that would not end
         self._handover = Handover(options.concurrency)
-        self._settler = Settler(backend, bus=bus, clock=clock, rng=rng)
+        self._settler = Settler(backend, reports=self._reports, bus=bus, clock=clock, rng=rng)
         self._fetcher = Fetcher(
             backend,
             handover=self._handover,
@@ -99,15 +107,27 @@ class Worker:
         self._stopping = asyncio.Event()
         self._hurrying = asyncio.Event()
         self.ended = asyncio.Event()  # set when `run` is over, however it ended
+        self.is_worn_out = False  # too many handlers would not end: the process had better begin anew
 
     @property
     def busy(self) -> int:
         """Return how many slots run an attempt now."""
         return self._handover.running
 
+    @property
+    def abandoned(self) -> int:
+        """How many handlers still run whose jobs were given up, on the loop or in threads."""
+        return len(self._abandoned) + self._registry.abandoned
+
+    @property
+    def holds_the_loop(self) -> bool:
+        """Whether handlers that would not end still run on the loop, which then cannot be closed."""
+        return bool(self._abandoned)
+
     async def run(self) -> None:
         """Run jobs until `stop`, then drain: finish what runs, or give it back when the shutdown timeout is over."""
-        slots = [self._start_slot(slot) for slot in self._slots]
+        for slot in self._slots:
+            self._start_slot(slot)
         try:
             async with asyncio.TaskGroup() as loops:
                 fetching = loops.create_task(self._fetcher.run())
@@ -122,7 +142,7 @@ class Worker:
         finally:
             for slot in self._slots:
                 slot.close()
-            await asyncio.wait(slots, timeout=0)
+            await asyncio.wait([slot.task for slot in self._slots if slot.task is not None], timeout=0)
             self.ended.set()
 
     def stop(self) -> None:
@@ -144,12 +164,12 @@ class Worker:
 
     # -- running -------------------------------------------------------------------------------------------------------
 
-    def _start_slot(self, slot: Slot) -> asyncio.Task[None]:
+    def _start_slot(self, slot: Slot) -> None:
         slot.task = asyncio.create_task(self._run_slot(slot))
-        return slot.task
 
     async def _run_slot(self, slot: Slot) -> None:
         """Run one job after the other; yield to the loop every few milliseconds even where no handler does."""
+        SEAT.set(slot)
         handover, settler, registrations = self._handover, self._settler, self._registry.by_type
         bus, observed = self._bus, self._bus.observed
         rng, monotonic_s = self._rng, self._clock.monotonic_s
@@ -157,26 +177,61 @@ class Worker:
         while not slot.is_closing:
             job = handover.take_now() or await handover.take()
             registration = registrations.get(job.type)
-            if registration is None:
+            has_timeouts = job.timeouts is not NO_TIMEOUTS
+            is_plain = not has_timeouts and job.version <= RECORD_VERSION  # nearly all are
+            refusal = None if is_plain else _refusal(job)
+            if registration is None or refusal is not None:
                 handover.ended(0.0)
-                settlement = decide(job, UNHANDLED, self._retry, rng=rng)
+                settlement = decide(job, refusal or UNHANDLED, self._retry, rng=rng)
                 duration_s = None
             else:
                 if JobStarted in observed:
                     bus.publish(JobStarted(job))
                 started_s = monotonic_s()
-                rest = begin_attempt(registration.call, job, slot)
-                outcome = SUCCEEDED if rest is None else await rest
+                if has_timeouts or registration.timeout_s is not None:
+                    self._set_deadline(slot, job, registration, now_s=started_s)
+                begun = begin_attempt(registration.call, job, slot)
+                outcome = begun if isinstance(begun, Succeeded) else await begun
+                if slot.is_abandoned:
+                    break
                 ended_s = monotonic_s()
                 duration_s = ended_s - started_s
                 handover.ended(duration_s)
-                if slot.is_abandoned:
-                    break
                 settlement = decide(job, outcome, registration.retry or self._retry, rng=rng)
             if not settler.put(Ended(job, settlement, duration_s)):
                 await settler.room()
             if ended_s - self._slice_began_s > BUSY_S:
                 await self._yield()
+
+    def _set_deadline(self, slot: Slot, job: Job, registration: Registration, *, now_s: float) -> None:
+        """Let an attempt run as long as its job says, else as long as its type does."""
+        timeout_s = job.timeouts.execution_ms / 1000 or registration.timeout_s
+        if timeout_s:
+            self._deadlines.begin(slot, timeout_s=timeout_s, now_s=now_s)
+
+    def _give_up(self, slot: Slot) -> None:
+        """Settle the job of a handler that would not end, and put another slot in its place."""
+        self._abandon(slot)
+        fresh = self._slots[self._slots.index(slot)] = Slot(self._reports)
+        self._start_slot(fresh)
+        if self.abandoned > self._options.concurrency / 2 and not self.is_worn_out:
+            self.is_worn_out = True
+            logger.error("worker_worn_out", extra={"abandoned": self.abandoned, "slots": self._options.concurrency})
+            self.stop()
+
+    def _abandon(self, slot: Slot) -> None:
+        job, outcome = slot.job, slot.stopped_by or INTERRUPTED
+        if job is None or slot.task is None:
+            return
+        slot.is_abandoned = True
+        logger.error("handler_would_not_end", extra={"job_id": str(job.id), "type": job.type, "attempt": job.attempt})
+        registration = self._registry.find(job.type)
+        retry = (registration and registration.retry) or self._retry
+        duration_s = slot.timeout_s if isinstance(outcome, Failed) else None
+        self._settler.put(Ended(job, decide(job, outcome, retry, rng=self._rng), duration_s))
+        self._abandoned.add(slot.task)
+        slot.task.add_done_callback(self._abandoned.discard)
+        self._handover.ended(slot.timeout_s)
 
     async def _yield(self) -> None:
         """Give the loop back; the slots share one slice of time, which begins anew with the loop's next turn."""
@@ -201,14 +256,11 @@ class Worker:
         for slot in self._slots:
             slot.stop(INTERRUPTED)
         await self._wait_until_idle(CANCEL_GRACE_S)
-        abandoned = []
         for slot in self._slots:
-            if slot.job is not None:
-                slot.is_abandoned = True
-                abandoned.append(slot.job)
-        if abandoned:
-            logger.warning("handlers would not end", extra={"job_ids": [str(job.id) for job in abandoned]})
-        self._give_back(abandoned)
+            slot.press()
+        await self._wait_until_idle(LAST_GRACE_S if self.busy else 0)
+        for slot in self._slots:
+            self._abandon(slot)
         await self._flush()
 
     async def _wait_until_idle(self, timeout_s: float) -> None:
@@ -240,7 +292,13 @@ class Worker:
     # -- upkeep --------------------------------------------------------------------------------------------------------
 
     def _upkeep(self) -> list[Coroutine[None, None, None]]:
-        upkeep = [self._beat(), self._return_stale(), *self._maintenance.loops()]
+        upkeep = [
+            self._beat(),
+            self._return_stale(),
+            self._deadlines.run(),
+            self._reports.run(),
+            *self._maintenance.loops(),
+        ]
         options = self._options
         return [*upkeep, self._end_when_done()] if options.burst or options.max_jobs is not None else upkeep
 
@@ -282,3 +340,10 @@ class Worker:
         )
         await ending.wait(lambda: not (self.busy or self._held() or self._fetcher.is_reserving))
         self.stop()
+
+
+def _refusal(job: Job) -> Outcome | None:
+    """Return how an attempt ends before it begins, for a job of a newer version or one that came too late."""
+    if job.timeouts.schedule_ms and (job.started_at_ms or 0) > (job.expires_at_ms or 0):
+        return EXPIRED
+    return UNHANDLED if job.version > RECORD_VERSION else None

@@ -1,6 +1,7 @@
 """Runs `async def` handlers on the event loop, in the slot's own task."""
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from typing import cast
 
 from gotaskq.executor import Handler
 from gotaskq.job import Job
@@ -8,6 +9,8 @@ from gotaskq.job import Job
 
 class AsyncioExecutor:
     """Calls the handler for the slot to await: no task is made per job, and cancelling the wait cancels the handler."""
+
+    abandoned = 0  # what will not end keeps its slot's task, and the worker counts that
 
     def open(self) -> None:
         """Nothing to get."""
@@ -17,5 +20,4 @@ class AsyncioExecutor:
 
     def run(self, handler: Handler, job: Job) -> Awaitable[object]:
         """Run the handler in the task that awaits it."""
-        awaitable: Awaitable[object] = handler(job)
-        return awaitable
+        return cast("Callable[[Job], Awaitable[object]]", handler)(job)

@@ -1,8 +1,9 @@
 """Runs `def` handlers in threads, at most as many at once as there are slots.
 
-A thread cannot be stopped from outside. A call that is cancelled is abandoned: its thread runs on, is counted, and its
-place is given to a new one. All threads are daemons, so that a handler that never returns cannot keep the process from
-ending; this is what the standard library's pool cannot do.
+A thread cannot be stopped from outside. A handler whose call is cancelled can see it in its context, and is waited for.
+When the call is cancelled again it is abandoned: its thread runs on, is counted, and its place is given to a new one.
+All threads are daemons, so that a handler that never returns cannot keep the process from ending; this is what the
+standard library's pool cannot do.
 """
 
 import asyncio
@@ -13,7 +14,7 @@ from collections.abc import Callable
 from contextvars import copy_context
 from functools import partial
 from queue import SimpleQueue
-from typing import Final
+from typing import Final, cast
 
 from gotaskq.executor import Handler
 from gotaskq.job import Job
@@ -24,27 +25,51 @@ THREAD_NAME: Final = "gotaskq-handler"
 class _Call:
     """One handler call on its way through a thread, with a copy of the context it was made in."""
 
-    __slots__ = ("_call", "_loop", "is_abandoned", "is_running", "result")
+    __slots__ = (
+        "_call",
+        "_ended",
+        "_error",
+        "_loop",
+        "_result",
+        "has_begun",
+        "is_abandoned",
+        "is_finished",
+        "is_running",
+    )
 
-    def __init__(self, handler: Handler, job: Job) -> None:
+    def __init__(self, handler: Callable[[Job], object], job: Job) -> None:
         self._loop = asyncio.get_running_loop()
         self._call: Callable[[], object] = partial(copy_context().run, partial(handler, job))
-        self.result: asyncio.Future[object] = self._loop.create_future()
+        self._ended: asyncio.Future[None] = self._loop.create_future()
+        self._result: object = None
+        self._error: BaseException | None = None
+        self.has_begun = False
+        self.is_finished = False
         self.is_running = False
         self.is_abandoned = False
 
     def run(self) -> None:
         """Call the handler in this thread, and take what it gave back to the loop."""
         try:
-            deliver = partial(self.result.set_result, _refuse_coroutine(self._call()))
+            self._result = _refuse_coroutine(self._call())
         except BaseException as error:  # noqa: BLE001 - carried to the attempt, which knows what to make of it
-            deliver = partial(self.result.set_exception, _as_carried(error))
+            self._error = _as_carried(error)
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            self._loop.call_soon_threadsafe(self._deliver, deliver)
+            self._loop.call_soon_threadsafe(self._finish)
 
-    def _deliver(self, deliver: Callable[[], None]) -> None:
-        if not self.result.done():
-            deliver()
+    async def wait(self) -> object:
+        """Return what the handler returned, or raise what it raised; may be cancelled, and called again then."""
+        if not self.is_finished:
+            self._ended = self._loop.create_future()  # a cancelled one cannot be waited for again
+            await self._ended
+        if self._error is not None:
+            raise self._error
+        return self._result
+
+    def _finish(self) -> None:
+        self.is_finished = True
+        if not self._ended.done():
+            self._ended.set_result(None)
 
 
 class ThreadExecutor:
@@ -74,14 +99,22 @@ class ThreadExecutor:
             self._threads = 0
 
     async def run(self, handler: Handler, job: Job) -> object:
-        """Run the handler in a thread and return what it returns; cancelling this call abandons the thread."""
-        call = _Call(handler, job)
+        """Run the handler in a thread and return what it returns.
+
+        Cancelling this call waits for the handler to see it and end; cancelling it again abandons the thread.
+        """
+        call = _Call(cast("Callable[[Job], object]", handler), job)
         with self._lock:
             self._unfinished += 1
             self._calls.put(call)
             self._grow()
         try:
-            return await call.result
+            return await call.wait()
+        except asyncio.CancelledError:
+            if self._withdraw(call):
+                raise
+        try:
+            return await call.wait()
         except asyncio.CancelledError:
             self._abandon(call)
             raise
@@ -90,6 +123,12 @@ class ThreadExecutor:
         if self._threads < min(self._unfinished, self.max_threads):
             self._threads += 1
             threading.Thread(target=self._serve, name=THREAD_NAME, daemon=True).start()
+
+    def _withdraw(self, call: _Call) -> bool:
+        """Take a call back that no thread has begun; say whether it was one."""
+        with self._lock:
+            call.is_abandoned = not call.has_begun
+            return call.is_abandoned
 
     def _abandon(self, call: _Call) -> None:
         with self._lock:
@@ -102,7 +141,7 @@ class ThreadExecutor:
     def _serve(self) -> None:
         while (call := self._calls.get()) is not None:
             with self._lock:
-                call.is_running = not call.is_abandoned
+                call.is_running = call.has_begun = not call.is_abandoned
             if call.is_running:
                 call.run()
             with self._lock:

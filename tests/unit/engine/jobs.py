@@ -34,3 +34,19 @@ def running(**changes: Any) -> Job:
     """Return a job in its first attempt, with these members changed."""
     started = replace(PENDING, status=Status.RUNNING, attempt=1, lease=LEASE, worker="here:1", started_at_ms=NOW_MS + 5)
     return replace(started, **changes)
+
+
+class NoReports:
+    """Hears what handlers report, and does nothing about it but remember it."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[object, ...]] = []
+
+    def report_progress(self, job: Job, fraction: float, note: str) -> None:
+        self.heard.append((job, fraction, note))
+
+    def report_checkpoint(self, job: Job, state_json: bytes) -> None:
+        self.heard.append((job, state_json))
+
+    def extend(self, job: Job, timeout_s: float) -> None:
+        self.heard.append((job, timeout_s))

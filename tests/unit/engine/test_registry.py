@@ -18,6 +18,8 @@ from gotaskq.policies.retry import NoRetry
 class NamedExecutor:
     """Says its own name instead of running anything."""
 
+    abandoned = 0
+
     def __init__(self, name: str) -> None:
         self.name = name
 

@@ -11,7 +11,10 @@ from gotaskq.backend import Settled
 from gotaskq.backends.memory import MemoryBackend
 from gotaskq.clock import Clock
 from gotaskq.engine.bus import EventBus
+from gotaskq.engine.deadlines import Deadlines
+from gotaskq.engine.reports import Reports
 from gotaskq.engine.settler import MAX_BATCH, MAX_WAITING, Ended, Settler
+from gotaskq.engine.slot import Slot
 from gotaskq.errors import BackendUnavailableError
 from gotaskq.events import (
     Event,
@@ -71,11 +74,16 @@ async def settler(
     bus = EventBus()
     for event_type in EVENTS:
         bus.subscribe(event_type, events.append)
-    settler = Settler(backend, bus=bus, clock=clock, rng=rng)
+    reports = Reports(backend, deadlines=Deadlines([], clock=clock, give_up=do_nothing), bus=bus, clock=clock)
+    settler = Settler(backend, reports=reports, bus=bus, clock=clock, rng=rng)
     running = asyncio.create_task(settler.run())
     yield settler
     running.cancel()
     await asyncio.wait([running])
+
+
+def do_nothing(_: Slot) -> None:
+    """Give up no slot: there is none."""
 
 
 async def leased(backend: MemoryBackend, clock: FakeClock, *, count: int = 1) -> list[Job]:

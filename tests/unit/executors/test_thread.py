@@ -132,12 +132,32 @@ async def test_calls_one_after_the_other_share_a_thread(executor: ThreadExecutor
     assert len(threads) <= 2
 
 
-async def test_a_cancelled_call_is_abandoned_and_another_takes_its_place() -> None:
+async def test_a_cancelled_call_goes_on_until_its_handler_has_ended() -> None:
     executor = ThreadExecutor(1)
     gate = Gate()
     call = asyncio.create_task(executor.run(gate, JOB))
     await within_patience(gate.started)
 
+    call.cancel()
+    await asyncio.sleep(0)
+    was_done = call.done()
+    gate.open()
+    await asyncio.wait([call])
+
+    assert not was_done
+    assert not call.cancelled()
+    assert executor.abandoned == 0
+    executor.close()
+
+
+async def test_a_call_cancelled_twice_is_abandoned_and_another_takes_its_place() -> None:
+    executor = ThreadExecutor(1)
+    gate = Gate()
+    call = asyncio.create_task(executor.run(gate, JOB))
+    await within_patience(gate.started)
+
+    call.cancel()
+    await asyncio.sleep(0)
     call.cancel()
     await asyncio.wait([call])
     abandoned = executor.abandoned

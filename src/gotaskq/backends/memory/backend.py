@@ -5,7 +5,6 @@ Invariant: a PENDING job has one live entry in its queue's heaps; a RUNNING one 
 dead, a DONE or CANCELLED one among the finished. The clock of this store never runs back.
 """
 
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from random import Random
@@ -14,12 +13,14 @@ from typing import Final
 from msgspec.structs import replace
 
 from gotaskq import job as transition
-from gotaskq.backend import Enqueued, Extended, JobQuery, Page, QueueCounts, Settled, StoreLimits
+from gotaskq.backend import Enqueued, Extended, JobQuery, Note, Page, QueueCounts, Settled, StoreLimits
 from gotaskq.backends.memory.ended import DeadJobs, FinishedJobs
+from gotaskq.backends.memory.listing import Listing
+from gotaskq.backends.memory.patience import Patience
 from gotaskq.backends.memory.sleepers import Sleepers
 from gotaskq.backends.memory.waiting import WaitingQueue
 from gotaskq.clock import Clock
-from gotaskq.errors import InvalidRequestError, QueueNotFoundError
+from gotaskq.errors import QueueNotFoundError
 from gotaskq.job import CANCELLED, DEAD, DEFAULT_QUEUE, DONE, FINAL, PENDING, Job, JobId, Lease, Status
 from gotaskq.outcome import Cancel, Complete, Settlement, carry_out
 from gotaskq.policies.scheduling import Turn
@@ -28,10 +29,7 @@ OK: Final = Enqueued.OK
 REFUSED: Final = frozenset({Enqueued.COLLISION, Enqueued.FULL, Enqueued.NO_QUEUE})
 SETTLED: Final = Settled.OK
 NONCE_BITS: Final = 96
-LISTING_SCAN: Final = 10_000  # jobs one listing call looks at, so that it never holds the loop for long
 PROMOTE_BATCH: Final = 1_000  # due jobs a reservation promotes, so that a million due at once do not hold it either
-MAX_CURSOR_DIGITS: Final = 20
-COMPACT_SLACK: Final = 1_000  # gaps in the order of ids that are not worth a rebuild
 
 
 class MemoryBackend:
@@ -43,12 +41,12 @@ class MemoryBackend:
         self._clock = clock
         self._rng = rng
         self._jobs: dict[JobId, Job] = {}
-        self._ids: list[JobId] = []  # ascending, with gaps where jobs were deleted; for listing
-        self._newest_id = JobId(0)
         self._queues: dict[str, WaitingQueue] = {}
         self._stale: set[JobId] = set()  # cancelled while they waited, with an entry left in their queue
         self._deadlines: dict[JobId, int] = {}
         self._dead = DeadJobs(max_count=limits.max_dead_jobs, ttl_ms=limits.dead_job_ttl_ms)
+        self._listing = Listing(self._jobs, self._dead)
+        self._patience = Patience()
         self._finished = FinishedJobs(
             self._jobs, max_count=limits.max_completed_jobs, ttl_ms=limits.complete_job_ttl_ms
         )
@@ -99,15 +97,12 @@ class MemoryBackend:
         if job.created_at_ms > self._latest_ms:
             self._latest_ms = job.created_at_ms
         self._jobs[job_id] = job
-        if job_id > self._newest_id:
-            self._newest_id = job_id
-            self._ids.append(job_id)
-        else:
+        if not self._listing.add_newest(job_id):
             self._insert_old_id(job_id)
-        if job.delay_ms:
-            # The delay counts from now by this store's clock, which may be ahead of one that stepped back.
+        if job.delay_ms or job.timeouts.schedule_ms:
+            # Both count from now by this store's clock, which may be ahead of one that stepped back.
             job = self._jobs[job_id] = replace(job, run_after_ms=self._latest_ms + job.delay_ms)
-            self._file_pending(queue, job, is_due=False)
+            self._file_pending(queue, job, is_due=not job.delay_ms)
             return OK
         queue.push_ready(job)
         if self._sleepers.waiting:
@@ -116,13 +111,15 @@ class MemoryBackend:
 
     def _insert_old_id(self, job_id: JobId) -> None:
         """Give an id its place that is not the newest: from another generator, or of a job that was deleted since."""
+        self._drop_stale_entries(job_id)
+        self._listing.insert(job_id)
+
+    def _drop_stale_entries(self, job_id: JobId) -> None:
+        """Drop what a job left in a queue where it did not run, before it comes to wait again."""
         if job_id in self._stale:
             self._stale.remove(job_id)
             for queue in self._queues.values():
                 queue.drop_stale({job_id})
-        place = bisect_left(self._ids, job_id)
-        if place == len(self._ids) or self._ids[place] != job_id:
-            self._ids.insert(place, job_id)
 
     def _refusals(self, jobs: Sequence[Job]) -> list[Enqueued]:
         """Return a reply for each job where one of them cannot be stored beside the others, else nothing."""
@@ -152,6 +149,7 @@ class MemoryBackend:
 
     def _file_pending(self, queue: WaitingQueue, job: Job, *, is_due: bool) -> None:
         """Put a PENDING job where it belongs, and wake a fetcher when that changes what it should do next."""
+        self._patience.watch(job)
         if is_due:
             queue.push_ready(job)
             if self._sleepers.waiting:
@@ -179,6 +177,8 @@ class MemoryBackend:
                     self._jobs[job_id] = running
                     self._deadlines[job_id] = deadline_ms
                     leased.append(running)
+                    if job.timeouts.schedule_ms:
+                        self._patience.forget(job_id)
             served = [(queue, take) for queue, take in served if queue.ready]
         return leased
 
@@ -194,6 +194,20 @@ class MemoryBackend:
         self._deadlines[job.id] = max(self._deadlines[job.id], deadline_ms)
         return Extended.CANCEL_REQUESTED if job.is_cancel_requested else Extended.HELD
 
+    async def note(self, notes: Sequence[Note]) -> list[Extended]:
+        """Keep what running attempts say of themselves, fenced by the lease."""
+        now_ms = self._now_ms()
+        return [self._note(note, now_ms) for note in notes]
+
+    def _note(self, note: Note, now_ms: int) -> Extended:
+        job = self._jobs.get(note.lease.job_id)
+        if job is None or job.lease != note.lease:
+            return Extended.LOST
+        self._jobs[job.id] = transition.note(
+            job, progress=note.progress, text=note.text, checkpoint_json=note.checkpoint_json, now_ms=now_ms
+        )
+        return Extended.CANCEL_REQUESTED if job.is_cancel_requested else Extended.HELD
+
     async def settle(self, settlements: Sequence[Settlement]) -> list[Settled]:
         """Carry out what was decided, fenced by the lease."""
         now_ms = self._now_ms()
@@ -206,7 +220,7 @@ class MemoryBackend:
                 was_settled = job is not None and job.settled_nonce == lease.nonce
                 replies.append(Settled.ALREADY if was_settled else Settled.LOST)
             elif type(settlement) is Complete:  # nearly all are: no match, no filing by status
-                done = jobs[lease.job_id] = transition.complete(job, now_ms=now_ms)
+                done = jobs[lease.job_id] = transition.complete(job, result_json=settlement.result_json, now_ms=now_ms)
                 self._queues[done.queue].running -= 1
                 del self._deadlines[lease.job_id]
                 self._finished.add(done)
@@ -285,6 +299,20 @@ class MemoryBackend:
             self._leave_running(job)
         return reaped
 
+    async def expire(self, *, limit: int) -> list[Job]:
+        """Give up jobs that waited for longer than their schedule timeout."""
+        now_ms = self._now_ms()
+        expired = self._patience.pop_expired(now_ms=now_ms, limit=limit)
+        return [self._expire(self._jobs[job_id], now_ms) for job_id in expired]
+
+    def _expire(self, job: Job, now_ms: int) -> Job:
+        queue = self._queues[job.queue]
+        queue.promote_all(self._jobs, now_ms=now_ms)
+        queue.cancel(job, now_ms=now_ms)
+        dead = self._jobs[job.id] = transition.expire(job, now_ms=now_ms)
+        self._bury(queue, dead)
+        return dead
+
     async def prune(self, *, limit: int) -> int:
         """Delete jobs that are past their retention; return how many."""
         now_ms = self._now_ms()
@@ -293,18 +321,10 @@ class MemoryBackend:
             self._dead.remove(job.id)
             self._forget_dead(job)
             pruned += 1
-        self._drop_gaps()
+        self._listing.drop_gaps()
         for queue in self._queues.values():
             queue.compact()
         return pruned
-
-    def _drop_gaps(self) -> None:
-        # Jobs mostly go in the order they came, so most gaps are at the beginning; a rebuild holds the loop for longer.
-        is_there = self._jobs.__contains__
-        oldest = next(filter(is_there, self._ids), None)
-        del self._ids[: len(self._ids) if oldest is None else bisect_left(self._ids, oldest)]
-        if len(self._ids) > 2 * len(self._jobs) + COMPACT_SLACK:
-            self._ids = list(filter(is_there, self._ids))
 
     # -- looking and steering ----------------------------------------------------------------------------------------
 
@@ -314,32 +334,7 @@ class MemoryBackend:
 
     async def list_jobs(self, query: JobQuery, *, after: str | None, limit: int) -> Page:
         """List jobs, newest first (dead ones: latest death first)."""
-        before = None if after is None else _cursor(after)
-        if query.status is DEAD:
-            return self._list_dead(query, before=before, limit=limit)
-        end = len(self._ids) if before is None else bisect_left(self._ids, before)
-        stop = max(0, end - LISTING_SCAN)
-        found: list[Job] = []
-        for place in range(end - 1, stop - 1, -1):
-            job = self._jobs.get(self._ids[place])
-            if job is not None and query.admits(job):
-                found.append(job)
-                if len(found) == limit:
-                    stop = place
-                    break
-        return Page(found, str(self._ids[stop]) if stop else None)
-
-    def _list_dead(self, query: JobQuery, *, before: int | None, limit: int) -> Page:
-        # At most max_dead_jobs are dead, so a walk from the latest is bounded.
-        found: list[Job] = []
-        last = 0
-        for death, job in self._dead.latest_first(before=before):
-            if query.admits(job):
-                if len(found) == limit:
-                    return Page(found, str(last))
-                found.append(job)
-                last = death
-        return Page(found, None)
+        return self._listing.page(query, after=after, limit=limit)
 
     async def cancel(self, job_id: JobId) -> Job | None:
         """Cancel a waiting job, mark a running one, leave an ended one."""
@@ -352,6 +347,7 @@ class MemoryBackend:
         cancelled = self._jobs[job_id] = transition.request_cancel(job, now_ms=now_ms)
         if job.status is PENDING:
             queue.cancel(job, now_ms=now_ms)
+            self._patience.forget(job_id)
             self._finished.add(cancelled)
         return cancelled
 
@@ -364,6 +360,7 @@ class MemoryBackend:
         job = self._jobs[job_id] = transition.replay(self._dead.remove(job_id), now_ms=now_ms)
         queue = self._queues[job.queue]
         queue.dead -= 1
+        self._drop_stale_entries(job_id)
         self._file_pending(queue, job, is_due=True)
         return job
 
@@ -391,9 +388,3 @@ class MemoryBackend:
         if queue is None:
             raise QueueNotFoundError(name)
         return queue
-
-
-def _cursor(after: str) -> int:
-    if not after.isascii() or not after.isdigit() or len(after) > MAX_CURSOR_DIGITS:
-        raise InvalidRequestError("cursor must be one that a listing answered with", field="cursor")
-    return int(after)

@@ -7,21 +7,32 @@ The server's clock is the only one: we send durations. Keys and records: docs/un
 import asyncio
 import contextlib
 import logging
-from collections.abc import Collection, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from random import Random
 from typing import Any, Final, TypeVar
 
-from gotaskq.backend import Enqueued, Extended, Finding, JobQuery, Page, QueueCounts, Settled, StoreLayout, StoreLimits
+from gotaskq.backend import (
+    Enqueued,
+    Extended,
+    Finding,
+    JobQuery,
+    Note,
+    Page,
+    QueueCounts,
+    Settled,
+    StoreLayout,
+    StoreLimits,
+)
 from gotaskq.backends.redis.check import CHECKED_SETTINGS, check_server
 from gotaskq.backends.redis.codec import LETTERS, decode_job, decode_leased, rows_of
 from gotaskq.backends.redis.connection import Connection
 from gotaskq.backends.redis.intake import ANSWER_WITHIN_S, Intake
 from gotaskq.backends.redis.keys import Keys, member
 from gotaskq.backends.redis.listing import Listing
-from gotaskq.backends.redis.partitions import chunks, places_of
+from gotaskq.backends.redis.partitions import chunks, parcels, places_of
 from gotaskq.backends.redis.registry import Registry
 from gotaskq.backends.redis.scripts import Script
-from gotaskq.backends.redis.settlements import settlement_arguments
+from gotaskq.backends.redis.settlements import note_arguments, note_bytes, settlement_arguments, settlement_bytes
 from gotaskq.backends.redis.topology import read_url
 from gotaskq.backends.redis.wakeups import WakeUps
 from gotaskq.clock import Clock
@@ -38,6 +49,7 @@ RESERVE_JOBS: Final = 256
 RESERVE_BYTES: Final = 1 << 20
 RESERVE_QUEUES: Final = 128
 SETTLE_JOBS: Final = 128
+CALL_BYTES: Final = 1 << 20  # of results, tracebacks or checkpoints
 EXTEND_LEASES: Final = 256
 MANY: Final = 100  # replayed, deleted or looked up in one call
 PRUNE_JOBS: Final = 500
@@ -235,12 +247,25 @@ class RedisBackend:
                     replies[place] = EXTENDED[letter]
         return replies
 
+    async def note(self, notes: Sequence[Note]) -> list[Extended]:
+        """Keep what running attempts say of themselves, fenced by the lease."""
+        replies: list[Extended] = [Extended.LOST] * len(notes)
+        weights = [note_bytes(note) for note in notes]
+        for partition, places in places_of([note.lease.job_id for note in notes]):
+            for some in parcels(places, weights, size=EXTEND_LEASES, most_bytes=CALL_BYTES):
+                arguments = [part for place in some for part in note_arguments(notes[place])]
+                reply = await self._run(Script.NOTE, partition, *arguments)
+                for place, letter in zip(some, reply.decode(), strict=True):
+                    replies[place] = EXTENDED[letter]
+        return replies
+
     async def settle(self, settlements: Sequence[Settlement]) -> list[Settled]:
         """Carry out what was decided, fenced by the lease."""
         replies: list[Settled] = [Settled.LOST] * len(settlements)
         limits = (self._limits.max_completed_jobs, self._limits.max_dead_jobs)
+        weights = [settlement_bytes(settlement) for settlement in settlements]
         for partition, places in places_of([settlement.lease.job_id for settlement in settlements]):
-            for some in chunks(places, SETTLE_JOBS):
+            for some in parcels(places, weights, size=SETTLE_JOBS, most_bytes=CALL_BYTES):
                 arguments = [part for place in some for part in settlement_arguments(settlements[place])]
                 # A repeat of ours would hear ALREADY, and the settler would not know that nobody has told of it yet.
                 reply = await self._connection.run(Script.SETTLE, partition, *limits, *arguments, is_repeated=False)
@@ -292,6 +317,16 @@ class RedisBackend:
                 reaped += [job for row in rows_of(reply) if (job := decode_job(row)) is not None]
         return reaped
 
+    async def expire(self, *, limit: int) -> list[Job]:
+        """Give up jobs that waited for longer than their schedule timeout."""
+        expired: list[Job] = []
+        for partition in range(self._registry.partitions):
+            if len(expired) < limit:
+                wanted = limit - len(expired)
+                reply = await self._run(Script.EXPIRE, partition, wanted, self._limits.max_dead_jobs)
+                expired += [job for row in rows_of(reply) if (job := decode_job(row)) is not None]
+        return expired
+
     async def prune(self, *, limit: int) -> int:
         """Delete jobs that are past their retention; return how many."""
         ttls = (self._limits.complete_job_ttl_ms, self._limits.dead_job_ttl_ms)
@@ -318,6 +353,10 @@ class RedisBackend:
         """Cancel a waiting job, mark a running one, leave an ended one."""
         limit = self._limits.max_completed_jobs
         return decode_job(await self._run(Script.CANCEL, partition_of(job_id), member(job_id), limit))
+
+    def hear_cancels(self, hear: Callable[[JobId], None]) -> None:
+        """Let `hear` get the id of each running job that any process cancels, from now on."""
+        self._wakeups.hear_cancels(hear)
 
     async def replay(self, job_ids: Sequence[JobId]) -> list[Job]:
         """Make dead jobs PENDING on their own queue with fresh counts."""

@@ -1,37 +1,63 @@
 """How a job is written: an immutable record, and the state that changes.
 
 The record is made at enqueue: rank, instant, nonce and what many jobs have in common, each ended by a tab, a NUL, and
-the payload's bytes as they came. The state is a hash that is missing until something happens to the job; a script never
-looks into a payload.
+the payload's bytes as they came. Parts that few jobs have come last, each with a letter before it; a reader passes over
+letters it does not know. The state is a hash that is missing until something happens to the job; a script never looks
+into a payload.
 Invariant: what is read back equals what was written, to the byte.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any, Final, TypeAlias, cast
 
 from msgspec.structs import replace
 
-from gotaskq.job import CANCELLED, DEAD, DONE, PENDING, RUNNING, DeathReason, Job, JobId, Lease, Status
+from gotaskq.job import (
+    CANCELLED,
+    DEAD,
+    DONE,
+    NO_TIMEOUTS,
+    PENDING,
+    RUNNING,
+    DeathReason,
+    Job,
+    JobId,
+    Lease,
+    Status,
+    Timeouts,
+)
+from gotaskq.trail import NO_TRAIL, Attempt, Trail
 
 Row: TypeAlias = Sequence[Any]  # id, record or None, flat list of the state's names and values
 
 STATES: Final[dict[bytes, Status]] = {b"P": PENDING, b"R": RUNNING, b"D": DONE, b"X": DEAD, b"C": CANCELLED}
 LETTERS: Final[dict[Status, str]] = {status: letter.decode() for letter, status in STATES.items()}
 KINDS: Final = 4_096  # of jobs whose common part is remembered
+HISTORY: Final = tuple(f"h{place}".encode() for place in range(5))  # attempt n that failed is in place n % 5
+PLAIN_VERSION: Final = 1  # of a record that does not say which
 
 
 def encode_record(job: Job) -> bytes:
     """Return the record of a new job."""
-    kind = _kind(job.type, job.queue, job.priority, job.delay_ms, job.max_retries)
+    kind = _kind(job.type, job.queue, job.priority, job.delay_ms, job.max_retries, job.timeouts, job.version)
     head = b"%d\t%d\t%b\t%b\0" % (job.rank, job.created_at_ms, job.enqueue_nonce.encode(), kind)
     return head + job.payload_json
 
 
 @lru_cache(KINDS)
-def _kind(job_type: str, queue: str, priority: int, delay_ms: int, max_retries: int) -> bytes:
-    return f"{job_type}\t{queue}\t{priority}\t{delay_ms}\t{max_retries}".encode()
+def _kind(
+    job_type: str, queue: str, priority: int, delay_ms: int, max_retries: int, timeouts: Timeouts, version: int
+) -> bytes:
+    kind = f"{job_type}\t{queue}\t{priority}\t{delay_ms}\t{max_retries}"
+    if timeouts.execution_ms:
+        kind += f"\tt{timeouts.execution_ms}"
+    if timeouts.schedule_ms:
+        kind += f"\ts{timeouts.schedule_ms}"
+    if version > PLAIN_VERSION:
+        kind += f"\tv{version}"
+    return kind.encode()
 
 
 def decode_job(row: Row) -> Job | None:
@@ -80,7 +106,9 @@ def _decode_record(job_id: bytes, record: bytes) -> Job:
 @lru_cache(KINDS)
 def _mould(kind: bytes) -> Job:
     """Return a job of this kind with nothing of its own."""
-    job_type, queue, priority, delay_ms, max_retries = kind.decode().split("\t")
+    job_type, queue, priority, delay_ms, max_retries, *rare = kind.decode().split("\t")
+    parts = {part[:1]: part[1:] for part in rare}
+    execution_ms, schedule_ms = int(parts.get("t", 0)), int(parts.get("s", 0))
     return Job(
         id=JobId(0),
         type=sys.intern(job_type),
@@ -94,6 +122,8 @@ def _mould(kind: bytes) -> Job:
         updated_at_ms=0,
         run_after_ms=0,
         enqueue_nonce="",
+        timeouts=Timeouts(execution_ms, schedule_ms) if execution_ms or schedule_ms else NO_TIMEOUTS,
+        version=int(parts.get("v", PLAIN_VERSION)),
     )
 
 
@@ -126,7 +156,34 @@ def _with_state(job: Job, state: dict[bytes, bytes]) -> Job:
         settled_nonce=_words(state, b"lt"),
         worker=_words(state, b"ow"),
         is_cancel_requested=state.get(b"cx") == b"1",
+        trail=_trail(state),
+        result_json=state.get(b"re"),
     )
+
+
+def _trail(state: dict[bytes, bytes]) -> Trail:
+    history = [kept for place in HISTORY if (kept := state.get(place))]
+    progress, checkpoint = state.get(b"pg"), state.get(b"ck")
+    if not history and progress is None and checkpoint is None:
+        return NO_TRAIL
+    fraction, _, note = (progress or b"").partition(b"\t")
+    return Trail(
+        attempts=_attempts(history),
+        progress=float(fraction) if fraction else None,
+        note=note.decode(errors="replace"),
+        checkpoint_json=checkpoint,
+    )
+
+
+def _attempts(history: Iterable[bytes]) -> tuple[Attempt, ...]:
+    attempts = map(_attempt, history)
+    return tuple(sorted(attempts, key=lambda attempt: attempt.number))
+
+
+def _attempt(kept: bytes) -> Attempt:
+    number, started_at_ms, ended_at_ms, worker, failure = kept.decode(errors="replace").split("\t", 4)
+    error, _, traceback = failure.partition("\n")
+    return Attempt(int(number), int(started_at_ms), int(ended_at_ms), worker, error, traceback)
 
 
 def _count(state: dict[bytes, bytes], name: bytes) -> int:

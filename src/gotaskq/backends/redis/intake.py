@@ -156,7 +156,9 @@ class Intake:
         arguments: list[str | bytes | int] = ["1" if atomic else "", self._max_depth]
         for job in jobs:
             queue = "" if job.queue in unknown else job.queue
-            arguments += (member(job.id), queue, job.delay_ms, encode_record(job))
+            schedule_ms = job.timeouts.schedule_ms
+            times = f"{job.delay_ms} {schedule_ms}" if schedule_ms else job.delay_ms
+            arguments += (member(job.id), queue, times, encode_record(job))
         return arguments
 
     def _stored(self, jobs: Sequence[Job], reply: bytes) -> list[Enqueued]:

@@ -32,7 +32,7 @@ class Keys:
         self._root = f"{prefix}:{SCHEMA}:"
         self.queues = f"{self._root}queues"  # hash: name → 1 when paused, else 0 (and a mark)
         self.store = f"{self._root}store"  # hash: what all processes must agree on
-        self.wake = f"{self._root}wake"  # channel: the queue that has work again
+        self.wake = f"{self._root}wake"  # channel: a queue that has work again, or "!" and a running job to cancel
 
     def meta(self, partition: int) -> str:
         """Return the key that names a partition; every other key of it begins alike."""

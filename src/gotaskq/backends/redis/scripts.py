@@ -21,9 +21,11 @@ class Script(Enum):
     COUNTS = "counts"
     DELETE = "delete"
     ENQUEUE = "enqueue"
+    EXPIRE = "expire"
     EXTEND = "extend"
     GET = "get"
     LISTING = "listing"
+    NOTE = "note"
     PEEK = "peek"
     PROMOTE = "promote"
     PRUNE = "prune"
@@ -35,7 +37,8 @@ class Script(Enum):
     __hash__ = object.__hash__
 
 
-# What must be refused when memory is full: it brings more. All else must go on, so that the store empties.
+# What must be refused when memory is full: it brings more. All else must go on, so that the store empties; notes and
+# results too, whose jobs are bounded, for a checkpoint that is refused is work to be done again.
 NEEDS_MEMORY: Final = frozenset({Script.ENQUEUE, Script.REPLAY})
 
 

@@ -1,22 +1,25 @@
-"""Wake-ups: who waits for work hears of it at once.
+"""Wake-ups: who waits for work hears of it at once, and so does who runs a job that somebody cancels.
 
 A hint and never the truth: a message that is lost costs a worker that polls no more than its pause. Scripts publish the
-name of a queue when it gets its first ready job, or one that is due earlier than all others.
+name of a queue when it gets its first ready job, or one that is due earlier than all others, and "!" with the id of a
+running job whose end is asked for.
 """
 
 import asyncio
 import contextlib
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from random import Random
 from typing import Any, Final
 
 from gotaskq.backends.redis.connection import FAILURES, Connection
 from gotaskq.backends.redis.wire import Wire
+from gotaskq.job import JobId
 
 PING_EVERY_S: Final = 5.0  # a connection that is only half there does not say so by itself
 FIRST_PAUSE_S: Final = 0.05
 MAX_PAUSE_S: Final = 2.0
+CANCEL: Final = b"!"  # before an id: no queue's name begins so
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +32,7 @@ class WakeUps:
         self._channel = channel
         self._rng = rng
         self._waiting: dict[asyncio.Future[None], frozenset[str]] = {}
+        self._cancel_hearers: list[Callable[[JobId], None]] = []
         self.is_listening = asyncio.Event()
 
     async def listen(self) -> None:
@@ -60,8 +64,8 @@ class WakeUps:
 
     def _hear(self, said: Any) -> None:
         match said:
-            case [b"message", _, bytes(queue)]:
-                self.wake(queue.decode())
+            case [b"message", _, bytes(text)]:
+                self._hear_message(text)
             case [b"subscribe", *_]:
                 self.is_listening.set()
                 self.wake_all()  # what was published while nobody listened
@@ -69,6 +73,18 @@ class WakeUps:
                 logger.warning("wake-ups are refused", extra={"error": str(said)})
             case _:
                 pass  # the answer to a PING
+
+    def _hear_message(self, text: bytes) -> None:
+        if not text.startswith(CANCEL):
+            self.wake(text.decode())
+            return
+        job_id = JobId(int(text.removeprefix(CANCEL)))
+        for hear in self._cancel_hearers:
+            hear(job_id)
+
+    def hear_cancels(self, hear: Callable[[JobId], None]) -> None:
+        """Let `hear` get the id of each running job whose end is asked for, from now on."""
+        self._cancel_hearers.append(hear)
 
     def wake(self, queue: str) -> None:
         """Wake those who wait for this queue."""

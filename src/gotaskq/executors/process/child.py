@@ -4,6 +4,7 @@ Run by `supervisor` as `python -m gotaskq.executors.process.child DESCRIPTOR`. I
 Invariant: it does not outlive its worker; what it was running then is stopped at once: another worker gets the job.
 """
 
+import asyncio
 import atexit
 import ctypes
 import faulthandler
@@ -16,18 +17,21 @@ import signal
 import socket
 import sys
 import threading
-import traceback
 from collections.abc import Callable
 from contextvars import copy_context
 from importlib import import_module
 from types import FrameType
-from typing import Final, TextIO, cast
+from typing import Any, Final, TextIO, cast
 
 import msgspec
 
-from gotaskq.executors.process.inside import LINE, Line
+from gotaskq.context import SEAT, Context
+from gotaskq.control import Cancel, Control, Discard, Retry, Snooze
+from gotaskq.executor import is_async, takes_context
+from gotaskq.executors.process.inside import ChildSeat, Line
 from gotaskq.executors.process.pipe import (
-    MAX_RESULT_BYTES,
+    MAX_TEXT_BYTES,
+    Asked,
     Beat,
     Logged,
     Raised,
@@ -37,10 +41,9 @@ from gotaskq.executors.process.pipe import (
     Run,
     Setup,
     Started,
-    clip,
-    clip_front,
 )
-from gotaskq.job import Job
+from gotaskq.failure import clip, describe, message_of, traceback_of
+from gotaskq.trail import MAX_STATE_BYTES
 
 PR_SET_PDEATHSIG: Final = 1  # <sys/prctl.h>
 STATM: Final = "/proc/self/statm"  # Linux: sizes in pages, the second is what is resident
@@ -66,7 +69,6 @@ def main() -> None:
     sys.path[:] = setup.sys_path
     _prepare_output(line, setup.log_level)
     _limit_memory(setup.memory_limit_bytes)
-    LINE.set(line)
     child.serve()
 
 
@@ -78,11 +80,13 @@ class _Child:
         self._setup = setup
         self._is_busy = False
         self._is_terminated = False
-        self._handlers: dict[str, Callable[[Job], object]] = {}
+        self._handlers: dict[str, Callable[[Context], object]] = {}
+        self._seat = ChildSeat(line)
         self._memory = _Memory()
 
     def serve(self) -> None:
         """Run what comes, until the worker closes its end."""
+        SEAT.set(self._seat)
         threading.Thread(target=self._watch, name="gotaskq-watch", daemon=True).start()
         self._line.send(Ready())
         while isinstance(frame := self._line.receive(), Run):
@@ -95,6 +99,8 @@ class _Child:
         """Let the handler clean up, once; who does not end is killed by the worker."""
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         self._is_terminated = True
+        if (context := self._seat.context()) is not None:
+            context.ask_to_end()
         raise Terminated
 
     def end_by_signal(self) -> None:
@@ -106,15 +112,20 @@ class _Child:
             os.kill(os.getpid(), signal.SIGTERM)
 
     def _run(self, run: Run) -> Reply:
+        context = self._seat.begin(run.job)
         try:
-            handler = self._find(run.handler)
-            return Returned(_as_json(copy_context().run(handler, run.job)), self._memory.rss_bytes())
+            returned = copy_context().run(self._find(run.handler), context)
         except Terminated:
             raise
-        except BaseException as error:  # noqa: BLE001 - whatever a handler raises is a failure, told to the worker
+        except BaseException as error:  # noqa: BLE001 - whatever a handler raises is told to the worker
             return _told(error, self._memory.rss_bytes())
+        finally:
+            self._seat.end()
+        if isinstance(returned, Control):
+            return _told(returned, self._memory.rss_bytes())
+        return Returned(_as_json(returned), context.has_seen_cancel, self._memory.rss_bytes())
 
-    def _find(self, name: str) -> Callable[[Job], object]:
+    def _find(self, name: str) -> Callable[[Context], object]:
         """Import a handler at its first job; the worker names it, never a job."""
         handler = self._handlers.get(name)
         if handler is None:
@@ -122,7 +133,7 @@ class _Child:
             found: object = import_module(module)
             for part in qualname.split("."):
                 found = getattr(found, part)
-            handler = self._handlers[name] = cast("Callable[[Job], object]", found)
+            handler = self._handlers[name] = _as_call(cast("Callable[..., object]", found))
         return handler
 
     def _watch(self) -> None:
@@ -172,7 +183,7 @@ class _ToWorker(logging.Handler):
             message = record.getMessage()
             if record.exc_info:
                 message += "\n" + self._traceback_of(record.exc_info)
-            self._line.send(Logged(record.levelno, clip(record.name), clip(message)))
+            self._line.send(Logged(record.levelno, clip(record.name, MAX_TEXT_BYTES), clip(message, MAX_TEXT_BYTES)))
         except Exception:  # noqa: BLE001 - a log line must not fail a job
             self.handleError(record)
 
@@ -204,40 +215,50 @@ def _limit_memory(limit_bytes: int) -> None:
         logger.warning("memory cannot be limited to %d bytes here: %s", limit_bytes, error)
 
 
+def _as_call(handler: Callable[..., Any]) -> Callable[[Context], object]:
+    """Return a handler of any kind as a plain function of the context; an `async def` has an event loop of its own."""
+    wants_context, is_coroutine = takes_context(handler), is_async(handler)
+
+    def call(context: Context) -> object:
+        returned = handler(context if wants_context else context.job)
+        if is_coroutine:
+            return asyncio.run(returned)
+        if inspect.iscoroutine(returned):
+            returned.close()
+            raise TypeError("a `def` handler returned a coroutine, which nothing awaits; make the handler `async def`")
+        return returned
+
+    return call
+
+
 def _as_json(returned: object) -> bytes:
-    """Return what a handler returned as JSON; raises when it has no such form or is too large."""
-    if inspect.iscoroutine(returned):
-        returned.close()
-        raise TypeError("a `def` handler returned a coroutine, which nothing awaits")
+    """Return what a handler returned as JSON; the work is done, so what cannot be kept is only missed."""
     try:
         result = msgspec.json.encode(returned)
     except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
-        raise TypeError(f"the handler's result cannot be written as JSON: {error}; return None or JSON") from error
-    if len(result) > MAX_RESULT_BYTES:
-        raise ValueError(
-            f"the handler's result has {len(result)} bytes as JSON; at most {MAX_RESULT_BYTES} are kept: "
-            f"store it elsewhere and return where it is"
-        )
+        logger.warning("result_not_kept: %s", describe(error))
+        return b"null"
+    if len(result) > MAX_STATE_BYTES:
+        logger.warning("result_not_kept: %d bytes as JSON; at most %d are kept", len(result), MAX_STATE_BYTES)
+        return b"null"
     return result
 
 
-def _told(error: BaseException, rss_bytes: int) -> Raised:
-    try:
-        message = str(error)
-    except Exception:  # noqa: BLE001 - an exception that cannot even be shown is still a failure
-        message = "<its message cannot be shown>"
-    return Raised(clip(type(error).__name__), clip(message), clip_front(_traceback_of(error)), rss_bytes)
-
-
-def _traceback_of(error: BaseException) -> str:
-    """Return the traceback without our own frames; nothing when even that fails, as it may without memory."""
-    stack = error.__traceback__
-    while stack is not None and stack.tb_frame.f_code.co_filename == __file__:
-        stack = stack.tb_next
-    try:
-        return "".join(traceback.format_exception(type(error), error, stack))
-    except Exception:  # noqa: BLE001 - the failure itself must be told all the same
-        return ""
+def _told(error: BaseException, rss_bytes: int) -> Reply:
+    match error:
+        case Retry(delay_s=delay_s, reason=reason):
+            led_here = error.__cause__ or error.__context__
+            told = reason or (describe(led_here) if led_here is not None else "")
+            return Asked("retry", delay_s, clip(told, MAX_TEXT_BYTES), rss_bytes)
+        case Snooze(delay_s=delay_s):
+            return Asked("snooze", delay_s, "", rss_bytes)
+        case Cancel(reason=reason):
+            return Asked("cancel", None, clip(reason, MAX_TEXT_BYTES), rss_bytes)
+        case Discard(reason=reason):
+            return Asked("discard", None, clip(reason, MAX_TEXT_BYTES), rss_bytes)
+        case _:
+            name, message = clip(type(error).__name__, MAX_TEXT_BYTES), clip(message_of(error), MAX_TEXT_BYTES)
+            return Raised(name, message, traceback_of(error), rss_bytes)
 
 
 if __name__ == "__main__":

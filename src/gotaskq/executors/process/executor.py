@@ -7,16 +7,18 @@ Invariant: the end of a child is charged to the job it was running and to no oth
 import asyncio
 import logging
 from random import Random
-from typing import Final
+from typing import Final, assert_never
 
 import msgspec
 
 from gotaskq.clock import Clock, SystemClock
+from gotaskq.context import SEAT, Context
+from gotaskq.control import Cancel, Control, Discard, Retry, Snooze
 from gotaskq.errors import ChildEndedError, RemoteError
 from gotaskq.executor import Handler, importable_name
 from gotaskq.executors.process.options import ProcessOptions
-from gotaskq.executors.process.pipe import Raised, Reply, Run
-from gotaskq.executors.process.supervisor import Child, OnProgress
+from gotaskq.executors.process.pipe import Asked, Raised, Reply, Returned, Run
+from gotaskq.executors.process.supervisor import Child
 from gotaskq.job import Job
 
 MAX_STARTS: Final = 3  # for one job; then the attempt fails and the job's own backoff takes over
@@ -35,17 +37,17 @@ class ProcessExecutor:
         max_children: int = 1,
         clock: Clock | None = None,
         rng: Random | None = None,
-        on_progress: OnProgress | None = None,
     ) -> None:
         self._options = options or ProcessOptions()
         self.max_children = max_children
         self._clock = clock or SystemClock()
         self._rng = rng or Random()
-        self._on_progress = on_progress or _log_progress
         self._places = asyncio.Semaphore(0)
         self._children: set[Child] = set()
         self._idle: list[Child] = []  # the latest is used first: the others grow cold, and only as many as needed run
         self._failed_starts = 0
+
+    abandoned = 0  # a child that will not end is killed
 
     @property
     def children(self) -> list[Child]:
@@ -70,17 +72,19 @@ class ProcessExecutor:
         again is SIGKILL at once. Raises RemoteError for what the handler raised, ChildEndedError when its child ended.
         """
         run = Run(importable_name(handler), job)
+        seat = SEAT.get(None)
+        context = None if seat is None else seat.context()  # what the handler says in its child is said here
         async with self._places:
-            child, reply = await self._run_in_some_child(run)
+            child, reply = await self._run_in_some_child(run, context)
             self._keep_or_replace(child)
         return _result(reply)
 
-    async def _run_in_some_child(self, run: Run) -> tuple[Child, Reply]:
+    async def _run_in_some_child(self, run: Run, context: Context | None) -> tuple[Child, Reply]:
         while True:
             is_new = not self._idle
             child = await self._start() if is_new else self._idle.pop()
             try:
-                return child, await child.run(run)
+                return child, await child.run(run, context)
             except asyncio.CancelledError:
                 await child.end()
                 raise
@@ -108,7 +112,7 @@ class ProcessExecutor:
             if self._failed_starts:
                 await self._clock.sleep(self._backoff_s())
             try:
-                child = await Child.start(self._options, clock=self._clock, on_progress=self._on_progress)
+                child = await Child.start(self._options, clock=self._clock)
             except (ChildEndedError, OSError) as error:
                 self._failed_starts += 1
                 logger.warning("child_start_failed", extra={"error": str(error), "failed_starts": self._failed_starts})
@@ -129,10 +133,26 @@ class ProcessExecutor:
 
 
 def _result(reply: Reply) -> object:
-    if isinstance(reply, Raised):
-        raise RemoteError(reply.type_name, reply.message, traceback=reply.traceback)
-    return msgspec.json.decode(reply.result)
+    match reply:
+        case Returned(result=result):
+            return msgspec.json.decode(result)
+        case Raised(type_name, message, traceback):
+            raise RemoteError(type_name, message, traceback=traceback)
+        case Asked():
+            raise _as_control(reply)
+        case never:
+            assert_never(never)
 
 
-def _log_progress(job: Job, fraction: float, note: str) -> None:
-    logger.debug("job_progress", extra={"job_id": str(job.id), "fraction": fraction, "note": note})
+def _as_control(asked: Asked) -> Control:
+    match asked.control:
+        case "retry":
+            return Retry(asked.delay_s, asked.reason)
+        case "snooze":
+            return Snooze(asked.delay_s or 0.0)
+        case "cancel":
+            return Cancel(asked.reason)
+        case "discard":
+            return Discard(asked.reason)
+        case never:
+            assert_never(never)

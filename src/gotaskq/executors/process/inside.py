@@ -1,34 +1,21 @@
-"""What a handler in a child process may call: tell the worker how far it is.
-
-Invariant: outside of a child there is nobody to tell, and that is an error and not a silence.
-"""
+"""The child's end of the pipe, and where its handlers' reports go."""
 
 import os
 import threading
-from contextvars import ContextVar
 from socket import socket
-from typing import Final
 
+from gotaskq.context import Context
 from gotaskq.executors.process.pipe import (
     LENGTH,
-    MAX_TEXT_BYTES,
+    Extended,
     Frame,
     Progress,
+    Saved,
     ToChild,
-    clip,
     decode_to_child,
     encode,
 )
-
-
-def progress(fraction: float, note: str = "") -> None:
-    """Tell the worker how far this job is, from 0 to 1; call it from the handler's own thread."""
-    if not 0 <= fraction <= 1:
-        raise ValueError(f"progress {fraction!r} must be from 0 to 1")
-    line = LINE.get(None)
-    if line is None:
-        raise RuntimeError('progress() works in a handler registered with executor="process", in its own thread')
-    line.send(Progress(fraction, clip(note, MAX_TEXT_BYTES)))
+from gotaskq.job import Job
 
 
 class Line:
@@ -65,4 +52,34 @@ class Line:
         return decode_to_child(body) if len(body) == size else None
 
 
-LINE: Final[ContextVar[Line]] = ContextVar("gotaskq-line")
+class ChildSeat:
+    """Where the child's one attempt at a time runs; what its handler reports goes to the worker."""
+
+    def __init__(self, line: Line) -> None:
+        self._line = line
+        self._context: Context | None = None
+
+    def begin(self, job: Job) -> Context:
+        """Make the context of a new attempt."""
+        self._context = Context(job, self)
+        return self._context
+
+    def end(self) -> None:
+        """Note that the attempt has ended."""
+        self._context = None
+
+    def context(self) -> Context | None:
+        """Return the context of the attempt that runs."""
+        return self._context
+
+    def report_progress(self, _: Job, fraction: float, note: str) -> None:
+        """Tell how far the job is."""
+        self._line.send(Progress(fraction, note))
+
+    def report_checkpoint(self, _: Job, state_json: bytes) -> None:
+        """Hand a state over for the next attempt."""
+        self._line.send(Saved(state_json))
+
+    def extend(self, _: Job, timeout_s: float) -> None:
+        """Ask for more time."""
+        self._line.send(Extended(timeout_s))

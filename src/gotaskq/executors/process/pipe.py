@@ -5,16 +5,16 @@ Invariant: bytes become these structs and nothing else; whatever a child sends i
 """
 
 import struct
-from typing import Final, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import msgspec
 
 from gotaskq.job import Job
+from gotaskq.trail import MAX_STATE_BYTES
 
 LENGTH: Final = struct.Struct("!I")
-MAX_RESULT_BYTES: Final = 65_536  # of a handler's result as JSON; more belongs where the handler puts its files
 MAX_TEXT_BYTES: Final = 4_096  # of a message, a traceback or a log line
-MAX_FRAME_BYTES: Final = 2 * MAX_RESULT_BYTES  # from a child; more than any frame below can have
+MAX_FRAME_BYTES: Final = 2 * MAX_STATE_BYTES  # from a child; more than any frame below can have
 
 
 class Frame(msgspec.Struct, frozen=True, tag=True, array_like=True, gc=False):
@@ -54,6 +54,18 @@ class Progress(Frame, frozen=True):
     note: str
 
 
+class Saved(Frame, frozen=True):
+    """The handler leaves a state, as JSON, for its next attempt."""
+
+    state_json: bytes
+
+
+class Extended(Frame, frozen=True):
+    """The handler wants to run for so long from now."""
+
+    timeout_s: float
+
+
 class Logged(Frame, frozen=True):
     """A log record of the child."""
 
@@ -67,9 +79,10 @@ class Beat(Frame, frozen=True):
 
 
 class Returned(Frame, frozen=True):
-    """The handler returned; `result` is JSON."""
+    """The handler returned; `result` is JSON. `has_heeded`: it had been told to end."""
 
     result: bytes
+    has_heeded: bool
     rss_bytes: int
 
 
@@ -82,9 +95,18 @@ class Raised(Frame, frozen=True):
     rss_bytes: int
 
 
-Reply: TypeAlias = Returned | Raised
+class Asked(Frame, frozen=True):
+    """The handler raised or returned a Control: what it wants of its job."""
+
+    control: Literal["retry", "snooze", "cancel", "discard"]
+    delay_s: float | None
+    reason: str
+    rss_bytes: int
+
+
+Reply: TypeAlias = Returned | Raised | Asked
 ToChild: TypeAlias = Setup | Run
-ToWorker: TypeAlias = Ready | Started | Progress | Logged | Beat | Returned | Raised
+ToWorker: TypeAlias = Ready | Started | Progress | Saved | Extended | Logged | Beat | Returned | Raised | Asked
 
 decode_to_child: Final = msgspec.msgpack.Decoder[ToChild](ToChild).decode
 decode_to_worker: Final = msgspec.msgpack.Decoder[ToWorker](ToWorker).decode
@@ -123,16 +145,6 @@ class FrameCutter:
             at = end
         self._rest = stream[at:]
         return frames
-
-
-def clip(text: str, max_bytes: int = MAX_TEXT_BYTES) -> str:
-    """Return the beginning of a text that fits, as any UTF-8 encoder can take it."""
-    return text[:max_bytes].encode("utf-8", "replace")[:max_bytes].decode("utf-8", "ignore")
-
-
-def clip_front(text: str, max_bytes: int = MAX_TEXT_BYTES) -> str:
-    """Return the end of a text that fits: the last lines of a traceback say the most."""
-    return text[-max_bytes:].encode("utf-8", "replace")[-max_bytes:].decode("utf-8", "ignore")
 
 
 def _decoded(body: bytes) -> ToWorker:

@@ -14,16 +14,20 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from functools import partial
-from typing import IO, Final, Self, TypeAlias, cast
+from typing import IO, Final, Self, assert_never, cast
+
+import msgspec
 
 from gotaskq.clock import Clock
+from gotaskq.context import Context
 from gotaskq.errors import ChildEndedError
 from gotaskq.executors.process.options import ProcessOptions
 from gotaskq.executors.process.output import Output
 from gotaskq.executors.process.pipe import (
+    Asked,
     Beat,
+    Extended,
     FrameCutter,
     FrameError,
     Logged,
@@ -33,6 +37,7 @@ from gotaskq.executors.process.pipe import (
     Reply,
     Returned,
     Run,
+    Saved,
     Setup,
     Started,
     ToWorker,
@@ -51,18 +56,16 @@ NOT_FOR_CHILDREN: Final = frozenset(
     | {"WATCHDOG_PID", "WATCHDOG_USEC"}
 )
 
-OnProgress: TypeAlias = Callable[[Job, float, str], None]
-
 logger = logging.getLogger(__name__)
 
 
 class Child(asyncio.Protocol):
     """A child process and the job it runs, if any."""
 
-    def __init__(self, options: ProcessOptions, *, clock: Clock, on_progress: OnProgress) -> None:
+    def __init__(self, options: ProcessOptions, *, clock: Clock) -> None:
         self._options = options
         self._clock = clock
-        self._on_progress = on_progress
+        self._context: Context | None = None  # of the job that runs, for what its handler reports
         self._loop = asyncio.get_running_loop()
         self._cutter = FrameCutter()
         self._frames: asyncio.Transport | None = None
@@ -83,9 +86,9 @@ class Child(asyncio.Protocol):
         self.ended = asyncio.Event()
 
     @classmethod
-    async def start(cls, options: ProcessOptions, *, clock: Clock, on_progress: OnProgress) -> Self:
+    async def start(cls, options: ProcessOptions, *, clock: Clock) -> Self:
         """Start a child and wait until it is ready; raises ChildEndedError when it ends before, OSError without one."""
-        child = cls(options, clock=clock, on_progress=on_progress)
+        child = cls(options, clock=clock)
         try:
             await child._launch()
             async with clock.timeout(options.start_timeout_s or None):
@@ -104,9 +107,13 @@ class Child(asyncio.Protocol):
         """The child's process id; 0 before it has one."""
         return self._process.pid if self._process else 0
 
-    async def run(self, run: Run) -> Reply:
-        """Have the child run a job; raises ChildEndedError when it ends instead of telling how the job ended."""
+    async def run(self, run: Run, context: Context | None) -> Reply:
+        """Have the child run a job, whose reports go to the context.
+
+        Raises ChildEndedError when the child ends instead of telling how the job ended.
+        """
         self.has_started_job = False
+        self._context = context
         if self._frames is None or self._exit_code is not None:
             raise self._end_error()
         self._reply = self._loop.create_future()
@@ -116,7 +123,7 @@ class Child(asyncio.Protocol):
         try:
             return await self._hear_from_it(self._reply)
         finally:
-            self._reply = None
+            self._reply = self._context = None
             self.job = None
             self.jobs_run += 1
 
@@ -170,15 +177,15 @@ class Child(asyncio.Protocol):
 
     def _take(self, frame: ToWorker) -> None:
         match frame:
-            case Returned() | Raised():
+            case Returned() | Raised() | Asked():
                 self.rss_bytes = frame.rss_bytes
                 if self._reply is not None and not self._reply.done():
                     self._reply.set_result(frame)
             case Started():
                 self.has_started_job = True
-            case Progress(fraction, note):
-                if self.job is not None:
-                    self._on_progress(self.job, fraction, note)
+            case Progress() | Saved() | Extended():
+                if self._context is not None:
+                    _report(frame, self._context)
             case Logged(level, name, message):
                 logging.getLogger(name).log(
                     level, "%s", message, extra={"child_pid": self.pid, "job_id": self._job_id()}
@@ -275,6 +282,19 @@ class Child(asyncio.Protocol):
 
     def _job_id(self) -> str | None:
         return None if self.job is None else str(self.job.id)
+
+
+def _report(frame: Progress | Saved | Extended, context: Context) -> None:
+    """Say in the worker what the handler said in the child, where it was checked already."""
+    match frame:
+        case Progress(fraction, note):
+            context.progress(fraction, note)
+        case Saved(state_json):
+            context.checkpoint(msgspec.Raw(state_json))
+        case Extended(timeout_s):
+            context.extend(timeout_s)
+        case never:
+            assert_never(never)
 
 
 def describe_end(exit_code: int | None) -> str:

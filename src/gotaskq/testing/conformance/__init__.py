@@ -26,13 +26,16 @@ TOPICS: Final = (
     "enqueue",
     "enqueue_now",
     "executors",
+    "expiry",
     "given",
     "leases",
     "listing",
+    "notes",
     "queues",
     "reserve",
     "retention",
     "settle",
+    "trail",
     "waiting",
 )
 pytest.register_assert_rewrite(*(f"{__name__}.{topic}" for topic in TOPICS))  # must come before they are imported
@@ -42,12 +45,14 @@ from gotaskq.testing.conformance.dead_letters import DeadRetentionConformance, R
 from gotaskq.testing.conformance.enqueue import AtomicEnqueueConformance, EnqueueConformance  # noqa: E402
 from gotaskq.testing.conformance.enqueue_now import EnqueuesNowConformance  # noqa: E402
 from gotaskq.testing.conformance.executors import ExecutorConformance  # noqa: E402
+from gotaskq.testing.conformance.expiry import AfterExpiryConformance, ExpiryConformance  # noqa: E402
 from gotaskq.testing.conformance.leases import (  # noqa: E402
     ExtendConformance,
     LateWorkerConformance,
     ReapConformance,
 )
 from gotaskq.testing.conformance.listing import DeadListingConformance, ListingConformance  # noqa: E402
+from gotaskq.testing.conformance.notes import AfterNotesConformance, NoteConformance  # noqa: E402
 from gotaskq.testing.conformance.queues import (  # noqa: E402
     CountsConformance,
     PromoteConformance,
@@ -60,6 +65,11 @@ from gotaskq.testing.conformance.retention import (  # noqa: E402
     DeleteConformance,
 )
 from gotaskq.testing.conformance.settle import FencingConformance, SettleConformance  # noqa: E402
+from gotaskq.testing.conformance.trail import (  # noqa: E402
+    AttemptsConformance,
+    ResultConformance,
+    TimeoutsConformance,
+)
 from gotaskq.testing.conformance.waiting import WaitingConformance  # noqa: E402
 
 __all__ = ["BackendConformance", "EnqueuesNowConformance", "ExecutorConformance"]
@@ -72,6 +82,13 @@ class BackendConformance(
     TurnsConformance,
     SettleConformance,
     FencingConformance,
+    ResultConformance,
+    AttemptsConformance,
+    TimeoutsConformance,
+    NoteConformance,
+    AfterNotesConformance,
+    ExpiryConformance,
+    AfterExpiryConformance,
     ExtendConformance,
     ReapConformance,
     LateWorkerConformance,

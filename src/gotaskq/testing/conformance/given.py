@@ -6,8 +6,18 @@ from typing import Final
 
 from gotaskq.backend import Backend, Enqueued, JobQuery, QueueCounts, Settled
 from gotaskq.clock import Clock
-from gotaskq.job import DEFAULT_QUEUE, DeathReason, Job, JobId, Lease, Status
-from gotaskq.outcome import Complete, DeadLetter
+from gotaskq.job import (
+    DEFAULT_QUEUE,
+    NO_TIMEOUTS,
+    RECORD_VERSION,
+    DeathReason,
+    Job,
+    JobId,
+    Lease,
+    Status,
+    Timeouts,
+)
+from gotaskq.outcome import Complete, DeadLetter, Reschedule
 from gotaskq.policies.ordering import PriorityFifo
 from gotaskq.policies.scheduling import Turn
 from gotaskq.snowflake import SnowflakeIds
@@ -38,10 +48,13 @@ class Jobs:
         max_retries: int = 3,
         nonce: str = "enqueue-1",
         created_at_ms: int | None = None,
+        execution_s: float = 0,
+        schedule_s: float = 0,
+        version: int = RECORD_VERSION,
     ) -> Job:
         now_ms = self._clock.now_ms()
         created_at_ms = now_ms if created_at_ms is None else created_at_ms
-        delay_ms = round(delay_s * 1000)
+        delay_ms, execution_ms, schedule_ms = (round(1000 * time_s) for time_s in (delay_s, execution_s, schedule_s))
         return Job(
             id=self._ids.draw(now_ms) if job_id is None else JobId(job_id),
             type=job_type,
@@ -55,6 +68,8 @@ class Jobs:
             updated_at_ms=created_at_ms,
             run_after_ms=created_at_ms + delay_ms,
             enqueue_nonce=nonce,
+            timeouts=Timeouts(execution_ms, schedule_ms) if execution_ms or schedule_ms else NO_TIMEOUTS,
+            version=version,
         )
 
 
@@ -81,6 +96,13 @@ async def start_again(backend: Backend, job: Job, *, lease_s: float = LEASE_S, w
     [running] = await reserve(backend, job.queue, limit=1, lease_s=lease_s, worker=worker)
     assert running.id == job.id
     return running
+
+
+async def fail(backend: Backend, running: Job, error: str = "SMTPError: 421", *, delay_s: float = 0) -> Job:
+    """Reschedule a job that runs, and return it as it waits."""
+    failure = Reschedule(lease_of(running), round(delay_s * 1000), error, f"Traceback of\n{error}")
+    assert await backend.settle([failure]) == [Settled.OK]
+    return await look(backend, running)
 
 
 async def given_done(backend: Backend, job: Job) -> Job:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Final, TypeVar
 
 from gotaskq.backend import Backend as Store
-from gotaskq.backend import Enqueued, Extended, JobQuery, Page, QueueCounts, Settled
+from gotaskq.backend import Enqueued, Extended, JobQuery, Note, Page, QueueCounts, Settled
 from gotaskq.errors import BackendUnavailableError
 from gotaskq.job import Job, JobId, Lease, Status
 from gotaskq.outcome import Settlement
@@ -78,6 +78,10 @@ class SimBackend:
             "extend", (tuple(leases), lease_ms), lambda store: store.extend(leases, lease_ms=lease_ms)
         )
 
+    async def note(self, notes: Sequence[Note]) -> list[Extended]:
+        """Keep what running attempts say of themselves."""
+        return await self._call("note", tuple(notes), lambda store: store.note(notes))
+
     async def settle(self, settlements: Sequence[Settlement]) -> list[Settled]:
         """Carry out what was decided."""
         return await self._call("settle", tuple(settlements), lambda store: store.settle(settlements))
@@ -93,6 +97,10 @@ class SimBackend:
     async def reap(self, *, limit: int, max_crashes: int) -> list[Job]:
         """Take back jobs whose lease ran out."""
         return await self._call("reap", None, lambda store: store.reap(limit=limit, max_crashes=max_crashes))
+
+    async def expire(self, *, limit: int) -> list[Job]:
+        """Give up jobs that waited for too long."""
+        return await self._call("expire", None, lambda store: store.expire(limit=limit))
 
     async def get(self, job_id: JobId) -> Job | None:
         """Return the job, or None."""

@@ -7,12 +7,13 @@ is an InvariantError, named by the invariant it breaks.
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
-from gotaskq.backend import Enqueued, Extended, QueueCounts, Settled
-from gotaskq.job import FINAL, Job, JobId, Lease, Status
+from gotaskq.backend import Enqueued, Extended, Note, QueueCounts, Settled
+from gotaskq.job import FINAL, DeathReason, Job, JobId, Lease, Status
 from gotaskq.outcome import Cancel, Complete, DeadLetter, Release, Reschedule, Settlement
 from gotaskq.testing.simulation.lives import LeaseView, Life, Lives
 
 MAX_CRASHES: Final = 3  # as promised: DEAD at the third lease that runs out
+KEPT_ATTEMPTS: Final = 5  # as promised: the last five that failed
 
 
 class InvariantError(AssertionError):
@@ -28,6 +29,7 @@ class StoreChecker:
         self.lives = Lives()
         self.leases: set[Lease] = set()  # ever given, on whatever course of events
         self.settled: dict[Lease, tuple[type[Settlement], str]] = {}  # what was made of each, and for whom
+        self.noted: set[Lease] = set()  # leases whose holders were heard to say how far they are
         self.undone: set[Lease] = set()  # settled before a restart, which may have lost it
         self.ended: set[tuple[JobId, Status]] = set()  # jobs that ended, and how
         self.deleted: set[JobId] = set()
@@ -70,8 +72,8 @@ class StoreChecker:
             known = self.lives.jobs.get(job.id)
             if reply is Enqueued.OK:
                 self._require(known is None, "I2 never twice", job.id, "was stored again")
-                due_ms = job.created_at_ms + job.delay_ms
-                self.lives.jobs[job.id] = Life(job.id, job.enqueue_nonce, who, job.max_retries, due_ms)
+                due_ms, schedule_ms = job.created_at_ms + job.delay_ms, job.timeouts.schedule_ms
+                self.lives.jobs[job.id] = Life(job.id, job.enqueue_nonce, who, job.max_retries, due_ms, schedule_ms)
             elif reply is Enqueued.DUPLICATE:
                 is_same = known is not None and known.enqueue_nonce == job.enqueue_nonce
                 self._require(is_same, "I2 never twice", job.id, "is called a duplicate of a job it is not")
@@ -113,6 +115,16 @@ class StoreChecker:
                 is_told = reply is Extended.CANCEL_REQUESTED
                 self._require(is_told == held.is_cancel_requested, "cancel", lease.job_id, f"extend said {reply}")
 
+    def _note(self, who: str, notes: Sequence[Note], replies: Sequence[Extended]) -> None:
+        for note, reply in zip(notes, replies, strict=True):
+            job_id, held = note.lease.job_id, self._held(note.lease)
+            self._require((held is None) == (reply is Extended.LOST), "I4 fencing", job_id, f"note said {reply}")
+            if held is not None:
+                is_told = reply is Extended.CANCEL_REQUESTED
+                self._require(is_told == held.is_cancel_requested, "cancel", job_id, f"note said {reply}")
+                if note.progress is not None:
+                    self.noted.add(note.lease)
+
     def _settle(self, who: str, settlements: Sequence[Settlement], replies: Sequence[Settled]) -> None:
         for settlement, reply in zip(settlements, replies, strict=True):
             lease = settlement.lease
@@ -142,7 +154,10 @@ class StoreChecker:
         match settlement:
             case Complete():
                 self._end(life, Status.DONE)
+            case DeadLetter(reason=DeathReason.EXPIRED):
+                self._give_up(life)
             case DeadLetter():
+                life.failures += 1
                 self._end(life, Status.DEAD)
             case Cancel():
                 is_asked = life.job_id in self.unwanted
@@ -152,6 +167,7 @@ class StoreChecker:
                 self._end(life, Status.CANCELLED)
             case Reschedule(delay_ms=delay_ms):
                 life.retries += 1
+                life.failures += 1
                 is_left = life.retries <= life.max_retries
                 self._require(
                     is_left, "I7 retries", life.job_id, f"is retried {life.retries} of {life.max_retries} times"
@@ -173,12 +189,32 @@ class StoreChecker:
             life.crashes += 1
             if life.is_cancel_requested:
                 self._end(life, Status.CANCELLED)
-            elif life.crashes >= MAX_CRASHES:
-                self._end(life, Status.DEAD)
             else:
-                self._wait(life, 0)
+                self._crash(life)
             is_same = job.status is life.status
             self._require(is_same, "I7 crashes", job.id, f"is {job.status.value} after crash {life.crashes}")
+
+    def _crash(self, life: Life) -> None:
+        life.failures += 1
+        if life.crashes >= MAX_CRASHES:
+            self._end(life, Status.DEAD)
+        else:
+            self._wait(life, 0)
+
+    def _expire(self, who: str, _: None, expired: Sequence[Job]) -> None:
+        for job in expired:
+            life = self._life(job.id)
+            self._require(
+                life.status is Status.PENDING, "I3 one end", job.id, f"is {life.status.value} and was given up"
+            )
+            self._give_up(life)
+
+    def _give_up(self, life: Life) -> None:
+        """End a job that waited for too long."""
+        left_ms = life.due_ms + life.schedule_ms - self._now_ms()
+        self._require(life.schedule_ms > 0, "I7 not before its time", life.job_id, "expires, and may wait for ever")
+        self._require(left_ms < 0, "I7 not before its time", life.job_id, f"expires with {left_ms} ms left")
+        self._end(life, Status.DEAD)
 
     def _cancel(self, who: str, job_id: JobId, reply: Job | None) -> None:
         if reply is None:
@@ -241,6 +277,8 @@ class StoreChecker:
         ours = (life.status, life.retries, life.crashes, life.releases, life.replays)
         theirs = (job.status, job.retry_count, job.crashes, job.releases, job.replays)
         self._require(ours == theirs, "I3 one end", life.job_id, f"is {theirs}, and should be {ours}")
+        kept, most = len(job.trail.attempts), min(KEPT_ATTEMPTS, life.failures)
+        self._require(kept == most, "trail", life.job_id, f"shows {kept} failed attempts, and should show {most}")
 
     # -- within ------------------------------------------------------------------------------------------------------
 

@@ -17,13 +17,14 @@ class LeaseView:
 
 @dataclass(slots=True)
 class Life:
-    """One job, as it must be now; the counts are those since its last replay."""
+    """One job, as it must be now; the counts are those since its last replay, but for that of failed attempts."""
 
     job_id: JobId
     enqueue_nonce: str
     stored_by: str
     max_retries: int
     due_ms: int
+    schedule_ms: int = 0  # how long it may wait from then on; 0 for ever
     status: Status = Status.PENDING
     lease: LeaseView | None = None
     starts: int = 0
@@ -31,6 +32,7 @@ class Life:
     crashes: int = 0
     releases: int = 0
     replays: int = 0
+    failures: int = 0
     is_cancel_requested: bool = False
 
     def end(self, status: Status) -> None:

@@ -13,8 +13,10 @@ from gotaskq.events import (
     JobCancelled,
     JobDied,
     JobDone,
+    JobProgressed,
     JobReleased,
     JobRetryScheduled,
+    JobSnoozed,
     JobStarted,
 )
 from gotaskq.job import Job, JobId, Lease, Status
@@ -30,11 +32,12 @@ DONE_BY: Final[dict[type[Any], type[Any]]] = {
     JobDone: Complete,
     JobRetryScheduled: Reschedule,
     JobReleased: Release,
+    JobSnoozed: Release,
     JobDied: DeadLetter,
     JobCancelled: Cancel,
 }
-TOLD_BY: Final = {settlement: event for event, settlement in DONE_BY.items()}
-# Events of a reaper or of a cancel; there, no lease is left to tell one end from another.
+TOLD_BY: Final[dict[type[Any], type[Any]]] = {Complete: JobDone, DeadLetter: JobDied, Cancel: JobCancelled}
+# Events of a reaper, of an expiry or of a cancel; there, no lease is left to tell one end from another.
 ENDED_AS: Final[dict[type[Any], Status]] = {JobDied: Status.DEAD, JobCancelled: Status.CANCELLED}
 
 FOREVER_MS: Final = 1 << 62
@@ -159,6 +162,9 @@ class Witness:
                     f"events: {kind.__name__} of {self._named(job)}, which the store has not confirmed"
                 )
             return
+        if kind is JobProgressed:  # as often as a handler says so
+            self._require_noted(process, job)
+            return
         if (job.lease, kind) in self._told:
             raise InvariantError(f"events: {kind.__name__} of {self._named(job)} twice")
         self._told.add((job.lease, kind))
@@ -169,6 +175,12 @@ class Witness:
         if settlement is not None and (done is None or done[0] is not settlement):
             raise InvariantError(f"events: {kind.__name__} of {self._named(job)}, which the store has not confirmed")
 
+    def _require_noted(self, process: SimProcess, job: Job) -> None:
+        if job.lease not in self.store.noted:
+            raise InvariantError(
+                f"events: {process.name} tells of the progress of {self._named(job)}, which the store has not confirmed"
+            )
+
     def _check_told(self, process: SimProcess) -> None:
         """Raise where a process ended a job and never said so: its metrics would run behind the store for ever.
 
@@ -178,7 +190,7 @@ class Witness:
             life = self.store.lives.jobs.get(lease.job_id)
             if who != process.name or lease in self.store.undone or life is None or life.replays:
                 continue
-            if settlement in (Complete, DeadLetter, Cancel) and (lease, TOLD_BY[settlement]) not in self._told:
+            if settlement in TOLD_BY and (lease, TOLD_BY[settlement]) not in self._told:
                 name = self.history.lease(lease.job_id, lease.nonce)
                 raise InvariantError(f"I6 counts: {who} settled {name} ({settlement.__name__}), and told nobody")
 
@@ -186,9 +198,9 @@ class Witness:
         return self.history.job(job.id) if job.lease is None else self.history.lease(job.id, job.lease.nonce)
 
     def _describe(self, call: Call[Any], reply: Any) -> str:
-        if call.name in ("reserve", "reap", "replay"):
+        if call.name in ("reserve", "reap", "expire", "replay"):
             return " ".join(f"{self._named(job)}={job.status.value}" for job in reply)
-        if call.name in ("enqueue", "extend", "settle"):
+        if call.name in ("enqueue", "extend", "note", "settle"):
             about = call.about[0] if call.name == "extend" else call.about
             return " ".join(f"{self._subject(one)}={said.value}" for one, said in zip(about, reply, strict=True))
         if call.name == "cancel":

@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 
 from gotaskq.backends.redis.codec import decode_job, decode_leased, encode_record
 from gotaskq.backends.redis.keys import member
-from gotaskq.job import Job, JobId, Lease, Status, start
+from gotaskq.job import NO_TIMEOUTS, Job, JobId, Lease, Status, Timeouts, start
+from gotaskq.trail import NO_TRAIL, Attempt, Trail
 
 names = st.text(alphabet="abcXYZ019._-:/", min_size=1, max_size=20)
 instants_ms = st.integers(1, 2**44)
@@ -24,6 +25,8 @@ new_jobs = st.builds(
     updated_at_ms=st.shared(instants_ms, key="at"),
     run_after_ms=st.shared(instants_ms, key="at"),
     enqueue_nonce=st.text(alphabet="0123456789abcdef", min_size=1, max_size=24),
+    timeouts=st.builds(Timeouts, execution_ms=st.integers(0, 2**40), schedule_ms=st.integers(0, 2**40)),
+    version=st.integers(1, 9),
 )
 
 
@@ -37,6 +40,34 @@ def test_a_job_that_was_leased_is_one_that_was_started(job: Job, now_ms: int) ->
     leased = decode_leased([member(job.id).encode(), encode_record(job), []], nonce="n", worker="w", now_ms=now_ms)
 
     assert leased == start(job, lease=Lease(job.id, "n"), worker="w", now_ms=now_ms)
+
+
+def test_a_plain_job_says_nothing_of_what_it_does_not_have() -> None:
+    record = b"5\t1000\tn\temail\tmail\t3\t0\t9\0{}"
+    job = decode_job([b"7", record, []])
+
+    assert job is not None
+    assert (job.timeouts is NO_TIMEOUTS, job.version, job.trail is NO_TRAIL) == (True, 1, True)
+    assert encode_record(job) == record
+
+
+def test_parts_that_nobody_knows_yet_are_passed_over() -> None:
+    job = decode_job([b"7", b"5\t1000\tn\temail\tmail\t3\t0\t9\ts20\tzebra\tv2\tt10\t\0{}", []])
+
+    assert job is not None
+    assert (job.timeouts, job.version, job.payload_json) == (Timeouts(10, 20), 2, b"{}")
+
+
+def test_a_trail_is_read_from_the_state() -> None:
+    state = [b"s", b"X", b"h0", b"10\t5\t6\thost:1\tE: x\nline\n\tline", b"h4", b"9\t3\t4\t\tworker lost\n"]
+    state += [b"pg", b"0.5\ta\tb", b"ck", b'{"a":1}', b"re", b"0"]
+
+    job = decode_job([b"7", b"5\t1000\tn\temail\tmail\t3\t0\t9\0{}", state])
+
+    assert job is not None
+    lost, failed = Attempt(9, 3, 4, "", "worker lost"), Attempt(10, 5, 6, "host:1", "E: x", "line\n\tline")
+    assert job.trail == Trail((lost, failed), 0.5, "a\tb", b'{"a":1}')
+    assert (job.result_json, job.result) == (b"0", 0)
 
 
 def test_a_missing_record_is_no_job() -> None:

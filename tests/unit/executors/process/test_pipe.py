@@ -14,13 +14,11 @@ from gotaskq.executors.process.pipe import (
     Run,
     Started,
     ToWorker,
-    clip,
-    clip_front,
     decode_to_child,
     encode,
 )
 
-FRAMES: list[ToWorker] = [Started(), Progress(0.5, "half"), Beat(), Returned(b'{"a": 1}', 4_096)]
+FRAMES: list[ToWorker] = [Started(), Progress(0.5, "half"), Beat(), Returned(b'{"a": 1}', False, 4_096)]
 STREAM = b"".join(encode(frame) for frame in FRAMES)
 
 
@@ -48,14 +46,3 @@ def test_a_frame_that_is_too_long_is_refused_before_it_has_come() -> None:
 def test_what_is_no_frame_of_a_child_is_refused(body: bytes) -> None:
     with pytest.raises(FrameError):
         FrameCutter().feed(LENGTH.pack(len(body)) + body)
-
-
-def test_text_is_cut_where_a_character_ends() -> None:
-    assert clip("ä" * 10, 5) == "ää"
-    assert clip_front("ä" * 10, 5) == "ää"
-    assert clip("short", 5) == "short"
-
-
-def test_text_that_no_encoder_takes_is_made_to_fit() -> None:
-    assert clip("\ud800!") == "?!"
-    assert clip_front("\ud800!") == "?!"

@@ -6,7 +6,7 @@ local call = redis.call
 local meta = KEYS[1]
 local base = string.sub(meta, 1, -5)
 local partition = tonumber(string.match(base, '{(%d+)'))
-local counters, run, ids_index = base .. 'st', base .. 'run', base .. 'ids'
+local counters, run, ids_index, patience = base .. 'st', base .. 'run', base .. 'ids', base .. 'exp'
 local PENDING, RUNNING, DONE, DEAD, CANCELLED = 'P', 'R', 'D', 'X', 'C'
 
 local function instant()
@@ -29,6 +29,25 @@ end
 
 -- A job as it stands: its record (false when gone) and its state, empty while nothing has touched it.
 local function row(id) return {id, call('GET', body_key(id)), call('HGETALL', job_key(id))} end
+
+-- How many bytes a row brings, so that a reply can be kept small.
+local function size_of(seen)
+  local bytes = #(seen[2] or '')
+  for _, word in ipairs(seen[3]) do bytes = bytes + #word end
+  return bytes
+end
+
+-- The field and the value that keep how a job's attempt failed: an error, and a traceback in the lines after it.
+-- Attempts that fail have consecutive numbers, so their number modulo five keeps the last five of them.
+local function failed(key, failure)
+  local number, started, worker = unpack(call('HMGET', key, 'at', 'st', 'ow'))
+  return 'h' .. number % 5, table.concat({number, started, now, worker, failure}, '\t')
+end
+
+-- Remember until when a job that is due at an instant may wait, if it must not wait for ever.
+local function watch(id, due_ms, schedule_ms)
+  if schedule_ms then call('ZADD', patience, due_ms + schedule_ms, id) end
+end
 
 local function wake(queue) call('PUBLISH', string.match(base, '^(.-){') .. 'wake', queue) end
 

@@ -1,6 +1,7 @@
 -- Store new PENDING jobs (T1), each whole or not at all; with `atomic`, all or none.
 -- ARGV     2 '1' all or none, '' each on its own  3 most waiting jobs a queue takes
---          then for each job: id, queue ('' one that is not registered), delay_ms, record
+--          then for each job: id, queue ('' one that is not registered), times, record; the times are delay_ms, and
+--          where the job must not wait for ever a space and for how many ms it may
 -- Returns  a letter a job: O stored, D duplicate (same id and nonce), C collision, N no such queue, F queue full, W withheld
 -- Atomic because an id must be checked and taken in one step, and a queue's depth too.
 local is_atomic, most = ARGV[2] == '1', tonumber(ARGV[3])
@@ -22,19 +23,30 @@ local function judge(id, queue, record)
   return depth(queue) >= most and 'F' or 'O'
 end
 
-local function store(id, queue, delay_ms, record)
+local function make_ready(id, queue, record)
+  local entries = ready[queue] or {}
+  entries[#entries + 1], entries[#entries + 2] = string.match(record, '^%d+'), id
+  ready[queue] = entries
+end
+
+-- File a job that is delayed or must not wait for ever: both count from now, by this clock.
+local function file(id, queue, times, record)
+  local delay_ms, schedule_ms = string.match(times, '^(%d+) ?(%d*)$')
+  local due_ms = now + delay_ms
+  call('HSET', job_key(id), 's', PENDING, 'ra', due_ms)
+  if schedule_ms ~= '' then
+    call('HSET', job_key(id), 'sx', schedule_ms)
+    watch(id, due_ms, schedule_ms)
+  end
+  if due_ms > now then schedule(queue, id, due_ms) else make_ready(id, queue, record) end
+end
+
+local function store(id, queue, times, record)
   if queue == '' or depth(queue) >= most then return judge(id, queue, record) end
   if not call('SET', body_key(id), record, 'NX') then return judge(id, queue, record) end
   depths[queue] = depths[queue] + 1
   stored[#stored + 1], stored[#stored + 2] = 0, id
-  if delay_ms == '0' then
-    local entries = ready[queue] or {}
-    entries[#entries + 1], entries[#entries + 2] = string.match(record, '^%d+'), id
-    ready[queue] = entries
-  else
-    call('HSET', job_key(id), 's', PENDING, 'ra', now + delay_ms)
-    schedule(queue, id, now + delay_ms)
-  end
+  if times == '0' then make_ready(id, queue, record) else file(id, queue, times, record) end
   return 'O'
 end
 

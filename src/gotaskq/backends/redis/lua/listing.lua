@@ -22,6 +22,6 @@ for first = 1, #places, 2 do
   end
   local seen = row(places[first + 1])
   replies[#replies + 1], replies[#replies + 2] = places[first], seen
-  bytes = bytes + (seen[2] and #seen[2] or 0)
+  bytes = bytes + size_of(seen)
 end
 return replies

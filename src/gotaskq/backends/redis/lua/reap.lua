@@ -18,7 +18,7 @@ end
 
 -- Jobs whose next crash would be the last come back apart, so that the one to blame ends the next worker alone.
 -- The numbers are those of job.py.
-local APART_MS, SPREAD_MS = 500, 30000
+local APART_MS, SPREAD_MS, LOST = 500, 30000, 'worker lost'
 local finished, dead, ready, last_chances = {}, {}, {}, 0
 
 local function run_again(id, key, queue, crashes)
@@ -27,7 +27,9 @@ local function run_again(id, key, queue, crashes)
     delay_ms = math.min(last_chances * APART_MS, SPREAD_MS)
     last_chances = last_chances + 1
   end
-  call('HSET', key, 's', PENDING, 'ra', now + delay_ms)
+  call('HSET', key, 's', PENDING, 'ra', now + delay_ms, failed(key, LOST))
+  call('HDEL', key, 'pg')
+  watch(id, now + delay_ms, call('HGET', key, 'sx'))
   if delay_ms > 0 then return schedule(queue, id, now + delay_ms) end
   local entries = ready[queue] or {}
   entries[#entries + 1], entries[#entries + 2] = place_of(id), id
@@ -49,12 +51,12 @@ local function lapse(id)
     run_again(id, key, queue, crashes)
   else
     local error = 'worker lost: the lease ran out ' .. crashes .. ' times, last with ' .. owner
-    call('HSET', key, 's', DEAD, 'fi', now, 'dr', 'worker_lost', 'er', error)
+    call('HSET', key, 's', DEAD, 'fi', now, 'dr', 'worker_lost', 'er', error, failed(key, LOST))
     dead[#dead + 1] = id
   end
   local lapsed = row(id)
   rows[#rows + 1] = lapsed
-  return #(lapsed[2] or '')
+  return size_of(lapsed)
 end
 
 local bytes = 0

@@ -14,8 +14,9 @@ for place = 3, #ARGV do
     call('ZREM', base .. 'dlq', id)
     call('HINCRBY', counters, 'd:' .. queue, -1)
     call('HINCRBY', key, 'rp', 1)
-    call('HDEL', key, 'rt', 'cr', 'rl', 'cx', 'uh', 'er', 'dr', 'st', 'fi')
+    call('HDEL', key, 'rt', 'cr', 'rl', 'cx', 'uh', 'er', 'dr', 'st', 'fi', 'pg')
     call('HSET', key, 's', PENDING, 'ra', now, 'ua', now, 'rn', nonce)
+    watch(id, now, call('HGET', key, 'sx'))
     push_ready(queue, {rank, id})
     rows[#rows + 1] = row(id)
   end

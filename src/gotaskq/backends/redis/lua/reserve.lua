@@ -48,10 +48,12 @@ local function lease(id, queue)
   local taken = row(id)
   if not taken[2] then return call('HINCRBY', counters, 'corrupt', 1) end
   local key, is_fresh = job_key(id), #taken[3] == 0
-  local attempt = is_fresh and 1 or (tonumber(call('HGET', key, 'at')) or 0) + 1
-  call('HSET', key, 'at', attempt, 's', RUNNING, 'tk', nonce, 'ow', worker, 'q', queue, 'st', now, 'ua', now)
+  local attempts, schedule_ms = 0, false
+  if not is_fresh then attempts, schedule_ms = unpack(call('HMGET', key, 'at', 'sx')) end
+  if schedule_ms then call('ZREM', patience, id) end
+  call('HSET', key, 'at', (attempts or 0) + 1, 's', RUNNING, 'tk', nonce, 'ow', worker, 'q', queue, 'st', now, 'ua', now)
   rows[#rows + 1] = taken
-  return #taken[2]
+  return size_of(taken)
 end
 
 local claim = call('HGET', base .. 'clm', worker)

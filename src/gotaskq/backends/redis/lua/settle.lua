@@ -1,14 +1,18 @@
 -- Carry out what was decided of running jobs (T4 to T7, T12), fenced by the nonce of the lease.
 -- ARGV     2 most DONE and CANCELLED jobs  3 most DEAD jobs  then for each settlement five: kind, id, nonce, x, y
---          C complete | R reschedule: delay_ms, error | D dead-letter: reason, error | L release: delay_ms, unhandled ('1' or '')
---          | X cancel
+--          C complete: result ('' none) | R reschedule: delay_ms, failure | D dead-letter: reason, failure
+--          | L release: delay_ms, unhandled ('1' or '') | X cancel; a failure is the error, and in further lines a traceback
 -- Returns  a letter a settlement: O carried out, A already so, L the lease is lost, C cancelled instead of run again
 -- Atomic because the check of the lease and the job's next place must be one step. A repeat answers A and does nothing.
 local finished, dead, ready, left, counts = {}, {}, {}, {}, {}
 
 local function count(name, by) counts[name] = (counts[name] or 0) + by end
 
+local function error_of(failure) return string.match(failure, '^[^\n]*') end
+
 local function run_again(id, queue, delay_ms)
+  call('HDEL', job_key(id), 'pg')
+  watch(id, now + delay_ms, call('HGET', job_key(id), 'sx'))
   if delay_ms ~= '0' then return schedule(queue, id, now + delay_ms) end
   local entries = ready[queue] or {}
   entries[#entries + 1], entries[#entries + 2] = place_of(id), id
@@ -22,16 +26,26 @@ local function end_as(state, id, counter)
 end
 
 local carry_out = {
-  C = function(id) end_as(DONE, id, 'done') end,
+  C = function(id, job, result)
+    if result ~= '' then call('HSET', job_key(id), 're', result) end
+    end_as(DONE, id, 'done')
+  end,
   X = function(id) end_as(CANCELLED, id, 'cancel') end,
-  D = function(id, job, reason, error)
-    call('HSET', job_key(id), 's', DEAD, 'fi', now, 'dr', reason, 'er', error)
+  D = function(id, job, reason, failure)
+    local key = job_key(id)
+    call('HSET', key, 's', DEAD, 'fi', now, 'dr', reason, 'er', error_of(failure))
+    if reason == 'expired' then  -- taken only to find that it is too late: that was no attempt
+      call('HINCRBY', key, 'at', -1)
+    else
+      call('HSET', key, failed(key, failure))
+    end
     dead[#dead + 1] = id
     count('dead', 1)
   end,
-  R = function(id, job, delay_ms, error)
-    call('HSET', job_key(id), 's', PENDING, 'ra', now + delay_ms, 'er', error, 'uh', '')
-    call('HINCRBY', job_key(id), 'rt', 1)
+  R = function(id, job, delay_ms, failure)
+    local key = job_key(id)
+    call('HSET', key, 's', PENDING, 'ra', now + delay_ms, 'er', error_of(failure), 'uh', '', failed(key, failure))
+    call('HINCRBY', key, 'rt', 1)
     run_again(id, job.queue, delay_ms)
     count('retry', 1)
   end,

@@ -4,22 +4,32 @@ from collections.abc import Callable, Generator
 from contextvars import copy_context
 from typing import Any
 
+from gotaskq.context import RUNNING_JOB
 from gotaskq.engine.middleware import CallNext
 from gotaskq.job import Job
 
 
-def begin_in_own_context(call: CallNext, job: Job) -> "Rest | None":
-    """Run a call in a copy of this context up to where it first waits; None: it has ended without waiting.
+def begin_in_own_context(call: CallNext, job: Job) -> "Rest | object":
+    """Run a call in a copy of this context up to where it first waits: return the rest of it, or what it returned.
 
     Most short handlers never wait, and then nothing is made to wait with (benchmarks/questions/in_process.py).
     """
     run = copy_context().run
-    awaited: Any = run(call, job).__await__()
     try:
-        waited_for = run(awaited.send, None)
-    except StopIteration:
-        return None
+        awaited, waited_for = run(_begin, call, job)
+    except StopIteration as stop:
+        returned: object = stop.value
+        return returned
     return Rest(run, awaited, waited_for)
+
+
+def _begin(call: CallNext, job: Job) -> tuple[Any, object]:
+    RUNNING_JOB.set(job)
+    try:
+        awaited: Any = call(job).__await__()
+    except StopIteration as error:  # not the end of what is awaited below
+        raise RuntimeError(f"the handler raised {error!r}") from error
+    return awaited, awaited.send(None)
 
 
 class Rest:
@@ -35,7 +45,7 @@ class Rest:
         self._awaited = awaited
         self._waited_for = waited_for
 
-    def __await__(self) -> Generator[Any, Any, None]:
+    def __await__(self) -> Generator[Any, Any, object]:
         run, awaited, waited_for = self._run, self._awaited, self._waited_for
         while True:
             step, argument = awaited.send, None
@@ -45,5 +55,5 @@ class Rest:
                 step, argument = awaited.throw, error
             try:
                 waited_for = run(step, argument)
-            except StopIteration:
-                return
+            except StopIteration as stop:
+                return stop.value

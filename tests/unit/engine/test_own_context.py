@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 from tests.unit.engine.jobs import running
 
-from gotaskq.engine.context import begin_in_own_context
+from gotaskq.engine.own_context import Rest, begin_in_own_context
 from gotaskq.executors.asyncio_task import AsyncioExecutor
 from gotaskq.job import Job
 
@@ -23,9 +23,9 @@ async def run(handler: Callable[[Job], Awaitable[object]]) -> object:
     async def keep(job: Job) -> None:
         returned.append(await handler(job))
 
-    rest = begin_in_own_context(partial(AsyncioExecutor().run, keep), JOB)
-    if rest is not None:
-        await rest
+    begun = begin_in_own_context(partial(AsyncioExecutor().run, keep), JOB)
+    if isinstance(begun, Rest):
+        await begun
     return returned[0]
 
 
@@ -140,4 +140,4 @@ async def test_a_handler_that_does_not_wait_is_run_at_once() -> None:
     async def answer(job: Job) -> int:
         return 7
 
-    assert begin_in_own_context(answer, JOB) is None
+    assert begin_in_own_context(answer, JOB) == 7

@@ -1,0 +1,43 @@
+"""What processes hold: the check of it notices each thing that there is too much of."""
+
+import re
+from dataclasses import replace
+
+import pytest
+from tests.faults.footprint import SLACK, Footprint, excess
+from tests.faults.world import World
+from tests.integration.http_client import request
+
+
+def test_what_came_back_to_rest_is_no_excess() -> None:
+    at_rest = Footprint(descriptors=17, threads=1, tasks=17, memory_kb=40_000)
+
+    assert list(excess(replace(at_rest, memory_kb=40_000 + SLACK.memory_kb, tasks=3), at_rest)) == []
+
+
+@pytest.mark.parametrize("name", ["descriptors", "threads", "tasks", "memory_kb"])
+def test_each_thing_there_is_too_much_of_is_named(name: str) -> None:
+    at_rest = Footprint(descriptors=17, threads=1, tasks=17, memory_kb=40_000)
+    most: int = getattr(at_rest, name) + getattr(SLACK, name)
+
+    found = list(excess(replace(at_rest, **{name: most + 1}), at_rest))
+
+    assert found == [f"I10: {most + 1} {name}, at rest {getattr(at_rest, name)}"]
+
+
+@pytest.mark.slow
+def test_what_a_process_and_the_server_hold_is_read_from_outside(world: World) -> None:
+    process = world.worker()
+    world.warm_up()
+
+    with process.connect() as connection, world.redis.client() as client:
+        connection.send(request("GET", "/healthz"))
+        connection.read(has_body=True)
+        client.ping()
+        with pytest.raises(AssertionError) as raised:
+            world.fleet.check(world.masters, within_s=0)
+
+    found = str(raised.value)
+    assert re.search(r"I10: \d+ descriptors, at rest \d+ \(process \d+: tests.faults.handlers:app\)", found), found
+    assert "connections to the store, at rest" in found
+    world.check()
