@@ -6,9 +6,9 @@ import dataclasses
 import enum
 import functools
 from collections.abc import AsyncIterator, Callable, Iterator
-from datetime import datetime
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from typing import Annotated, Any, Literal, TypedDict
+from typing import Annotated, Any, Literal, NamedTuple, TypedDict
 from uuid import UUID
 
 import attrs
@@ -39,6 +39,10 @@ class Parcel:
 class Point(msgspec.Struct):
     x: int
     inner: Point | None = None
+
+
+class Place(NamedTuple):
+    row: int
 
 
 class Sizes(TypedDict):
@@ -82,7 +86,7 @@ def test_a_function_may_take_nothing() -> None:
     "annotation",
     [
         *[str, int, float, bool, bytes, None, Any, object],
-        *[datetime, UUID, Decimal, Colour, Address, Parcel, Point, Sizes, Person],
+        *[datetime, date, time, timedelta, UUID, Decimal, Place, Colour, Address, Parcel, Point, Sizes, Person],
         *[list[Person], dict[str, Point], tuple[int, ...], set[UUID], int | None, Person | None],
         *[Literal["a", "b"], Annotated[int, Meta(ge=1)]],
     ],
