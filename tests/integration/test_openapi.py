@@ -11,6 +11,7 @@ from uuid import UUID
 import pydantic
 import pytest
 import schemathesis
+from hypothesis import assume, settings
 from msgspec import Meta, Struct
 from schemathesis.checks import positive_data_acceptance, unsupported_method
 from tests.integration.test_lanes_agree import ask
@@ -219,7 +220,9 @@ ALSO_A_JOBS_PATH = [unsupported_method]
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Skipped test cases with unsupported payload media types")  # lines of JSON
+@settings(max_examples=25)  # beside those that try each rule of the schema once
 @served().parametrize()  # type: ignore[untyped-decorator]
 def test_every_answer_is_as_it_says(case: Any) -> None:
+    assume((case.path_parameters or {}).get("queue") != "queue")  # reserved: that path makes a queue
     is_shared = case.operation.path == "/jobs/batch"
     case.call_and_validate(excluded_checks=[*TOO_STRICT, *(ALSO_A_JOBS_PATH if is_shared else ())])

@@ -5,6 +5,8 @@ Used by `openapi`, which adds the job types. Invariant: plain data, the same for
 
 from typing import Any, Final, TypeAlias
 
+from gotaskq.names import RESERVED_QUEUE_NAMES
+
 Schema: TypeAlias = dict[str, Any]
 
 JSON: Final = "application/json"
@@ -110,6 +112,7 @@ def ref(name: str) -> Schema:
 def operations() -> dict[str, dict[str, Schema]]:
     """Return every path, with its methods and what they take and answer."""
     job_id, queue = _in_path("id", "^[0-9]{1,20}$"), _in_path("queue", OPTIONS["queue"]["pattern"])
+    queue["schema"]["not"] = {"enum": sorted(RESERVED_QUEUE_NAMES)}
     name = _in_path("name", OPTIONS["queue"]["pattern"])
     submit = {"required": True, "content": {JSON: {"schema": ref("JobRequest")}}}
     batch = {"required": True, "content": {JSON: {"schema": ref("Batch")}, NDJSON: {"schema": {"type": "string"}}}}
