@@ -15,6 +15,7 @@ STARTS_FILE = "BENCH_STARTS"  # the variable that names the file `stamped` write
 app = TaskQ()
 stamped = TaskQ()
 held = TaskQ()
+busy = TaskQ()
 typed = TaskQ()
 
 
@@ -40,6 +41,13 @@ async def hold(job: Job) -> None:
     """Write down who started which job when, and hold it for a second."""
     os.write(_starts(), b"%d %d %d\n" % (os.getpid(), job.id, time.monotonic_ns()))
     await asyncio.sleep(1)
+
+
+@busy.handler("burn", executor="process")
+def burn(job: Job) -> None:
+    """Compute until the child is ended."""
+    while True:
+        sum(range(10_000))
 
 
 @cache

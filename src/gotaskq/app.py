@@ -17,6 +17,7 @@ from gotaskq.assembly import (
     Choices,
     Opened,
     count_events,
+    count_now,
     create_queues,
     make_worker,
     metrics_page,
@@ -155,13 +156,15 @@ class TaskQ:
         retry: RetryPolicy | None = None,
         executor: ExecutorName | None = None,
         timeout: float | None = None,
+        exclusive: bool = False,
         isolate_after_crash: bool = False,
     ) -> Callable[[H], H]:
         """Register a function of the whole Job, or of its Context, as the handler of a job type.
 
         An `async def` runs on the event loop, a `def` in a thread, or in a child process with `executor="process"`.
-        `timeout` is in seconds, for one attempt; a job whose worker was lost runs in a child of its own from then on
-        with `isolate_after_crash`. Raises RegistrationError.
+        `timeout` is in seconds, for one attempt. An `exclusive` one is stopped when its lease cannot be kept in time.
+        With `isolate_after_crash`, a job whose worker was lost runs in a child of its own from then on.
+        Raises RegistrationError.
         """
 
         def register(handler: H) -> H:
@@ -171,6 +174,7 @@ class TaskQ:
                 retry=retry,
                 executor=executor,
                 timeout_s=timeout,
+                exclusive=exclusive,
                 isolate_after_crash=isolate_after_crash,
             )
             return handler
@@ -353,7 +357,7 @@ class TaskQ:
 
     async def counted(self) -> Counted:
         """Return what this process has counted, as it is now."""
-        return self._metrics.counted(active_workers=self.busy)
+        return count_now(self._metrics, self._workers)
 
     def gather_with(self, gather: Callable[[], Awaitable[Counted]]) -> None:
         """Let `gather` say what the metrics page counts; for a process that is one of several."""

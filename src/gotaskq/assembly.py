@@ -13,14 +13,14 @@ from typing import NamedTuple
 
 from gotaskq.backend import Backend, QueueCounts, StoreLayout, StoreLimits
 from gotaskq.backends import open_backend
-from gotaskq.clock import Clock
+from gotaskq.clock import Clock, SystemClock
 from gotaskq.config import Settings
 from gotaskq.engine.admission import Admission, JobRequest, JobType
 from gotaskq.engine.bus import EventBus
 from gotaskq.engine.registry import Registry
 from gotaskq.engine.worker import Worker, WorkerOptions
 from gotaskq.errors import BackendUnavailableError, GotaskqError, QueueExistsError, WithheldError
-from gotaskq.events import JobDied, JobDone, JobEnqueued, JobRetryScheduled
+from gotaskq.events import JobDied, JobDone, JobEnqueued, JobRetryScheduled, LoopStalled
 from gotaskq.job import Job
 from gotaskq.metrics import Counted, Metrics
 from gotaskq.policies.ordering import Ordering, PriorityFifo
@@ -160,6 +160,7 @@ def make_worker(
             queues=None if settings.queues is None else frozenset(settings.queues),
             burst=burst,
             max_jobs=max_jobs,
+            has_real_time=isinstance(choices.clock, SystemClock),
         ),
     )
 
@@ -185,6 +186,13 @@ def count_events(metrics: Metrics, bus: EventBus) -> None:
     bus.subscribe_to_batches(JobDone, metrics.count_done)
     bus.subscribe(JobRetryScheduled, metrics.count_retried)
     bus.subscribe(JobDied, metrics.count_dead)
+    bus.subscribe(LoopStalled, metrics.count_stall)
+
+
+def count_now(metrics: Metrics, workers: Sequence[Worker]) -> Counted:
+    """Return what was counted, and what is to be seen of the workers now."""
+    busy = sum(worker.busy for worker in workers)
+    return metrics.counted(active_workers=busy, loop_lag_s=max((worker.loop_lag_s for worker in workers), default=0.0))
 
 
 def _make_selector(choices: Choices, settings: Settings) -> QueueSelector:

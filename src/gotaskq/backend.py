@@ -219,6 +219,30 @@ class EnqueuesNow(Protocol):
         ...
 
 
+class LeaseLine(Protocol):
+    """A way to the store for one thread: it blocks, shares nothing with the loop, and comes back when it fails."""
+
+    def extend(self, leases: Sequence[Lease], *, lease_ms: int) -> list[Extended | None]:
+        """Do what `Backend.extend` does; None for a lease of which its server said nothing in time.
+
+        Raises BackendUnavailableError when no server said anything.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of connections; never raises."""
+        ...
+
+
+@runtime_checkable
+class ExtendsFromThread(Protocol):
+    """What a backend offers beside `extend` when a thread can reach its store: a blocked loop then loses no lease."""
+
+    def lease_line(self, *, timeout_s: float) -> LeaseLine:
+        """Return a line whose calls to a server each fail after `timeout_s`; it connects when it is first used."""
+        ...
+
+
 @runtime_checkable
 class ReportsHealth(Protocol):
     """What a backend offers beside the rest when its store can be away: readiness then follows the store."""

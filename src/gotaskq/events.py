@@ -1,7 +1,7 @@
 """What happened, for those who watch: metrics, logs, a dashboard.
 
 Published by admission, settler and maintenance, and only after the backend confirmed it.
-Each event carries the job as it was when the engine last saw it.
+Each event of a job carries it as it was when the engine last saw it.
 """
 
 from collections.abc import Callable
@@ -101,6 +101,12 @@ class QueueCreated(msgspec.Struct, frozen=True, gc=False):
     queue: str
 
 
+class LoopStalled(msgspec.Struct, frozen=True, gc=False):
+    """The event loop of a worker stood still for `stalled_s` seconds, and goes on."""
+
+    stalled_s: float
+
+
 Event: TypeAlias = (
     JobEnqueued
     | JobStarted
@@ -114,6 +120,7 @@ Event: TypeAlias = (
     | JobReplayed
     | LeaseLapsed
     | LeaseLost
+    | LoopStalled
     | QueueCreated
 )
 

@@ -22,6 +22,7 @@ from gotaskq.events import (
     JobSnoozed,
     LeaseLapsed,
     LeaseLost,
+    LoopStalled,
     Observer,
     QueueCreated,
 )
@@ -98,7 +99,7 @@ def _log_event(event: Event) -> None:
 
 
 def _level(event_type: type[Event]) -> int:
-    if event_type in (JobDied, LeaseLost, LeaseLapsed):
+    if event_type in (JobDied, LeaseLost, LeaseLapsed, LoopStalled):
         return logging.WARNING
     return logging.INFO if event_type in (QueueCreated, JobReleased) else logging.DEBUG
 
@@ -106,6 +107,8 @@ def _level(event_type: type[Event]) -> int:
 def _about(event: Event) -> dict[str, object]:
     if isinstance(event, QueueCreated):
         return {"queue": event.queue}
+    if isinstance(event, LoopStalled):
+        return {"stalled_s": round(event.stalled_s, 3)}
     job: Job = event.job
     about: dict[str, object] = {
         "job_id": str(job.id),

@@ -12,13 +12,14 @@ from typing import Final
 import msgspec
 
 from gotaskq.backend import QueueCounts
-from gotaskq.events import JobDied, JobDone, JobEnqueued, JobRetryScheduled
+from gotaskq.events import JobDied, JobDone, JobEnqueued, JobRetryScheduled, LoopStalled
 from gotaskq.job import Job
 
 MAX_TYPES: Final = 200
 MAX_QUEUES: Final = 50
 OTHER: Final = "other"
 BUCKETS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)  # the original's: Go client defaults
+STALL_BUCKETS_S: Final = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0)  # shorter ones are no stalls
 
 
 @dataclass(slots=True)  # its integers are counted up per job, which is slower in a Struct
@@ -49,22 +50,40 @@ class Series:
         self.buckets = [mine + its for mine, its in zip(self.buckets, other.buckets, strict=True)]
 
 
+@dataclass(slots=True)
+class Stalls:
+    """How often the event loop stood still, and for how long."""
+
+    duration_s: float = 0.0
+    buckets: list[int] = field(default_factory=lambda: [0] * (len(STALL_BUCKETS_S) + 1))
+
+    def add(self, other: "Stalls") -> None:
+        """Count all that another process has counted, too."""
+        self.duration_s += other.duration_s
+        self.buckets = [mine + its for mine, its in zip(self.buckets, other.buckets, strict=True)]
+
+
 class Counted(msgspec.Struct):
     """What a process has counted at one moment; several processes send each other theirs."""
 
     series: list[tuple[str, str, Series]]  # queue, type, counters; sorted
     active_workers: int = 0
+    stalls: Stalls = msgspec.field(default_factory=Stalls)
+    loop_lag_s: float = 0.0
 
 
 def add_up(counted: Iterable[Counted]) -> Counted:
     """Return what several processes have counted together."""
     sums: dict[tuple[str, str], Series] = {}
-    active_workers = 0
+    total = Counted([])
     for one in counted:
-        active_workers += one.active_workers
+        total.active_workers += one.active_workers
+        total.stalls.add(one.stalls)
+        total.loop_lag_s = max(total.loop_lag_s, one.loop_lag_s)
         for queue, job_type, series in one.series:
             sums.setdefault((queue, job_type), Series()).add(series)
-    return Counted([(queue, job_type, sums[queue, job_type]) for queue, job_type in sorted(sums)], active_workers)
+    total.series = [(queue, job_type, sums[queue, job_type]) for queue, job_type in sorted(sums)]
+    return total
 
 
 class Metrics:
@@ -73,6 +92,7 @@ class Metrics:
     def __init__(self, *, has_handler: Callable[[str], bool]) -> None:
         self._has_handler = has_handler
         self._series: dict[tuple[str, str], Series] = {}
+        self._stalls = Stalls()
         self._queues: set[str] = set()
         self._types: set[str] = set()
 
@@ -106,10 +126,15 @@ class Metrics:
             series.failed += 1
             series.time(event.duration_s)
 
-    def counted(self, *, active_workers: int) -> Counted:
+    def count_stall(self, event: LoopStalled) -> None:
+        """Count a time for which the event loop stood still."""
+        self._stalls.duration_s += event.stalled_s
+        self._stalls.buckets[bisect_left(STALL_BUCKETS_S, event.stalled_s)] += 1
+
+    def counted(self, *, active_workers: int, loop_lag_s: float = 0.0) -> Counted:
         """Return the counters as they are now; they are copies."""
         own = [(queue, job_type, series) for (queue, job_type), series in self._series.items()]
-        return add_up([Counted(own, active_workers)])
+        return add_up([Counted(own, active_workers, self._stalls, loop_lag_s)])
 
     def depths(self, queues: Mapping[str, QueueCounts]) -> dict[str, int]:
         """Return how many jobs wait, by label."""

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import generate_latest
 
-from gotaskq.metrics import BUCKETS_S, Counted
+from gotaskq.metrics import BUCKETS_S, STALL_BUCKETS_S, Counted
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -38,6 +38,16 @@ class _Page:
         yield depth
         active = self._counted.active_workers
         yield GaugeMetricFamily("gotaskq_active_workers", "Slots that run an attempt now.", value=active)
+        yield from self._loop()
+
+    def _loop(self) -> Iterable[Metric]:
+        stalls = HistogramMetricFamily("gotaskq_loop_stall_seconds", "How long the event loop stood still.")
+        about = self._counted.stalls
+        stalls.add_metric([], _cumulated(STALL_BUCKETS_S, about.buckets), about.duration_s)
+        yield stalls
+        lag_s = self._counted.loop_lag_s
+        text = "By how much the event loop was late at worst in the last 15 s."
+        yield GaugeMetricFamily("gotaskq_event_loop_lag_seconds", text, value=lag_s)
 
     def _counters(self) -> Iterable[Metric]:
         enqueued = _counter("jobs_enqueued", "Jobs accepted.")
@@ -54,7 +64,7 @@ class _Page:
             processed.add_metric([*labels, "failed"], series.failed)
             retried.add_metric(labels, series.retried)
             dead.add_metric(labels, series.dead)
-            durations.add_metric(labels, _cumulated(series.buckets), series.duration_s)
+            durations.add_metric(labels, _cumulated(BUCKETS_S, series.buckets), series.duration_s)
         return [enqueued, processed, durations, retried, dead]
 
 
@@ -62,10 +72,10 @@ def _counter(name: str, documentation: str, *more_labels: str) -> CounterMetricF
     return CounterMetricFamily(f"gotaskq_{name}", documentation, labels=["queue", "type", *more_labels])
 
 
-def _cumulated(buckets: list[int]) -> list[tuple[str, float]]:
+def _cumulated(bounds_s: Iterable[float], buckets: list[int]) -> list[tuple[str, float]]:
     total = 0
     rows: list[tuple[str, float]] = []
-    for bound, count in zip([*map(str, BUCKETS_S), "+Inf"], buckets, strict=True):
+    for bound, count in zip([*map(str, bounds_s), "+Inf"], buckets, strict=True):
         total += count
         rows.append((bound, total))
     return rows

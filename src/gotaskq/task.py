@@ -52,6 +52,7 @@ class TaskOptions(TypedDict, total=False):
     retry: RetryPolicy
     executor: ExecutorName
     timeout: float  # seconds an attempt may take here
+    exclusive: bool
     isolate_after_crash: bool
     version: int
     upcast: Upcast
@@ -203,6 +204,7 @@ class TaskMaker:
             retry=options.get("retry"),
             executor=options.get("executor"),
             timeout_s=options.get("timeout"),
+            exclusive=options.get("exclusive", False),
             isolate_after_crash=options.get("isolate_after_crash", False),
         )
         self._tasks[task.job_type] = task

@@ -13,8 +13,24 @@ from typing import Any
 from tests.faults.handlers import app
 
 from gotaskq.backends.redis import RedisBackend
+from gotaskq.backends.redis.lease_line import RedisLeaseLine
 
 __all__ = ["app"]
+
+
+def dying_in_thread(method: Callable[..., Any], moment: str) -> Callable[..., Any]:
+    """Return a method of a lease line, fatal at this moment; a call without leases does no harm."""
+
+    @wraps(method)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if moment == "before" and args[1]:
+            os.kill(os.getpid(), signal.SIGKILL)
+        reply = method(*args, **kwargs)
+        if reply:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return reply
+
+    return call
 
 
 def dying(method: Callable[..., Awaitable[Any]], moment: str) -> Callable[..., Awaitable[Any]]:
@@ -34,4 +50,7 @@ def dying(method: Callable[..., Awaitable[Any]], moment: str) -> Callable[..., A
 
 
 name, _, when = os.environ["CRASH_AT"].partition(":")
-setattr(RedisBackend, name, dying(getattr(RedisBackend, name), when))
+if name == "extend":
+    setattr(RedisLeaseLine, name, dying_in_thread(RedisLeaseLine.extend, when))
+else:
+    setattr(RedisBackend, name, dying(getattr(RedisBackend, name), when))

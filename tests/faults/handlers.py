@@ -7,6 +7,7 @@ line is one write to a file opened with O_APPEND, so it survives a `kill -9` and
 """
 
 import asyncio
+import ctypes
 import os
 import signal
 import time
@@ -20,7 +21,8 @@ from gotaskq.job import held_lease
 
 LOG_VARIABLE: Final = "HANDLER_LOG"
 TYPES_VARIABLE: Final = "HANDLER_TYPES"  # the job types this process knows, by commas; unset: all
-TYPES: Final = ("noop", "slow", "fail", "poison", "block", "flaky")
+TYPES: Final = ("noop", "slow", "fail", "poison", "block", "hold", "flaky", "alone")
+EXCLUSIVE: Final = "alone"
 
 
 @dataclass(slots=True)
@@ -90,7 +92,7 @@ def add_handlers(app: TaskQ, log: HandlerLog, types: Collection[str] = TYPES) ->
         log.note("end", job)
 
     for job_type in types:
-        app.handler(job_type)(handle)
+        app.handler(job_type, exclusive=job_type == EXCLUSIVE)(handle)
     return app
 
 
@@ -98,7 +100,7 @@ async def work(job: Job) -> None:
     """Do what a job of this type does."""
     payload: Any = job.payload or {}
     match job.type:
-        case "slow":
+        case "slow" | "alone":
             await asyncio.sleep(payload["ms"] / 1000)
         case "fail":
             raise ValueError("this job always fails")
@@ -111,6 +113,8 @@ async def work(job: Job) -> None:
             until_s = time.monotonic() + payload["ms"] / 1000
             while time.monotonic() < until_s:
                 sum(range(1_000))
+        case "hold" if job.attempt == 1:  # the GIL too, so that no thread of this process runs
+            ctypes.PyDLL(None).usleep(payload["ms"] * 1_000)
         case _:
             pass
 

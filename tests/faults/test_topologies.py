@@ -61,6 +61,28 @@ def test_a_failover_costs_what_was_not_replicated_and_no_more(make_world: MakeWo
     print(f"lost {len(world.history.accepted.keys() - store.jobs().keys())} of {len(world.history.accepted)}")
 
 
+def test_a_blocked_loop_loses_no_lease_behind_sentinels(world: World, servers: ExitStack) -> None:
+    sentinel = start(servers, sentinel=SENTINEL.format(host=HOST, port=world.redis.port))
+    world.url = f"redis+sentinel://{HOST}:{sentinel.port}/main"
+
+    block_a_loop_and_lose_nothing(world, partitions=1)
+
+
+def block_a_loop_and_lose_nothing(world: World, *, partitions: int) -> None:
+    """Let a worker hold a job of every partition while one of its handlers blocks its loop for three leases."""
+    api, _ = world.api(PARTITIONS=str(partitions)), world.worker(PARTITIONS=str(partitions), NUM_WORKERS="16")
+    others = world.post_many(api, 12, "slow", payload={"ms": 2_000})
+    eventually(lambda: set(others) <= world.log.started())
+    [blocking] = world.post_many(api, 1, "block", payload={"ms": 3_000})
+    eventually(lambda: blocking in world.log.started())
+
+    world.worker(PARTITIONS=str(partitions))  # who would take what lapses
+    world.drain()
+
+    jobs = world.check().jobs()
+    assert {(jobs[job_id].count("at"), jobs[job_id].count("cr")) for job_id in (*others, blocking)} == {(1, 0)}
+
+
 def is_watched(master: RedisServer, sentinels: Sequence[RedisServer]) -> bool:
     """Whether the master has its replica, and every sentinel knows of it and of the other two."""
     with master.client() as client:
@@ -131,6 +153,10 @@ def test_a_cluster_uses_all_its_masters_and_outlives_the_crash_of_one(cluster: W
     assert (len(before.partitions), min(len(part.jobs) for part in before.partitions.values())) == (PARTITIONS, 10)
     assert (api.is_running, worker.is_running, unknown > 0) == (True, True, True)
     cluster.check(Allow(overlap=True))
+
+
+def test_a_blocked_loop_loses_no_lease_in_a_cluster(cluster: World) -> None:
+    block_a_loop_and_lose_nothing(cluster, partitions=PARTITIONS)
 
 
 def move_at_once(source: RedisServer, target: RedisServer, slot: int) -> None:

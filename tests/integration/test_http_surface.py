@@ -10,7 +10,7 @@ METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 ALLOWED = {
     "/jobs": {"POST"},
     "/default/jobs": {"POST"},
-    "/jobs/1": {"GET", "HEAD"},
+    "/jobs/1": {"GET", "HEAD", "DELETE"},
     "/dlq": {"GET", "HEAD"},
     "/dlq/1": {"DELETE"},
     "/dlq/1/replay": {"POST"},

@@ -39,13 +39,15 @@ def no_workers() -> Iterator[ServerProcess]:
         yield server
 
 
-def test_the_page_has_the_originals_names_types_and_labels(server: ServerProcess) -> None:
+def test_the_page_has_the_originals_names_types_and_labels_and_two_of_ours(server: ServerProcess) -> None:
     page = server.get("/metrics").body.decode()
 
     families = {family.name: family for family in text_string_to_metric_families(page)}
 
     assert {name: family.type for name, family in families.items()} == {
-        name: kind for name, (kind, _) in FAMILIES.items()
+        **{name: kind for name, (kind, _) in FAMILIES.items()},
+        "gotaskq_loop_stall_seconds": "histogram",
+        "gotaskq_event_loop_lag_seconds": "gauge",
     }
     for name, (_, labels) in FAMILIES.items():
         assert families[name].documentation

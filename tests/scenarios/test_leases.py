@@ -1,16 +1,19 @@
 """A lease is kept alive while the handler runs; one that nobody keeps alive lapses, and the job runs elsewhere."""
 
 import asyncio
+from collections.abc import Sequence
 from random import Random
 
 import pytest
 from tests.scenarios.conftest import MakeApp, Until
 
 from gotaskq import Job, Settings, Status
+from gotaskq.backend import Extended, Settled
 from gotaskq.backends.memory import MemoryBackend
+from gotaskq.errors import BackendUnavailableError
 from gotaskq.events import Event, JobDied, JobDone, LeaseLapsed, LeaseLost
-from gotaskq.job import DeathReason
-from gotaskq.outcome import Complete
+from gotaskq.job import DeathReason, Lease
+from gotaskq.outcome import Complete, Settlement
 from gotaskq.policies.scheduling import Turn
 from gotaskq.testing.clock import FakeClock
 
@@ -173,3 +176,84 @@ async def test_a_result_that_comes_after_the_lease_was_lost_is_discarded(
     assert (done.status, done.attempt, done.crashes) == (Status.DONE, 2, 1)
     assert [type(event) for event in events] == [LeaseLost, JobDone]
     assert "lease lost: the result is discarded" in caplog.messages
+
+
+async def test_a_handler_that_blocks_the_loop_for_longer_than_the_lease_runs_once(
+    make_app: MakeApp, clock: FakeClock, until: Until
+) -> None:
+    app = make_app(settings=Settings(lease_ms=LEASE_S * 1000))
+    attempts: list[int] = []
+    lapsed: list[Event] = []
+    app.observe(lapsed.append, [LeaseLapsed, LeaseLost])
+
+    @app.handler("block")
+    async def block(job: Job) -> None:
+        attempts.append(job.attempt)
+        clock.jump(3 * LEASE_S)
+        await clock.sleep(1)
+
+    # The second worker's reaper is no better than the first's own.
+    async with app, app.workers(concurrency=1), app.workers(concurrency=1):
+        enqueued = [await app.enqueue("block") for _ in range(2)]
+        await clock.advance(LEASE_S)
+        done = [await app.get(job.id) for job in enqueued]
+
+    assert [(job.status, job.attempt, job.crashes) for job in done] == [(Status.DONE, 1, 0)] * 2
+    assert (attempts, lapsed) == ([1, 1], [])
+
+
+class CutOff(MemoryBackend):
+    """A store that does not answer while it `is_away`; to look at, it is there."""
+
+    is_away = False
+
+    async def extend(self, leases: Sequence[Lease], *, lease_ms: int) -> list[Extended]:
+        self._answer()
+        return await super().extend(leases, lease_ms=lease_ms)
+
+    async def settle(self, settlements: Sequence[Settlement]) -> list[Settled]:
+        self._answer()
+        return await super().settle(settlements)
+
+    async def reserve(self, turns: Sequence[Turn], *, limit: int, lease_ms: int, worker: str) -> list[Job]:
+        self._answer()
+        return await super().reserve(turns, limit=limit, lease_ms=lease_ms, worker=worker)
+
+    def _answer(self) -> None:
+        if self.is_away:
+            raise BackendUnavailableError("away")
+
+
+async def test_only_exclusive_attempts_are_stopped_when_the_store_is_away(
+    make_app: MakeApp, clock: FakeClock, rng: Random, until: Until
+) -> None:
+    backend = CutOff(clock=clock, rng=rng)
+    app = make_app(backend=backend, settings=Settings(lease_ms=LEASE_S * 1000))
+    attempts: list[tuple[str, int]] = []
+    stopped: list[str] = []
+
+    async def work(job: Job) -> None:
+        attempts.append((job.type, job.attempt))
+        try:
+            await clock.sleep(2 * LEASE_S)
+        except asyncio.CancelledError:
+            stopped.append(job.type)
+            raise
+
+    app.handler("alone", exclusive=True)(work)
+    app.handler("normal")(work)
+
+    async with app, app.workers(concurrency=2):
+        jobs = [await app.enqueue(job_type) for job_type in ("alone", "normal")]
+        await until(lambda: len(attempts) == 2)
+        backend.is_away = True
+        await clock.advance(LEASE_S - 4)
+        before = list(stopped)
+        await clock.advance(LEASE_S)
+        backend.is_away = False
+        await clock.advance(3 * LEASE_S)
+        done = [await app.get(job.id) for job in jobs]
+
+    assert (before, stopped) == ([], ["alone"])
+    assert [(job.status, job.crashes, job.releases) for job in done] == [(Status.DONE, 0, 1), (Status.DONE, 0, 0)]
+    assert attempts == [("alone", 1), ("normal", 1), ("alone", 1)]

@@ -1,6 +1,5 @@
 """GoTaskQ with one thing broken on purpose, each in the way a bug would break it. A simulation must notice them all."""
 
-import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final, TypeAlias
 
@@ -11,6 +10,7 @@ from gotaskq.backend import Enqueued, Extended, Settled
 from gotaskq.backends.memory import MemoryBackend
 from gotaskq.engine.fetcher import Fetcher
 from gotaskq.engine.handover import Handover
+from gotaskq.engine.heartbeat import Heartbeat
 from gotaskq.engine.maintenance import Maintenance
 from gotaskq.engine.settler import Ended, Settler
 from gotaskq.engine.slot import Slot
@@ -134,10 +134,10 @@ def stop_in_the_middle_of_a_reservation(patch: pytest.MonkeyPatch) -> None:
 
 
 def stop_the_heartbeat(patch: pytest.MonkeyPatch) -> None:
-    async def beat(self: Worker) -> None:
-        await asyncio.Event().wait()
+    async def renew(self: Heartbeat) -> None:
+        pass
 
-    patch.setattr(Worker, "_beat", beat)
+    patch.setattr(Heartbeat, "_renew", renew)
 
 
 def run_what_was_not_leased(patch: pytest.MonkeyPatch) -> None:

@@ -28,6 +28,7 @@ from gotaskq.events import (
     JobStarted,
     LeaseLapsed,
     LeaseLost,
+    LoopStalled,
     QueueCreated,
 )
 from gotaskq.job import DeathReason
@@ -214,6 +215,7 @@ EVENTS: list[tuple[Event, str, str, dict[str, object]]] = [
     (JobReplayed(JOB), "debug", "job_replayed", ABOUT_JOB),
     (LeaseLapsed(JOB), "warning", "lease_lapsed", ABOUT_JOB),
     (LeaseLost(JOB), "warning", "lease_lost", ABOUT_JOB),
+    (LoopStalled(1.23456), "warning", "loop_stalled", {"stalled_s": 1.235}),
     (QueueCreated("mail"), "info", "queue_created", {"queue": "mail"}),
 ]
 
@@ -239,8 +241,8 @@ def test_an_event_is_a_line_with_its_name_level_and_fields(
     ("level", "observed"),
     [
         ("error", set()),
-        ("warning", {JobDied, LeaseLost, LeaseLapsed}),
-        ("info", {JobDied, LeaseLost, LeaseLapsed, JobReleased, QueueCreated}),
+        ("warning", {JobDied, LeaseLost, LeaseLapsed, LoopStalled}),
+        ("info", {JobDied, LeaseLost, LeaseLapsed, LoopStalled, JobReleased, QueueCreated}),
         ("debug", set(get_args(Event))),
     ],
 )

@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.unit.engine.jobs import pending, running
 
 from gotaskq.backend import QueueCounts
-from gotaskq.events import JobDied, JobDone, JobEnqueued, JobRetryScheduled
+from gotaskq.events import JobDied, JobDone, JobEnqueued, JobRetryScheduled, LoopStalled
 from gotaskq.job import DeathReason, Job
 from gotaskq.metrics import BUCKETS_S, MAX_QUEUES, MAX_TYPES, OTHER, Counted, Metrics, Series, add_up
 from gotaskq.prometheus import CONTENT_TYPE, render
@@ -161,6 +161,21 @@ def test_what_processes_counted_is_added_up_by_queue_and_type() -> None:
     )
 
 
+def test_stalls_of_several_processes_add_up_and_the_worst_lag_is_shown(metrics: Metrics) -> None:
+    metrics.count_stall(LoopStalled(1.5))
+    one = metrics.counted(active_workers=0, loop_lag_s=0.5)
+    metrics.count_stall(LoopStalled(200.0))
+    other = metrics.counted(active_workers=0, loop_lag_s=0.25)
+
+    found = samples(render(add_up([one, other]), depths={}))
+
+    assert found[key("gotaskq_loop_stall_seconds_sum")] == 203.0
+    assert found[key("gotaskq_loop_stall_seconds_bucket", le="1.0")] == 0
+    assert found[key("gotaskq_loop_stall_seconds_bucket", le="2.0")] == 2
+    assert found[key("gotaskq_loop_stall_seconds_count")] == 3
+    assert found[key("gotaskq_event_loop_lag_seconds")] == 0.5
+
+
 @given(a=processes, b=processes, c=processes)
 def test_it_does_not_matter_who_adds_up_what_first(a: Counted, b: Counted, c: Counted) -> None:
     assert add_up([add_up([a, b]), c]) == add_up([c, add_up([b, a])]) == add_up([a, b, c])
@@ -208,9 +223,12 @@ def key(name: str, **labels: str) -> tuple[str, frozenset[tuple[str, str]]]:
 def test_an_untouched_page_is_valid_and_shows_the_gauges(metrics: Metrics) -> None:
     page = page_of(metrics, queues={"default": queue_counts()}, active_workers=0)
 
-    assert samples(page) == {
+    assert {name: value for name, value in samples(page).items() if "le" not in dict(name[1])} == {
         key("gotaskq_queue_depth", queue="default"): 0,
         key("gotaskq_active_workers"): 0,
+        key("gotaskq_loop_stall_seconds_count"): 0,
+        key("gotaskq_loop_stall_seconds_sum"): 0,
+        key("gotaskq_event_loop_lag_seconds"): 0,
     }
     assert CONTENT_TYPE.startswith("text/plain; version=0.0.4")
 

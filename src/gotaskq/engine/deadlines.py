@@ -35,7 +35,7 @@ class Deadlines:
     def begin(self, slot: Slot, *, timeout_s: float, now_s: float) -> None:
         """Let the attempt in this slot run for so long."""
         slot.timeout_s = timeout_s
-        slot.act_at_s = now_s + timeout_s
+        slot.act_at_s = slot.deadline_s = now_s + timeout_s
         if slot.act_at_s < self._wakes_at_s:  # rarely so: attempts of one timeout end in the order they began
             self._is_sooner.set()
 

@@ -13,6 +13,7 @@ from gotaskq.backend import Backend
 from gotaskq.clock import Clock
 from gotaskq.engine.bus import EventBus
 from gotaskq.engine.handover import Handover
+from gotaskq.engine.heartbeat import Heartbeat
 from gotaskq.errors import BackendUnavailableError, QueueNotFoundError
 from gotaskq.events import QueueCreated
 from gotaskq.policies.scheduling import QueueSelector
@@ -31,6 +32,7 @@ class Fetcher:
         backend: Backend,
         *,
         handover: Handover,
+        heartbeat: Heartbeat,
         selector: QueueSelector,
         bus: EventBus,
         clock: Clock,
@@ -41,6 +43,7 @@ class Fetcher:
     ) -> None:
         self._backend = backend
         self._handover = handover
+        self._heartbeat = heartbeat
         self._selector = selector
         self._clock = clock
         self._worker = worker
@@ -95,9 +98,11 @@ class Fetcher:
 
     async def _reserve(self, limit: int) -> int:
         turns = self._selector.order(self._queues)
+        sent_s = self._clock.monotonic_s()
         self.is_reserving = True
         try:
-            jobs = await self._backend.reserve(turns, limit=limit, lease_ms=self._lease_ms, worker=self._worker)
+            leased = await self._backend.reserve(turns, limit=limit, lease_ms=self._lease_ms, worker=self._worker)
+            jobs = await self._heartbeat.admit(leased, sent_s=sent_s) if leased else leased
         finally:
             self.is_reserving = False
         if jobs:

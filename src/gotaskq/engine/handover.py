@@ -34,7 +34,7 @@ class Handover:
         return self._running
 
     def waiting(self) -> list[Job]:
-        """Return the jobs that wait for a slot."""
+        """Return the jobs that wait for a slot. Safe to call from a thread."""
         return list(self._jobs)
 
     def put(self, jobs: Sequence[Job]) -> None:

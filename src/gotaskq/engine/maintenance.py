@@ -13,6 +13,7 @@ from typing import Final
 from gotaskq.backend import Backend
 from gotaskq.clock import Clock
 from gotaskq.engine.bus import EventBus
+from gotaskq.engine.heartbeat import Heartbeat
 from gotaskq.errors import BackendUnavailableError
 from gotaskq.events import Event, JobCancelled, JobDied, LeaseLapsed
 from gotaskq.job import DeathReason, Job, Status
@@ -33,9 +34,18 @@ class Maintenance:
     """The periodic duties, as loops that run until cancelled."""
 
     def __init__(
-        self, backend: Backend, *, bus: EventBus, clock: Clock, rng: Random, lease_ms: int, max_crashes: int
+        self,
+        backend: Backend,
+        *,
+        heartbeat: Heartbeat,
+        bus: EventBus,
+        clock: Clock,
+        rng: Random,
+        lease_ms: int,
+        max_crashes: int,
     ) -> None:
         self._backend = backend
+        self._heartbeat = heartbeat
         self._bus = bus
         self._clock = clock
         self._rng = rng
@@ -64,6 +74,9 @@ class Maintenance:
         return await self._backend.promote(limit=BATCH)
 
     async def _reap(self) -> int:
+        # After the loop stood still, holders come first: we here, and other workers of this loop before the next round.
+        if await self._heartbeat.renew_if_late():
+            return 0
         reaped = await self._backend.reap(limit=BATCH, max_crashes=self._max_crashes)
         for job in reaped:
             logger.warning("lease lapsed", extra={"job_id": str(job.id), "crashes": job.crashes, "worker": job.worker})

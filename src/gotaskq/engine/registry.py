@@ -30,6 +30,7 @@ class Registration:
     retry: RetryPolicy | None  # None: the worker's default
     call: CallNext
     timeout_s: float | None = None  # None: as long as it takes
+    is_exclusive: bool = False  # its attempts end when their lease could not be kept
 
 
 class Registry:
@@ -43,6 +44,7 @@ class Registry:
         self._in_child = in_child
         self._middleware = tuple(middleware)
         self._registrations: dict[str, Registration] = {}
+        self.exclusive_types: set[str] = set()
 
     def register(
         self,
@@ -52,6 +54,7 @@ class Registry:
         retry: RetryPolicy | None = None,
         executor: ExecutorName | None = None,
         timeout_s: float | None = None,
+        exclusive: bool = False,
         isolate_after_crash: bool = False,
     ) -> Registration:
         """Let `handler` run jobs of this type: `async def` on the event loop, `def` in a thread, or as it is asked.
@@ -76,7 +79,9 @@ class Registry:
         if self._middleware:
             # In a context of its own, like the handler: what it sets must not reach the slot's next job.
             call = partial(self._on_loop.run, compose(self._middleware, call))
-        registration = Registration(job_type, handler, retry, call, timeout_s)
+        registration = Registration(job_type, handler, retry, call, timeout_s, exclusive)
+        if exclusive:
+            self.exclusive_types.add(job_type)
         self._registrations[job_type] = registration
         return registration
 

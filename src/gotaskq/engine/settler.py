@@ -61,8 +61,9 @@ class Settler:
         return count < MAX_WAITING
 
     def leases(self) -> list[Lease]:
-        """Return the leases of what is not settled yet; they must be kept alive."""
-        return [ended.settlement.lease for ended in (*self._in_flight, *self._waiting)]
+        """Return the leases of what is not settled yet; they must be kept alive. Safe to call from a thread."""
+        waiting = tuple(self._waiting)  # read first: what moves meanwhile is seen twice, and never not at all
+        return [ended.settlement.lease for ended in (*self._in_flight, *waiting)]
 
     async def room(self) -> None:
         """Return when a slot may go on."""

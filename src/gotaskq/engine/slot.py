@@ -24,6 +24,8 @@ class Slot:
         "_context",
         "_reports",
         "act_at_s",
+        "deadline_s",
+        "held",
         "is_abandoned",
         "is_closing",
         "job",
@@ -38,9 +40,11 @@ class Slot:
         self._context: Context | None = None
         self.task: asyncio.Task[None] | None = None
         self.job: Job | None = None  # set exactly while the handler runs
+        self.held: Job | None = None  # set from when it is taken until the settler has it: its lease is to be kept
         self.stopped_by: Stopped | None = None
         self.timeout_s = 0.0  # what the attempt was given, for whoever tells that it was not enough
-        self.act_at_s: float | None = None  # when its deadline passes, or the grace of one that was stopped
+        self.deadline_s: float | None = None  # when its time is up, on the monotonic clock
+        self.act_at_s: float | None = None  # the same, and then when the grace of one that was stopped is over
         self.pressed = 0  # how often its deadline has passed
         self.is_abandoned = False  # its job was given back, though the handler still runs: what that brings is too late
         self.is_closing = False  # tells the end of the slot from a handler that cancelled its own task
@@ -82,7 +86,7 @@ class Slot:
         """Note that the handler has ended."""
         self.job = None
         self._context = None
-        self.act_at_s = None
+        self.act_at_s = self.deadline_s = None
         self.pressed = 0
 
     def close(self) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final
 
-from gotaskq.backend import Backend, Extended
+from gotaskq.backend import Backend
 from gotaskq.clock import Clock
 from gotaskq.context import SEAT
 from gotaskq.engine.attempt import begin_attempt
@@ -20,20 +20,20 @@ from gotaskq.engine.decision import decide
 from gotaskq.engine.ending import Ending
 from gotaskq.engine.fetcher import Fetcher
 from gotaskq.engine.handover import Handover
+from gotaskq.engine.heartbeat import Heartbeat, Held
+from gotaskq.engine.loop_watch import LoopWatch
 from gotaskq.engine.maintenance import Maintenance
 from gotaskq.engine.registry import Registration, Registry
 from gotaskq.engine.reports import Reports
 from gotaskq.engine.settler import Ended, Settler
 from gotaskq.engine.slot import Slot
-from gotaskq.errors import BackendUnavailableError
-from gotaskq.events import JobStarted
+from gotaskq.events import JobStarted, LoopStalled
 from gotaskq.job import NO_TIMEOUTS, RECORD_VERSION, Job, JobId, Lease, held_lease
 from gotaskq.outcome import Cancelled, Expired, Failed, Interrupted, Outcome, Release, Succeeded, Unhandled
 from gotaskq.policies.retry import RetryPolicy
 from gotaskq.policies.scheduling import QueueSelector
 
 BUSY_S: Final = 0.002  # how long all slots together may keep the loop from HTTP before they yield
-HEARTBEATS_PER_LEASE: Final = 3  # two may fail before a lease is lost
 CANCEL_GRACE_S: Final = 3.0  # what a cancelled handler has to end in
 STALE_S: Final = 0.5  # a job fetched ahead that has not started by then goes back to the queue
 
@@ -57,6 +57,7 @@ class WorkerOptions:
     queues: frozenset[str] | None = None
     burst: bool = False  # end once nothing is left to run
     max_jobs: int | None = None  # end after so many
+    has_real_time: bool = False  # the clock is the machine's, so that threads beside the loop go by it too
 
 
 class Worker:
@@ -88,9 +89,21 @@ class Worker:
         self._abandoned: set[asyncio.Task[None]] = set()  # slots of handlers that would not end
         self._handover = Handover(options.concurrency)
         self._settler = Settler(backend, reports=self._reports, bus=bus, clock=clock, rng=rng)
+        self._watch = LoopWatch(clock=clock, on_stall=self._tell_of_stall) if options.has_real_time else None
+        self._heartbeat = Heartbeat(
+            backend,
+            clock=clock,
+            lease_ms=options.lease_ms,
+            held=self._held,
+            exclusive_types=registry.exclusive_types,
+            cancel=self.cancel,
+            interrupt=self._interrupt,
+            watch=self._watch,
+        )
         self._fetcher = Fetcher(
             backend,
             handover=self._handover,
+            heartbeat=self._heartbeat,
             selector=selector,
             bus=bus,
             clock=clock,
@@ -100,7 +113,13 @@ class Worker:
             max_jobs=options.max_jobs,
         )
         self._maintenance = Maintenance(
-            backend, bus=bus, clock=clock, rng=rng, lease_ms=options.lease_ms, max_crashes=options.max_crashes
+            backend,
+            heartbeat=self._heartbeat,
+            bus=bus,
+            clock=clock,
+            rng=rng,
+            lease_ms=options.lease_ms,
+            max_crashes=options.max_crashes,
         )
         self._slice_began_s = 0.0
         self._is_slice_over = False
@@ -123,6 +142,11 @@ class Worker:
     def holds_the_loop(self) -> bool:
         """Whether handlers that would not end still run on the loop, which then cannot be closed."""
         return bool(self._abandoned)
+
+    @property
+    def loop_lag_s(self) -> float:
+        """Return by how much the event loop was late at worst in the last 15 s."""
+        return 0.0 if self._watch is None else self._watch.lag_s
 
     async def run(self) -> None:
         """Run jobs until `stop`, then drain: finish what runs, or give it back when the shutdown timeout is over."""
@@ -175,7 +199,7 @@ class Worker:
         rng, monotonic_s = self._rng, self._clock.monotonic_s
         ended_s = monotonic_s()
         while not slot.is_closing:
-            job = handover.take_now() or await handover.take()
+            slot.held = job = handover.take_now() or await handover.take()
             registration = registrations.get(job.type)
             has_timeouts = job.timeouts is not NO_TIMEOUTS
             is_plain = not has_timeouts and job.version <= RECORD_VERSION  # nearly all are
@@ -198,7 +222,9 @@ class Worker:
                 duration_s = ended_s - started_s
                 handover.ended(duration_s)
                 settlement = decide(job, outcome, registration.retry or self._retry, rng=rng)
-            if not settler.put(Ended(job, settlement, duration_s)):
+            has_room = settler.put(Ended(job, settlement, duration_s))
+            slot.held = None
+            if not has_room:
                 await settler.room()
             if ended_s - self._slice_began_s > BUSY_S:
                 await self._yield()
@@ -211,7 +237,8 @@ class Worker:
 
     def _give_up(self, slot: Slot) -> None:
         """Settle the job of a handler that would not end, and put another slot in its place."""
-        self._abandon(slot)
+        if not self._abandon(slot):
+            return
         fresh = self._slots[self._slots.index(slot)] = Slot(self._reports)
         self._start_slot(fresh)
         if self.abandoned > self._options.concurrency / 2 and not self.is_worn_out:
@@ -219,10 +246,11 @@ class Worker:
             logger.error("worker_worn_out", extra={"abandoned": self.abandoned, "slots": self._options.concurrency})
             self.stop()
 
-    def _abandon(self, slot: Slot) -> None:
+    def _abandon(self, slot: Slot) -> bool:
+        """Settle the job that runs here without waiting for its handler; say whether there was one."""
         job, outcome = slot.job, slot.stopped_by or INTERRUPTED
         if job is None or slot.task is None:
-            return
+            return False
         slot.is_abandoned = True
         logger.error("handler_would_not_end", extra={"job_id": str(job.id), "type": job.type, "attempt": job.attempt})
         registration = self._registry.find(job.type)
@@ -232,6 +260,7 @@ class Worker:
         self._abandoned.add(slot.task)
         slot.task.add_done_callback(self._abandoned.discard)
         self._handover.ended(slot.timeout_s)
+        return True
 
     async def _yield(self) -> None:
         """Give the loop back; the slots share one slice of time, which begins anew with the loop's next turn."""
@@ -293,45 +322,54 @@ class Worker:
 
     def _upkeep(self) -> list[Coroutine[None, None, None]]:
         upkeep = [
-            self._beat(),
+            *self._heartbeat.loops(),
             self._return_stale(),
             self._deadlines.run(),
             self._reports.run(),
             *self._maintenance.loops(),
         ]
-        options = self._options
-        return [*upkeep, self._end_when_done()] if options.burst or options.max_jobs is not None else upkeep
+        if self._watch is not None:
+            upkeep.append(self._watch.run())
+        if self._options.burst or self._options.max_jobs is not None:
+            upkeep.append(self._end_when_done())
+        return upkeep
 
-    async def _beat(self) -> None:
-        """Extend every lease we hold, three times a lease."""
-        while True:
-            await self._clock.sleep(self._options.lease_ms / 1000 / HEARTBEATS_PER_LEASE)
-            leases = self._held()
-            try:
-                replies = await self._backend.extend(leases, lease_ms=self._options.lease_ms)
-            except BackendUnavailableError as error:
-                logger.warning("leases could not be extended", extra={"leases": len(leases), "error": str(error)})
-                continue
-            for lease, extended in zip(leases, replies, strict=True):
-                if extended is Extended.CANCEL_REQUESTED:
-                    self.cancel(lease.job_id)
+    def _held(self) -> list[Held]:
+        """Return all leases to keep; in the order jobs move, so that a thread that looks on misses none of them."""
+        waiting = self._handover.waiting()
+        slots = [slot for slot in self._slots if not slot.is_abandoned]
+        taken = [(job, slot.deadline_s) for slot in slots if (job := slot.held) is not None]
+        exclusive = self._registry.exclusive_types
+        held = [
+            Held(held_lease(job), until_s, is_exclusive=job.type in exclusive)
+            for job, until_s in (*((job, None) for job in waiting), *taken)
+        ]
+        return held + [Held(lease) for lease in self._settler.leases()]
 
-    def _held(self) -> list[Lease]:
-        running = [slot.job for slot in self._slots if slot.job is not None]
-        return [held_lease(job) for job in (*running, *self._handover.waiting())] + self._settler.leases()
+    def _interrupt(self, lease: Lease) -> None:
+        """Stop the attempt under this lease, or give its job back if it has not begun."""
+        for slot in self._slots:
+            if slot.job is not None and held_lease(slot.job) == lease:
+                slot.stop(INTERRUPTED)
+        if any(held_lease(job) == lease for job in self._handover.waiting()):
+            self._return_waiting()
+
+    def _tell_of_stall(self, stalled_s: float) -> None:
+        self._bus.publish(LoopStalled(stalled_s))
 
     async def _return_stale(self) -> None:
         """Give back jobs fetched ahead whose slots turned out to be busy for longer than the handover expected."""
         seen: set[JobId] = set()
         while True:
             await self._clock.sleep(STALE_S)
-            waiting = self._handover.waiting()
-            if any(job.id in seen for job in waiting):
-                waiting = self._handover.clear()
-                self._fetcher.refund(len(waiting))
-                self._give_back(waiting)
-                waiting = []
-            seen = {job.id for job in waiting}
+            if any(job.id in seen for job in self._handover.waiting()):
+                self._return_waiting()
+            seen = {job.id for job in self._handover.waiting()}
+
+    def _return_waiting(self) -> None:
+        waiting = self._handover.clear()
+        self._fetcher.refund(len(waiting))
+        self._give_back(waiting)
 
     async def _end_when_done(self) -> None:
         options = self._options

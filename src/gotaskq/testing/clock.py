@@ -107,6 +107,13 @@ class FakeClock:
             await self.settle()
         timeline.elapsed_ns = target_ns
 
+    def jump(self, seconds: float) -> None:
+        """Let so much time pass at once, as for a blocked event loop: nothing runs meanwhile, and all wake late."""
+        timeline = self._timeline
+        timeline.elapsed_ns = timeline.after(seconds)
+        while timeline.alarms and timeline.alarms[0].due_ns <= timeline.elapsed_ns:
+            timeline.alarms.pop(0).ring()
+
     async def settle(self, *, rounds: int = SETTLE_ROUNDS) -> None:
         """Let every task run that can run without time passing; bounded, so a task that only yields cannot hold it."""
         for _ in range(rounds):

@@ -10,6 +10,7 @@ from gotaskq.backend import StoreLimits
 from gotaskq.backends.memory import MemoryBackend
 from gotaskq.engine import maintenance
 from gotaskq.engine.bus import EventBus
+from gotaskq.engine.heartbeat import Heartbeat
 from gotaskq.engine.maintenance import PRUNE_EVERY_S, Maintenance
 from gotaskq.job import JobId
 from gotaskq.testing.clock import FakeClock
@@ -28,7 +29,12 @@ async def test_all_that_is_past_its_retention_goes_however_much_it_is(
     await backend.enqueue([pending(id=job_id) for job_id in ids])
     for job_id in ids:
         await backend.cancel(job_id)
-    upkeep = Maintenance(backend, bus=EventBus(), clock=clock, rng=rng, lease_ms=30_000, max_crashes=3)
+    heartbeat = Heartbeat(
+        backend, clock=clock, lease_ms=30_000, held=list, exclusive_types=(), cancel=print, interrupt=print
+    )
+    upkeep = Maintenance(
+        backend, heartbeat=heartbeat, bus=EventBus(), clock=clock, rng=rng, lease_ms=30_000, max_crashes=3
+    )
     duties = [asyncio.create_task(duty) for duty in upkeep.loops()]
 
     await clock.advance(2 * PRUNE_EVERY_S)

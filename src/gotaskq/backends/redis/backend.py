@@ -26,8 +26,10 @@ from gotaskq.backend import (
 from gotaskq.backends.redis.check import CHECKED_SETTINGS, check_server
 from gotaskq.backends.redis.codec import LETTERS, decode_job, decode_leased, rows_of
 from gotaskq.backends.redis.connection import Connection
+from gotaskq.backends.redis.extensions import extensions, read_extended
 from gotaskq.backends.redis.intake import ANSWER_WITHIN_S, Intake
 from gotaskq.backends.redis.keys import Keys, member
+from gotaskq.backends.redis.lease_line import RedisLeaseLine
 from gotaskq.backends.redis.listing import Listing
 from gotaskq.backends.redis.partitions import chunks, parcels, places_of
 from gotaskq.backends.redis.registry import Registry
@@ -50,14 +52,13 @@ RESERVE_BYTES: Final = 1 << 20
 RESERVE_QUEUES: Final = 128
 SETTLE_JOBS: Final = 128
 CALL_BYTES: Final = 1 << 20  # of results, tracebacks or checkpoints
-EXTEND_LEASES: Final = 256
+NOTES: Final = 256  # in one call
 MANY: Final = 100  # replayed, deleted or looked up in one call
 PRUNE_JOBS: Final = 500
 NONCE_BITS: Final = 96
 
 KEEP_EVERY_S: Final = 1.0  # a queue that another process made or paused is known within a second
 
-EXTENDED: Final = {"H": Extended.HELD, "L": Extended.LOST, "C": Extended.CANCEL_REQUESTED}
 SETTLED: Final = {"O": Settled.OK, "A": Settled.ALREADY, "L": Settled.LOST, "C": Settled.CANCELLED}
 
 logger = logging.getLogger(__name__)
@@ -79,10 +80,11 @@ class RedisBackend:
         self._layout = layout or StoreLayout()
         self._clock = clock
         self._rng = rng
-        keys = Keys(self._layout.key_prefix)
+        keys = self._keys = Keys(self._layout.key_prefix)
         is_test = self._layout.key_prefix.startswith("gtqtest")
+        self._test_clock = clock.now_ms if is_test else None
         self._address = read_url(url)
-        self._connection = Connection(self._address, keys, rng=rng, test_clock=clock.now_ms if is_test else None)
+        self._connection = Connection(self._address, keys, rng=rng, test_clock=self._test_clock)
         self._registry = Registry(self._connection, keys, partitions=self._layout.partitions, rng=rng)
         self._wakeups = WakeUps(self._connection, keys.wake, rng=rng)
         self._listing = Listing(self._connection)
@@ -239,12 +241,10 @@ class RedisBackend:
     async def extend(self, leases: Sequence[Lease], *, lease_ms: int) -> list[Extended]:
         """Let the leases run `lease_ms` from now; a deadline never moves back."""
         replies: list[Extended] = [Extended.LOST] * len(leases)
-        for partition, places in places_of([lease.job_id for lease in leases]):
-            for some in chunks(places, EXTEND_LEASES):
-                arguments = [part for place in some for part in (member(leases[place].job_id), leases[place].nonce)]
-                reply = await self._run(Script.EXTEND, partition, lease_ms, *arguments)
-                for place, letter in zip(some, reply.decode(), strict=True):
-                    replies[place] = EXTENDED[letter]
+        for partition, places, arguments in extensions(leases, lease_ms=lease_ms):
+            reply = await self._run(Script.EXTEND, partition, *arguments)
+            for place, extended in zip(places, read_extended(reply), strict=True):
+                replies[place] = extended
         return replies
 
     async def note(self, notes: Sequence[Note]) -> list[Extended]:
@@ -252,12 +252,19 @@ class RedisBackend:
         replies: list[Extended] = [Extended.LOST] * len(notes)
         weights = [note_bytes(note) for note in notes]
         for partition, places in places_of([note.lease.job_id for note in notes]):
-            for some in parcels(places, weights, size=EXTEND_LEASES, most_bytes=CALL_BYTES):
+            for some in parcels(places, weights, size=NOTES, most_bytes=CALL_BYTES):
                 arguments = [part for place in some for part in note_arguments(notes[place])]
                 reply = await self._run(Script.NOTE, partition, *arguments)
-                for place, letter in zip(some, reply.decode(), strict=True):
-                    replies[place] = EXTENDED[letter]
+                for place, extended in zip(some, read_extended(reply), strict=True):
+                    replies[place] = extended
         return replies
+
+    def lease_line(self, *, timeout_s: float) -> RedisLeaseLine:
+        """Return a way to extend leases from a thread, once this is open."""
+        script = self._connection.text_of(Script.EXTEND)
+        return RedisLeaseLine(
+            self._address, self._keys, script=script, timeout_s=timeout_s, test_clock=self._test_clock
+        )
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[Settled]:
         """Carry out what was decided, fenced by the lease."""

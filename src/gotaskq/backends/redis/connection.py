@@ -136,6 +136,10 @@ class Connection:
 
         return await self._persist(evaluate, meta, patience_s, is_repeated=is_repeated)
 
+    def text_of(self, script: Script) -> ScriptText:
+        """Return a script as this server wants it, for another way to it."""
+        return self._scripts[script]
+
     def run_soon(self, script: Script, partition: int, arguments: Sequence[Argument], heard: Heard) -> bool:
         """Run a script without a task or a repeat, where a wire is at hand; False: nothing was sent, use `run`."""
         meta = self._meta(partition)
@@ -241,7 +245,7 @@ class Connection:
             if is_over:
                 self.went_away(reason)
             if is_over or not is_repeated:
-                raise BackendUnavailableError(f"the job store did not answer: {_words(reason)}") from reason
+                raise BackendUnavailableError(f"the job store did not answer: {words_of(reason)}") from reason
             await asyncio.sleep(pause_now_s)
             pause_s = min(2 * pause_s, MAX_PAUSE_S)
 
@@ -261,7 +265,7 @@ class Connection:
     def went_away(self, error: Exception) -> None:
         """Note, and say once, that the store does not answer."""
         if self.is_reachable:
-            logger.warning("the job store is away", extra={"error": _words(error)})
+            logger.warning("the job store is away", extra={"error": words_of(error)})
         self.is_reachable = False
 
     def came_back(self) -> None:
@@ -279,5 +283,6 @@ def fate_of(error: Exception) -> Fate:
     return Fate.PASSING if error.code in PASSING else Fate.BUG
 
 
-def _words(error: Exception) -> str:
+def words_of(error: Exception) -> str:
+    """Return an error for a message: bounded."""
     return f"{type(error).__name__}: {error}"[:MAX_WORDS]

@@ -121,11 +121,6 @@ def _database(path: list[str]) -> int:
 
 def _cluster(address: Address) -> RedisCluster:
     """Return a client that knows a Cluster's slots; it connects when it is first used."""
-    options: dict[str, Any] = {
-        name: value != "false" if name == "ssl_check_hostname" else value
-        for name, value in address.parameters.items()
-        if name.startswith("ssl_")
-    }
     return RedisCluster(
         startup_nodes=[ClusterNode(host, port) for host, port in address.hosts],
         cluster_error_retry_attempts=1,
@@ -135,19 +130,33 @@ def _cluster(address: Address) -> RedisCluster:
         socket_timeout=CONNECT_TIMEOUT_S,
         socket_connect_timeout=CONNECT_TIMEOUT_S,
         protocol=2,
-        ssl=address.has_tls,
-        **options,
+        **tls_options(address),
     )
 
 
-def _sentinels(address: Address) -> Sentinel:
-    about_sentinels = {
+def tls_options(address: Address) -> dict[str, Any]:
+    """Return what a URL says of TLS as redis-py's clients of a server take it."""
+    options: dict[str, Any] = {
+        name: value != "false" if name == "ssl_check_hostname" else value
+        for name, value in address.parameters.items()
+        if name.startswith("ssl_")
+    }
+    return {**options, "ssl": True} if address.has_tls else {}
+
+
+def sentinel_options(address: Address, *, timeout_s: float) -> dict[str, Any]:
+    """Return how redis-py's clients speak with Sentinels."""
+    return {
         "username": address.parameters.get("sentinel_username"),
         "password": address.parameters.get("sentinel_password"),
-        "socket_timeout": CONNECT_TIMEOUT_S,
-        "socket_connect_timeout": CONNECT_TIMEOUT_S,
+        "socket_timeout": timeout_s,
+        "socket_connect_timeout": timeout_s,
         "ssl": address.has_tls,
     }
+
+
+def _sentinels(address: Address) -> Sentinel:
+    about_sentinels = sentinel_options(address, timeout_s=CONNECT_TIMEOUT_S)
     return Sentinel(address.hosts, sentinel_kwargs=about_sentinels)  # type: ignore[no-untyped-call]  # as shipped
 
 

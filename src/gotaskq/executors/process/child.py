@@ -69,6 +69,7 @@ def main() -> None:
     sys.path[:] = setup.sys_path
     _prepare_output(line, setup.log_level)
     _limit_memory(setup.memory_limit_bytes)
+    os.nice(setup.niceness)
     child.serve()
 
 

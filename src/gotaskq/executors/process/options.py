@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
+MOST_NICENESS = 19  # of POSIX: above it there is none
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessOptions:
@@ -13,6 +15,7 @@ class ProcessOptions:
     max_jobs_per_child: int = 0  # then the child is replaced; bounds what a library leaks with each job
     max_rss_bytes: int = 0  # resident bytes after a job, above which the child is replaced
     memory_limit_bytes: int = 0  # address space (RLIMIT_AS): beyond it a handler gets MemoryError, not the OOM killer
+    niceness: int = 5  # how far a child stands back from its worker for the CPU, so that HTTP and leases come first
     grace_s: float = 5.0  # from SIGTERM to SIGKILL: enough to remove temporary files, short for whoever waits
     heartbeat_s: float = 5.0  # a busy child beats too; rare enough to cost nothing
     max_silence_s: float = 0.0  # a child not heard for so long is killed; a C call that holds the GIL is silent as well
@@ -26,6 +29,8 @@ class ProcessOptions:
             value = getattr(self, field.name)
             if isinstance(value, int | float) and not (value >= 0 and math.isfinite(value)):
                 raise ValueError(f"ProcessOptions.{field.name}={value!r}: must be a number of at least 0")
+        if self.niceness > MOST_NICENESS:
+            raise ValueError(f"ProcessOptions.niceness={self.niceness!r}: must be at most {MOST_NICENESS}")
         if self.heartbeat_s == 0:
             raise ValueError("ProcessOptions.heartbeat_s=0: must be more than 0, or the child does nothing but beat")
         if 0 < self.max_silence_s <= self.heartbeat_s:

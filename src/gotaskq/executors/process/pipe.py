@@ -28,6 +28,7 @@ class Setup(Frame, frozen=True):
     worker_pid: int
     log_level: int
     memory_limit_bytes: int
+    niceness: int
     heartbeat_s: float
     grace_s: float
 

@@ -327,6 +327,7 @@ def _setup(options: ProcessOptions) -> Setup:
         worker_pid=os.getpid(),
         log_level=logging.getLogger().getEffectiveLevel(),
         memory_limit_bytes=options.memory_limit_bytes,
+        niceness=options.niceness,
         heartbeat_s=options.heartbeat_s,
         grace_s=options.grace_s,
     )

@@ -292,7 +292,7 @@ class World:
                 left = asyncio.all_tasks(self.loop)
                 if not left:
                     break
-                for task in left:
+                for task in sorted(left, key=hash):  # their numbers: the set's own order hangs on what garbage is left
                     task.cancel()
                 self.loop.run_until_complete(asyncio.wait(left, timeout=30))
         self.loop.close()
