@@ -16,11 +16,17 @@ app = TaskQ()
 stamped = TaskQ()
 held = TaskQ()
 busy = TaskQ()
+typed = TaskQ()
 
 
 @app.handler("logger")
 async def nothing(job: Job) -> None:
     """Do nothing."""
+
+
+@typed.task("logger")
+async def log(msg: str, copies: int = 1) -> None:
+    """Do nothing, with arguments that are checked."""
 
 
 @stamped.handler("logger")

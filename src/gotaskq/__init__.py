@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from gotaskq.engine.admission import JobRequest as JobRequest
     from gotaskq.errors import GotaskqError as GotaskqError
     from gotaskq.executors.process.options import ProcessOptions as ProcessOptions
+    from gotaskq.handle import JobHandle as JobHandle
     from gotaskq.job import Job as Job
     from gotaskq.job import Status as Status
     from gotaskq.policies.ordering import Fifo as Fifo
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from gotaskq.policies.scheduling import RoundRobin as RoundRobin
     from gotaskq.policies.scheduling import StrictPriority as StrictPriority
     from gotaskq.policies.scheduling import Weighted as Weighted
+    from gotaskq.task import Task as Task
 
 _HOMES: Final = {
     "Cancel": "gotaskq.control",
@@ -39,6 +41,7 @@ _HOMES: Final = {
     "FixedDelay": "gotaskq.policies.retry",
     "GotaskqError": "gotaskq.errors",
     "Job": "gotaskq.job",
+    "JobHandle": "gotaskq.handle",
     "JobRequest": "gotaskq.engine.admission",
     "NoRetry": "gotaskq.policies.retry",
     "PriorityFifo": "gotaskq.policies.ordering",
@@ -50,6 +53,7 @@ _HOMES: Final = {
     "Snooze": "gotaskq.control",
     "Status": "gotaskq.job",
     "StrictPriority": "gotaskq.policies.scheduling",
+    "Task": "gotaskq.task",
     "TaskQ": "gotaskq.app",
     "Weighted": "gotaskq.policies.scheduling",
     "current_context": "gotaskq.context",
@@ -64,6 +68,7 @@ __all__ = [
     "FixedDelay",
     "GotaskqError",
     "Job",
+    "JobHandle",
     "JobRequest",
     "NoRetry",
     "PriorityFifo",
@@ -75,6 +80,7 @@ __all__ = [
     "Snooze",
     "Status",
     "StrictPriority",
+    "Task",
     "TaskQ",
     "Weighted",
     "current_context",

@@ -9,52 +9,45 @@ import contextlib
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from random import Random
-from typing import TYPE_CHECKING, Self, TypeVar, get_args
+from typing import TYPE_CHECKING, Self, TypeVar, Unpack, get_args
 
 from msgspec import Raw
 
-from gotaskq.assembly import Choices, Opened, count_events, count_now, make_admission, make_backend, make_worker
-from gotaskq.backend import (
-    Backend,
-    ChecksItself,
-    Finding,
-    JobQuery,
-    Page,
-    QueueCounts,
-    ReportsHealth,
-    TellsOfCancels,
+from gotaskq.assembly import (
+    Choices,
+    Opened,
+    count_events,
+    count_now,
+    create_queues,
+    make_worker,
+    metrics_page,
+    open_parts,
+    submit_all,
 )
+from gotaskq.backend import Backend, Finding, JobQuery, Page, QueueCounts, TellsOfCancels
 from gotaskq.backends import is_local
 from gotaskq.clock import Clock, SystemClock
 from gotaskq.config import Settings, load_settings
 from gotaskq.engine.admission import Admission, JobRequest
 from gotaskq.engine.bus import EventBus
+from gotaskq.engine.endings import Endings
 from gotaskq.engine.middleware import Middleware
-from gotaskq.engine.registry import Registry
+from gotaskq.engine.registry import HandlerOptions, Registry
 from gotaskq.engine.worker import Worker
-from gotaskq.errors import (
-    BackendUnavailableError,
-    DeadJobNotFoundError,
-    GotaskqError,
-    JobNotFoundError,
-    NotOpenError,
-    QueueExistsError,
-    WithheldError,
-)
+from gotaskq.errors import DeadJobNotFoundError, GotaskqError, JobNotFoundError, NotOpenError, RegistrationError
 from gotaskq.events import Event, JobCancelled, JobReplayed, Observer
-from gotaskq.executor import ExecutorName, Handler
+from gotaskq.executor import Handler
 from gotaskq.executors.asyncio_task import AsyncioExecutor
 from gotaskq.executors.process.executor import ProcessExecutor
 from gotaskq.executors.process.options import ProcessOptions
 from gotaskq.executors.thread import ThreadExecutor
-from gotaskq.job import DEFAULT_QUEUE, Job, JobId, Status
-from gotaskq.kinds import mask_url
+from gotaskq.job import Job, JobId, Status
 from gotaskq.metrics import Counted, Metrics
-from gotaskq.names import check_queue_name
 from gotaskq.payload import encode_payload
 from gotaskq.policies.ordering import Ordering
 from gotaskq.policies.retry import RetryPolicy
 from gotaskq.policies.scheduling import QueueSelector
+from gotaskq.task import AnyTask, SendOptions, TaskMaker, TaskOptions, checked
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -103,6 +96,8 @@ class TaskQ:
         count_events(self._metrics, self._bus)
         self._gather: Callable[[], Awaitable[Counted]] = self.counted
         self.is_draining = False  # set by whoever serves this app, for /readyz
+        self._endings = Endings(self._bus, self._clock)
+        self._tasks: dict[str, AnyTask] = {}
         self._opened: Opened | None = None
         self._workers: list[Worker] = []
 
@@ -124,34 +119,30 @@ class TaskQ:
 
     # -- definition ----------------------------------------------------------------------------------------------------
 
-    def handler(
-        self,
-        job_type: str,
-        *,
-        retry: RetryPolicy | None = None,
-        executor: ExecutorName | None = None,
-        timeout: float | None = None,
-        exclusive: bool = False,
-        isolate_after_crash: bool = False,
-    ) -> Callable[[H], H]:
+    def task(self, job_type: str | None = None, **options: Unpack[TaskOptions]) -> TaskMaker:
+        """Make a function a task: its calls can be enqueued, and its signature says what their payloads are.
+
+        The job type is the function's name unless it is given; the options are those of TaskOptions. Raises
+        RegistrationError.
+        """
+        if self._opened is not None:
+            raise RegistrationError("this TaskQ is open; define its tasks before `async with app`")
+        return TaskMaker(self, self._registry, self._tasks, job_type, options)
+
+    @property
+    def tasks(self) -> Mapping[str, AnyTask]:
+        """The tasks by job type."""
+        return self._tasks
+
+    def handler(self, job_type: str, **options: Unpack[HandlerOptions]) -> Callable[[H], H]:
         """Register a function of the whole Job, or of its Context, as the handler of a job type.
 
         An `async def` runs on the event loop, a `def` in a thread, or in a child process with `executor="process"`.
-        `timeout` is in seconds, for one attempt. An `exclusive` one is stopped when its lease cannot be kept in time.
-        With `isolate_after_crash`, a job whose worker was lost runs in a child of its own from then on.
-        Raises RegistrationError.
+        The options are those of HandlerOptions. Raises RegistrationError.
         """
 
         def register(handler: H) -> H:
-            self._registry.register(
-                job_type,
-                handler,
-                retry=retry,
-                executor=executor,
-                timeout_s=timeout,
-                exclusive=exclusive,
-                isolate_after_crash=isolate_after_crash,
-            )
+            self._registry.register(job_type, handler, **options)
             return handler
 
         return register
@@ -173,13 +164,12 @@ class TaskQ:
             raise GotaskqError("this TaskQ is open already; one `async with app` at a time")
         self._threads.max_threads = self._settings.effective_handler_threads
         self._children.max_children = self._settings.num_workers
-        backend = make_backend(self._choices, self._settings)
-        await backend.open()
-        if isinstance(backend, TellsOfCancels):
-            backend.hear_cancels(self._end_attempt)
+        self._opened = await open_parts(
+            self._choices, self._settings, bus=self._bus, registry=self._registry, tasks=self._tasks
+        )
+        if isinstance(self._opened.backend, TellsOfCancels):
+            self._opened.backend.hear_cancels(self._end_attempt)
         self._children.open()
-        admission = make_admission(self._choices, self._settings, backend=backend, bus=self._bus)
-        self._opened = Opened(backend, admission)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -196,9 +186,7 @@ class TaskQ:
 
         The worker ends sooner, and sets its `ended`, after `max_jobs` jobs, or in a burst once none is left to run.
         """
-        for queue in self._settings.queues or ():
-            with contextlib.suppress(QueueExistsError):  # whoever serves a queue may be its first owner
-                await self._parts.admission.create_queue(queue)
+        await create_queues(self._parts.admission, self._settings.queues or ())
         worker = make_worker(
             self._choices,
             self._settings,
@@ -222,60 +210,21 @@ class TaskQ:
 
     # -- jobs ----------------------------------------------------------------------------------------------------------
 
-    async def enqueue(
-        self,
-        job_type: str,
-        payload: object = None,
-        *,
-        queue: str = "default",
-        priority: int = 0,
-        delay: float = 0,
-        max_retries: int | None = None,
-        timeout: float | None = None,  # noqa: ASYNC109 - of the job, not of this call
-        schedule_timeout: float | None = None,
-    ) -> Job:
-        """Store a job and return it; `delay` is seconds until it may run, `priority` 0 to 10 (10 goes first).
+    async def enqueue(self, job_type: str, payload: object = None, **options: Unpack[SendOptions]) -> Job:
+        """Store a job and return it; what the options leave out is as the type's task says, else as by default.
 
-        `timeout` is how many seconds an attempt may take, `schedule_timeout` how long the job may wait once it is due.
         Raises InvalidRequestError, QueueNotFoundError, QueueFullError, ShuttingDownError or BackendUnavailableError.
         """
-        request = self.job(
-            job_type,
-            payload,
-            queue=queue,
-            priority=priority,
-            delay=delay,
-            max_retries=max_retries,
-            timeout=timeout,
-            schedule_timeout=schedule_timeout,
-        )
-        return await self._parts.admission.submit(request)
+        return await self._parts.admission.submit(self.job(job_type, payload, **options))
 
     @staticmethod
-    def job(
-        job_type: str,
-        payload: object = None,
-        *,
-        queue: str = "default",
-        priority: int = 0,
-        delay: float = 0,
-        max_retries: int | None = None,
-        timeout: float | None = None,
-        schedule_timeout: float | None = None,
-    ) -> JobRequest:
+    def job(job_type: str, payload: object = None, **options: Unpack[SendOptions]) -> JobRequest:
         """Return a job's request, for `enqueue_many`; raises InvalidRequestError for a payload JSON cannot hold."""
-        named = queue if queue == DEFAULT_QUEUE else check_queue_name(queue)
-        payload_json = Raw(encode_payload(payload))
-        return JobRequest(job_type, payload_json, priority, delay, max_retries, named, timeout, schedule_timeout)
+        return JobRequest(job_type, Raw(encode_payload(payload)), **checked(options))
 
     async def enqueue_many(self, requests: Sequence[JobRequest]) -> list[Job]:
         """Store all of the jobs or none, in one call to the store; raises what the first refused one is refused for."""
-        answers = await self._parts.admission.submit_many(requests, atomic=True)
-        jobs = [answer for answer in answers if isinstance(answer, Job)]
-        if len(jobs) < len(answers):
-            errors = [answer for answer in answers if isinstance(answer, GotaskqError)]
-            raise min(errors, key=lambda error: isinstance(error, WithheldError))
-        return jobs
+        return await submit_all(self._parts.admission, requests)
 
     def submit(self, request: JobRequest) -> Awaitable[Job]:
         """Store the job a request asks for; raises as `enqueue`."""
@@ -292,6 +241,10 @@ class TaskQ:
         if job is None:
             raise JobNotFoundError(job_id)
         return job
+
+    async def wait(self, job_id: int, *, timeout: float | None = None) -> Job:  # noqa: ASYNC109
+        """Return a job once it has ended; raises TimeoutError after `timeout` seconds, and JobNotFoundError."""
+        return await self._endings.wait(JobId(job_id), self.get, timeout_s=timeout)
 
     async def list_jobs(
         self,
@@ -366,13 +319,7 @@ class TaskQ:
 
     async def metrics_page(self) -> bytes:
         """Return the metrics in Prometheus' text format; while the store is away, without the depths of queues."""
-        from gotaskq.prometheus import render
-
-        try:
-            queues = await self.queues()
-        except BackendUnavailableError:  # the counters are wanted most when something is wrong
-            queues = {}
-        return render(await self._gather(), depths=self._metrics.depths(queues))
+        return await metrics_page(self._gather, self.queues, self._metrics)
 
     async def counted(self) -> Counted:
         """Return what this process has counted, as it is now."""
@@ -409,22 +356,19 @@ class TaskQ:
     @property
     def backend_name(self) -> str:
         """Where the jobs live, for people: a URL without its password, or the class of a backend that was given."""
-        backend = self._choices.backend_or(self._settings)
-        return mask_url(backend) if isinstance(backend, str) else type(backend).__name__
+        return self._choices.backend_name(self._settings)
 
     @property
     def is_reachable(self) -> bool:
         """Whether the store answered when it was last asked; a store that is always there counts as one that did."""
-        backend = self._parts.backend
-        return not isinstance(backend, ReportsHealth) or backend.is_reachable
+        return self._parts.is_reachable
 
     async def check_store(self) -> list[Finding]:
         """Return what is wrong with the store's version and settings, as far as it can tell.
 
         Raises BackendUnavailableError. A store that has nothing to set up has no findings.
         """
-        backend = self._parts.backend
-        return await backend.check() if isinstance(backend, ChecksItself) else []
+        return await self._parts.check()
 
     def stop_accepting(self) -> None:
         """Refuse new jobs from now on with ShuttingDownError; those that are stored go on."""

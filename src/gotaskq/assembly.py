@@ -3,26 +3,31 @@
 Settings belong to the process, choices to the app (docs/decisions/0009), and each part is made of both.
 """
 
+import contextlib
 import os
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import NamedTuple
 
-from gotaskq.backend import Backend, StoreLayout, StoreLimits
+from gotaskq.backend import Backend, ChecksItself, Finding, QueueCounts, ReportsHealth, StoreLayout, StoreLimits
 from gotaskq.backends import open_backend
 from gotaskq.clock import Clock, SystemClock
 from gotaskq.config import Settings
-from gotaskq.engine.admission import Admission
+from gotaskq.engine.admission import Admission, JobRequest, JobType
 from gotaskq.engine.bus import EventBus
 from gotaskq.engine.registry import Registry
 from gotaskq.engine.worker import Worker, WorkerOptions
+from gotaskq.errors import BackendUnavailableError, GotaskqError, QueueExistsError, WithheldError
 from gotaskq.events import JobDied, JobDone, JobEnqueued, JobRetryScheduled, LoopStalled
+from gotaskq.job import Job
+from gotaskq.kinds import mask_url
 from gotaskq.metrics import Counted, Metrics
 from gotaskq.policies.ordering import Ordering, PriorityFifo
 from gotaskq.policies.retry import ExponentialBackoff, RetryPolicy
 from gotaskq.policies.scheduling import QueueSelector, RoundRobin, Weighted
+from gotaskq.task import AnyTask
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +45,26 @@ class Choices:
         """Return the backend, or the URL of one."""
         return settings.effective_backend_url if self.backend is None else self.backend
 
+    def backend_name(self, settings: Settings) -> str:
+        """Return where the jobs live, for people: a URL without its password, or the class of a backend."""
+        backend = self.backend_or(settings)
+        return mask_url(backend) if isinstance(backend, str) else type(backend).__name__
+
 
 class Opened(NamedTuple):
     """What exists only while an app is open."""
 
     backend: Backend
     admission: Admission
+
+    @property
+    def is_reachable(self) -> bool:
+        """Whether the store answered when it was last asked; one that is always there counts as one that did."""
+        return not isinstance(self.backend, ReportsHealth) or self.backend.is_reachable
+
+    async def check(self) -> list[Finding]:
+        """Return what is wrong with the store; one that has nothing to set up has no findings."""
+        return await self.backend.check() if isinstance(self.backend, ChecksItself) else []
 
 
 def make_backend(choices: Choices, settings: Settings) -> Backend:
@@ -66,7 +85,36 @@ def make_backend(choices: Choices, settings: Settings) -> Backend:
     return open_backend(backend, limits=limits, layout=layout, clock=choices.clock, rng=choices.rng)
 
 
-def make_admission(choices: Choices, settings: Settings, *, backend: Backend, bus: EventBus) -> Admission:
+async def open_parts(
+    choices: Choices,
+    settings: Settings,
+    *,
+    bus: EventBus,
+    registry: Registry,
+    tasks: Mapping[str, AnyTask],
+) -> Opened:
+    """Open the store of an app, with the queues its tasks name, and make its door; raises ConfigError."""
+    types = {job_type: task.at_the_door for job_type, task in tasks.items()}
+    backend = make_backend(choices, settings)
+    await backend.open()
+    try:
+        admission = make_admission(choices, settings, backend=backend, bus=bus, types=types, known_types=registry.types)
+        await create_queues(admission, (known.queue for known in types.values()))
+    except BaseException:
+        await backend.close()
+        raise
+    return Opened(backend, admission)
+
+
+def make_admission(
+    choices: Choices,
+    settings: Settings,
+    *,
+    backend: Backend,
+    bus: EventBus,
+    types: Mapping[str, JobType],
+    known_types: Callable[[], Iterable[str]],
+) -> Admission:
     """Make the door of an app."""
     return Admission(
         backend,
@@ -76,7 +124,26 @@ def make_admission(choices: Choices, settings: Settings, *, backend: Backend, bu
         ordering=choices.ordering or PriorityFifo(),
         max_retries=settings.max_retries,
         max_queue_depth=settings.max_queue_depth,
+        types=types,
+        only_types=known_types if settings.strict_types else None,
     )
+
+
+async def create_queues(admission: Admission, queues: Iterable[str | None]) -> None:
+    """Register the queues that are named and not there yet: whoever serves or fills one may be its first owner."""
+    for queue in sorted({queue for queue in queues if queue is not None}):
+        with contextlib.suppress(QueueExistsError):
+            await admission.create_queue(queue)
+
+
+async def submit_all(admission: Admission, requests: Sequence[JobRequest]) -> list[Job]:
+    """Store all of the jobs or none; raises what the first refused one is refused for."""
+    answers = await admission.submit_many(requests, atomic=True)
+    jobs = [answer for answer in answers if isinstance(answer, Job)]
+    if len(jobs) < len(answers):
+        errors = [answer for answer in answers if isinstance(answer, GotaskqError)]
+        raise min(errors, key=lambda error: isinstance(error, WithheldError))
+    return jobs
 
 
 def make_worker(
@@ -111,6 +178,21 @@ def make_worker(
             has_real_time=isinstance(choices.clock, SystemClock),
         ),
     )
+
+
+async def metrics_page(
+    gather: Callable[[], Awaitable[Counted]],
+    look: Callable[[], Awaitable[Mapping[str, QueueCounts]]],
+    metrics: Metrics,
+) -> bytes:
+    """Return the metrics page of an app; while the store is away, without the depths of queues."""
+    from gotaskq.prometheus import render
+
+    try:
+        queues = await look()
+    except BackendUnavailableError:  # the counters are wanted most when something is wrong
+        queues = {}
+    return render(await gather(), depths=metrics.depths(queues))
 
 
 def count_events(metrics: Metrics, bus: EventBus) -> None:

@@ -73,6 +73,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_level: LogLevel = "info"  # lifecycle, without a line per job
     log_format: LogFormat = "auto"  # text for a terminal, JSON for a collector
     fast_lane: bool = True  # False sends the two hot POSTs through ASGI too: slower, one path to debug
+    strict_types: bool = False  # as in the original: a type nobody here knows may be known elsewhere
     max_jobs: int = 0  # after so many a process is replaced; 0: never
     max_rss_bytes: int = 0  # when it holds so much memory, likewise; 0: never
     max_age_ms: int = 0  # when it is so old, likewise; 0: never
@@ -245,6 +246,7 @@ VARIABLES = (
     Variable("LOG_LEVEL", "log_level", choice(*get_args(LogLevel))),
     Variable("LOG_FORMAT", "log_format", choice(*get_args(LogFormat))),
     Variable("FAST_LANE", "fast_lane", SWITCH),
+    Variable("STRICT_TYPES", "strict_types", SWITCH),
     Variable("MAX_JOBS", "max_jobs", whole_number(0, MOST_JOBS)),
     Variable("MAX_RSS", "max_rss_bytes", size(LEAST_RSS_BYTES, MOST_RSS_BYTES)),
     Variable("MAX_AGE", "max_age_ms", duration(1_000, LONGEST_MS, or_none=True)),

@@ -3,6 +3,8 @@
 GotaskqError
 ├── ConfigError             a setting that cannot be used
 ├── InvalidRequestError     a request names a value outside its limits; `field` says which
+│   ├── InvalidPayloadError  the payload does not fit its task
+│   └── UnknownJobTypeError  nobody here knows the type, and STRICT_TYPES asks for known ones
 ├── NotFoundError
 │   ├── JobNotFoundError
 │   ├── DeadJobNotFoundError
@@ -20,14 +22,23 @@ GotaskqError
 ├── RemoteError             a handler raised in a child process
 ├── ChildEndedError         a child process ended in the middle of a job
 ├── PayloadDecodeError      JSON that Python cannot hold
+├── PayloadMismatchError    a stored payload does not fit the task that shall run it
+├── PayloadVersionError     a stored payload is of a later version than the code here
+├── JobFailedError          the job whose result is waited for is DEAD
+├── JobCancelledError       the job whose result is waited for is CANCELLED
+├── ResultUnavailableError  the job is DONE, but what was kept is not what its task returns
 ├── NotOpenError            used outside `async with app`
 └── IllegalTransitionError  a job may not go from this status to that one
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from gotaskq.job import JobId, Status
+
+MAX_MESSAGE: Final = 1_024  # of one that lists what there is
 
 
 class GotaskqError(Exception):
@@ -50,6 +61,18 @@ class InvalidRequestError(GotaskqError):
     def __init__(self, message: str, *, field: str | None = None) -> None:
         super().__init__(message)
         self.field = field
+
+
+class InvalidPayloadError(InvalidRequestError):
+    """A payload does not fit its task; `field` is the path to what is wrong, such as `$.payload.to`."""
+
+
+class UnknownJobTypeError(InvalidRequestError):
+    """Nobody here knows the job type, and STRICT_TYPES takes only jobs of types that are known."""
+
+    def __init__(self, job_type: str, known: "Iterable[str]") -> None:
+        names = ", ".join(known) or "none"
+        super().__init__(f"unknown type {job_type!r}; known here: {names}"[:MAX_MESSAGE], field="type")
 
 
 class NotFoundError(GotaskqError):
@@ -180,6 +203,42 @@ class ChildEndedError(GotaskqError):
 
 class PayloadDecodeError(GotaskqError):
     """A payload is valid JSON that Python's decoders cannot hold; its bytes are in `job.payload_json`."""
+
+
+class PayloadMismatchError(GotaskqError):
+    """A stored payload does not fit the task that shall run it: nobody checked it when it was stored.
+
+    `reason` says what is wrong, and `path` where, from the payload on, such as `.to`.
+    """
+
+    def __init__(self, job_type: str, reason: str, *, path: str = "") -> None:
+        super().__init__(f"the payload does not fit task {job_type!r}: {reason}, at $.payload{path}")
+        self.reason = reason
+        self.path = path
+
+
+class PayloadVersionError(GotaskqError):
+    """A stored payload is of a later version than the code here; a newer worker can run it, so the job is retried."""
+
+
+class JobFailedError(GotaskqError):
+    """The job whose result is waited for is DEAD; `error` is its last error, `reason` why it was given up on."""
+
+    def __init__(self, job_id: object, *, error: str, reason: str) -> None:
+        super().__init__(f"job {job_id} is DEAD ({reason}): {error}")
+        self.error = error
+        self.reason = reason
+
+
+class JobCancelledError(GotaskqError):
+    """The job whose result is waited for is CANCELLED."""
+
+    def __init__(self, job_id: object) -> None:
+        super().__init__(f"job {job_id} was cancelled, so it has no result")
+
+
+class ResultUnavailableError(GotaskqError):
+    """The job is DONE, but what was kept of its result is not what its task says it returns."""
 
 
 class NotOpenError(GotaskqError):

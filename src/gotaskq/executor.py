@@ -59,7 +59,13 @@ def takes_context(handler: Handler) -> bool:
 
 
 def importable_name(handler: Handler) -> str:
-    """Return `module:qualname`, by which another process finds this handler; raises RegistrationError without one."""
+    """Return `module:qualname`, by which another process finds this handler; raises RegistrationError without one.
+
+    A method of what decorates a function is found by that function's name, which stands for what decorates it.
+    """
+    decorated = getattr(getattr(handler, "__self__", None), "__wrapped__", None)
+    if inspect.ismethod(handler) and decorated is not None:
+        return f"{importable_name(decorated)}.{handler.__name__}"
     shown = getattr(handler, "__qualname__", repr(handler))
     if not inspect.isfunction(handler):
         raise RegistrationError(

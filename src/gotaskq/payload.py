@@ -7,7 +7,8 @@ verbatim.
 
 import json
 import re
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
 import msgspec
 
@@ -27,13 +28,13 @@ _encode = msgspec.json.encode
 _check_json = msgspec.json.Decoder(msgspec.Raw).decode
 
 
-def encode_payload(value: object) -> bytes:
+def encode_payload(value: object, *, enc_hook: Callable[[Any], Any] | None = None) -> bytes:
     """Encode a Python value as JSON; raises InvalidRequestError when it has no JSON form."""
     try:
-        payload = _encode(value)
+        payload = _encode(value, enc_hook=enc_hook)
         _check_json(payload)  # a msgspec.Raw in the value is written as it is
         if payload.find(b"null") >= 0:
-            _refuse_nan(value)
+            _refuse_nan(value, enc_hook)
         check_payload(payload)
     except InvalidRequestError:
         raise
@@ -70,16 +71,16 @@ def decode_payload(payload: bytes) -> object:
         ) from error
 
 
-def _refuse_nan(value: object) -> None:
+def _refuse_nan(value: object, enc_hook: Callable[[Any], Any] | None) -> None:
     # msgspec writes NaN and infinities as null; a payload must not change its meaning on the way in.
-    for item in _leaves(value):
+    for item in _leaves(value, enc_hook):
         if isinstance(item, float) and (item != item or item in (float("inf"), float("-inf"))):
             raise InvalidRequestError(f"payload holds {item}, which JSON has no word for", field="payload")
 
 
-def _leaves(value: object) -> list[object]:
+def _leaves(value: object, enc_hook: Callable[[Any], Any] | None) -> list[object]:
     leaves: list[object] = []
-    pending = [msgspec.to_builtins(value, str_keys=True)]
+    pending = [msgspec.to_builtins(value, str_keys=True, enc_hook=enc_hook)]
     while pending:
         item = pending.pop()
         if isinstance(item, dict):

@@ -112,6 +112,7 @@ def test_an_empty_environment_gives_the_defaults() -> None:
         ("DEAD_JOB_TTL", "90d", "dead_job_ttl_ms", 7_776_000_000),
         ("LOG_LEVEL", "WARNING", "log_level", "warning"),
         ("LOG_FORMAT", "Json", "log_format", "json"),
+        ("STRICT_TYPES", "true", "strict_types", True),
         ("HANDLER_THREADS", "4", "handler_threads", 4),
     ],
 )

@@ -13,6 +13,7 @@ from gotaskq.errors import (
     BackendUnavailableError,
     DeadJobNotFoundError,
     GotaskqError,
+    InvalidPayloadError,
     InvalidRequestError,
     JobEndedError,
     JobNotFoundError,
@@ -22,6 +23,7 @@ from gotaskq.errors import (
     QueueFullError,
     ShuttingDownError,
     UnavailableError,
+    UnknownJobTypeError,
     WithheldError,
 )
 from gotaskq.job import JobId
@@ -44,6 +46,8 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
 def refuse(error: GotaskqError) -> Answer:
     """Return the answer for an error of ours; the original's words where the original had some."""
     match error:
+        case InvalidPayloadError(field=field) | UnknownJobTypeError(field=field):
+            return Answer(422, encode_error(str(error), field=field))
         case InvalidRequestError(field=field):
             return Answer(400, encode_error(str(error), field=field))
         case JobNotFoundError():

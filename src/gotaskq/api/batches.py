@@ -12,7 +12,7 @@ from msgspec import UNSET, Raw, UnsetType
 from gotaskq.api.schemas import MAX_BODY_BYTES, count_members, decode_submission, encode_job, invalid_member
 from gotaskq.engine.admission import JobRequest
 from gotaskq.errors import GotaskqError, InvalidRequestError
-from gotaskq.job import DEFAULT_QUEUE, Job
+from gotaskq.job import Job
 from gotaskq.names import check_queue_name
 from gotaskq.payload import BACKSLASH, SHORT_PAYLOAD_BYTES, check_payload
 
@@ -86,7 +86,7 @@ def _decode_item(item: bytes) -> JobRequest | InvalidRequestError:
 
 
 def _with_queue(request: JobRequest) -> JobRequest | InvalidRequestError:
-    if request.queue is not None and request.queue != DEFAULT_QUEUE:
+    if request.queue is not None:
         try:
             request.queue = check_queue_name(request.queue)
         except InvalidRequestError as error:

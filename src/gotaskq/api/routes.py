@@ -1,4 +1,4 @@
-"""The routes: the original's contract, and the two health checks."""
+"""The routes: the original's contract, what describes it, and the two health checks."""
 
 import logging
 from collections.abc import Awaitable, Callable
@@ -10,6 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gotaskq.api.answers import BATCH_TOO_LARGE, JSON, TOO_LARGE, WRONG_CODING, WRONG_TYPE, Answer, refuse
+from gotaskq.api.described import Described
 from gotaskq.api.requests import (
     MAX_BATCH_BYTES,
     BodyTooLargeError,
@@ -52,6 +53,7 @@ class Routes:
             Route("/dlq/{id}/replay", _endpoint(self.replay_dead), methods=["POST"]),
             Route("/queue", _endpoint(self.list_queues), methods=["GET"]),
             Route("/queue/{name}", _endpoint(self.create_queue), methods=["POST"]),
+            *Described(self._taskq).routes(),
             *self.health_routes(),
             Route("/{queue}/jobs", _endpoint(self.submit_job), methods=["POST"]),
         ]

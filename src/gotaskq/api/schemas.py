@@ -30,7 +30,7 @@ _encode = msgspec.json.encode
 
 
 def decode_submission(body: bytes, queue: str | None) -> JobRequest:
-    """Return the request a body holds, for the queue of the path, else of its own, else the default one.
+    """Return the request a body holds, for the queue of the path, else of its own, else none in particular.
 
     Raises InvalidRequestError that names the member to blame.
     """
@@ -51,7 +51,7 @@ def decode_submission(body: bytes, queue: str | None) -> JobRequest:
         check_payload(payload)
     if queue is not None:
         request.queue = queue
-    elif request.queue is not None and request.queue != DEFAULT_QUEUE:
+    elif request.queue is not None:
         request.queue = check_queue_name(request.queue)
     return request
 
@@ -176,7 +176,7 @@ def count_members(request: JobRequest) -> int:
         + (request.priority is not None)
         + (request.delay is not None)
         + (request.max_retries is not None)
-        + (request.queue is not DEFAULT_QUEUE)  # the very object; one that was read is equal at most
+        + (request.queue is not None)
         + (request.timeout is not None)
         + (request.schedule_timeout is not None)
     )

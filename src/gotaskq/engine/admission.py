@@ -5,7 +5,8 @@ Invariant: a job that was answered for is in the store; one that was refused lef
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from random import Random
 from typing import Final, assert_never
 
@@ -25,6 +26,7 @@ from gotaskq.errors import (
     QueueFullError,
     QueueNotFoundError,
     ShuttingDownError,
+    UnknownJobTypeError,
     WithheldError,
 )
 from gotaskq.events import JobEnqueued, QueueCreated
@@ -46,7 +48,8 @@ class JobRequest(msgspec.Struct, gc=False):
     """What a caller asks for: the members of the HTTP body, and the queue. Only `type` is required.
 
     `payload` is JSON that has passed `check_payload`. In seconds are `delay`, `timeout` (for each attempt) and
-    `schedule_timeout` (from when the job is due until it starts). A member that is None counts as not given.
+    `schedule_timeout` (from when the job is due until it starts). A member that is None counts as not given: what the
+    task says holds, else the default.
     """
 
     type: str | None = None
@@ -54,9 +57,31 @@ class JobRequest(msgspec.Struct, gc=False):
     priority: int | None = None
     delay: int | float | None = None
     max_retries: int | None = None
-    queue: str | None = DEFAULT_QUEUE
+    queue: str | None = None
     timeout: int | float | None = None
     schedule_timeout: int | float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobType:
+    """What the door knows of a job type: its payloads, and what holds for a request that does not say.
+
+    `check` raises InvalidPayloadError for a payload no handler of the type could read.
+    """
+
+    check: Callable[[bytes], None]
+    queue: str | None = None
+    priority: int | None = None
+    max_retries: int | None = None
+
+    def __post_init__(self) -> None:
+        """Raise InvalidRequestError for a value outside its limits."""
+        if self.queue is not None:
+            check_queue_name(self.queue)
+        if self.priority is not None:
+            _priority(self.priority)
+        if self.max_retries is not None:
+            _retries(self.max_retries)
 
 
 class Admission:
@@ -72,7 +97,13 @@ class Admission:
         ordering: Ordering,
         max_retries: int,
         max_queue_depth: int,
+        types: Mapping[str, JobType] | None = None,
+        only_types: Callable[[], Iterable[str]] | None = None,
     ) -> None:
+        """Take jobs of any type, or with `only_types` of these; those in `types` are checked."""
+        self._types = types or {}
+        self._checks = {job_type: known.check for job_type, known in self._types.items()}
+        self._only_types = only_types
         self._backend = backend
         self._now = backend if isinstance(backend, EnqueuesNow) else None
         self._bus = bus
@@ -205,9 +236,12 @@ class Admission:
         return self._moulds.get(kind) or self._make_mould(kind, request)
 
     def _cast(self, mould: Job, payload_json: bytes, now_ms: int) -> Job:
-        """Make a job of a mould."""
+        """Make a job of a mould; raises InvalidPayloadError or ShuttingDownError."""
         if self.is_closed:
             raise ShuttingDownError
+        check = self._checks.get(mould.type)
+        if check is not None:
+            check(payload_json)
         if now_ms == self._instant_ms:
             now_ms = self._instant_ms  # jobs of one millisecond share their integers: 32 bytes less for each
         else:
@@ -235,14 +269,26 @@ class Admission:
             raise InvalidRequestError("type is required", field="type")
         if JOB_TYPE.fullmatch(job_type) is None:
             raise InvalidRequestError(f"type must be {JOB_TYPE_RULE}", field="type")
-        mould = self._moulds[kind] = Job(
+        if self._only_types is not None and job_type not in (known := sorted(self._only_types())):
+            raise UnknownJobTypeError(job_type, known)
+        mould = self._moulds[kind] = self._cast_mould(job_type, request)
+        return mould
+
+    def _cast_mould(self, job_type: str, request: JobRequest) -> Job:
+        known = self._types.get(job_type)
+        queue, priority, max_retries = request.queue, request.priority, request.max_retries
+        if known is not None:
+            queue = queue or known.queue
+            priority = known.priority if priority is None else priority
+            max_retries = known.max_retries if max_retries is None else max_retries
+        return Job(
             id=JobId(0),
             type=sys.intern(job_type),  # a million jobs of one type share one string
-            queue=sys.intern(request.queue or DEFAULT_QUEUE),
+            queue=sys.intern(queue or DEFAULT_QUEUE),
             payload_json=b"",
-            priority=0 if request.priority is None else _priority(request.priority),
+            priority=0 if priority is None else _priority(priority),
             delay_ms=0 if request.delay is None else _delay_ms(request.delay),
-            max_retries=self._default_max_retries if request.max_retries is None else _retries(request.max_retries),
+            max_retries=self._default_max_retries if max_retries is None else _retries(max_retries),
             timeouts=_timeouts(request),
             rank=0,
             created_at_ms=0,
@@ -250,7 +296,6 @@ class Admission:
             run_after_ms=0,
             enqueue_nonce=self._nonce,
         )
-        return mould
 
     async def create_queue(self, name: str) -> str:
         """Register a queue under its lower-cased name, and return that name.

@@ -7,7 +7,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, assert_never
+from typing import Any, Final, TypedDict, Unpack, assert_never
 
 from gotaskq.context import current_context
 from gotaskq.engine.middleware import CallNext, Middleware, compose
@@ -19,6 +19,16 @@ from gotaskq.policies.retry import RetryPolicy
 JOB_TYPE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}")
 MAX_TIMEOUT_S: Final = 31_536_000  # a year
 JOB_TYPE_RULE: Final = "1 to 128 of A-Z a-z 0-9 . _ : / - and begin with a letter or digit"
+
+
+class HandlerOptions(TypedDict, total=False):
+    """How the jobs of one type run here."""
+
+    retry: RetryPolicy | None  # None: the worker's default
+    executor: ExecutorName | None  # None: `async def` on the event loop, `def` in a thread
+    timeout: float | None  # seconds an attempt may take; None: as long as it takes
+    exclusive: bool  # an attempt is stopped when its lease cannot be kept in time
+    isolate_after_crash: bool  # a job whose worker was lost runs in a child of its own from then on
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +56,7 @@ class Registry:
         self._registrations: dict[str, Registration] = {}
         self.exclusive_types: set[str] = set()
 
-    def register(
-        self,
-        job_type: str,
-        handler: Handler,
-        *,
-        retry: RetryPolicy | None = None,
-        executor: ExecutorName | None = None,
-        timeout_s: float | None = None,
-        exclusive: bool = False,
-        isolate_after_crash: bool = False,
-    ) -> Registration:
+    def register(self, job_type: str, handler: Handler, **options: Unpack[HandlerOptions]) -> Registration:
         """Let `handler` run jobs of this type: `async def` on the event loop, `def` in a thread, or as it is asked.
 
         Raises RegistrationError when the type is taken or not a valid name, or the handler cannot run where asked.
@@ -68,19 +68,21 @@ class Registry:
         if job_type in self._registrations:
             taken = self._registrations[job_type].handler
             raise RegistrationError(f"job type {job_type!r} has a handler already: {taken!r}; choose another type")
+        timeout_s = options.get("timeout")
         if timeout_s is not None and not 0 < timeout_s <= MAX_TIMEOUT_S:
             raise RegistrationError(
                 f"the timeout for job type {job_type!r} is {timeout_s!r}; it must be more than 0 and at most "
                 f"{MAX_TIMEOUT_S} seconds, or None for none"
             )
-        call = self._choose(handler, executor)
-        if isolate_after_crash:
+        call = self._choose(handler, options.get("executor"))
+        if options.get("isolate_after_crash"):
             call = _isolating(self._choose(handler, "process"), call)
         if self._middleware:
             # In a context of its own, like the handler: what it sets must not reach the slot's next job.
             call = partial(self._on_loop.run, compose(self._middleware, call))
-        registration = Registration(job_type, handler, retry, call, timeout_s, exclusive)
-        if exclusive:
+        is_exclusive = options.get("exclusive", False)
+        registration = Registration(job_type, handler, options.get("retry"), call, timeout_s, is_exclusive)
+        if is_exclusive:
             self.exclusive_types.add(job_type)
         self._registrations[job_type] = registration
         return registration

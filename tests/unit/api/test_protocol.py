@@ -115,9 +115,14 @@ class InProcess:
 
 
 @contextlib.asynccontextmanager
-async def in_process(*, fast_lane: bool, **settings: Any) -> AsyncIterator[InProcess]:
+async def in_process(
+    *, fast_lane: bool, define: Callable[[TaskQ], object] | None = None, **settings: Any
+) -> AsyncIterator[InProcess]:
     chosen = Settings(fast_lane=fast_lane, **settings)
-    async with TaskQ("memory://", settings=chosen, clock=FakeClock(), rng=Random(7)) as taskq:
+    app = TaskQ("memory://", settings=chosen, clock=FakeClock(), rng=Random(7))
+    if define is not None:
+        define(app)
+    async with app as taskq:
         server = InProcess(taskq)
         yield server
         for connection in list(server.state.connections):

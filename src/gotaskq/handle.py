@@ -1,0 +1,78 @@
+"""JobHandle: a job that was enqueued, and what its task will return.
+
+Given out by a task's `enqueue`. Keeps no state of the job: each question is asked of the store.
+"""
+
+from collections.abc import Callable
+from typing import Final, Generic, Protocol, TypeVar
+
+import msgspec
+
+from gotaskq.errors import JobCancelledError, JobFailedError, ResultUnavailableError
+from gotaskq.job import DeathReason, Job, JobId, Status
+
+R = TypeVar("R")
+
+NO_RESULT: Final = b"null"
+
+
+class KeepsJobs(Protocol):
+    """What a handle asks of an app."""
+
+    async def get(self, job_id: int) -> Job:
+        """Return a job."""
+        ...
+
+    async def wait(self, job_id: int, *, timeout: float | None = None) -> Job:  # noqa: ASYNC109
+        """Return a job once it has ended."""
+        ...
+
+    async def cancel(self, job_id: int) -> Job:
+        """Cancel a job."""
+        ...
+
+
+class JobHandle(Generic[R]):
+    """One job of a task that returns R."""
+
+    __slots__ = ("_app", "_read", "id")
+
+    def __init__(self, app: KeepsJobs, job_id: JobId, read: Callable[[bytes], R]) -> None:
+        self._app = app
+        self._read = read
+        self.id: JobId = job_id
+
+    def __repr__(self) -> str:
+        """Show which job this is."""
+        return f"<JobHandle {self.id}>"
+
+    async def job(self) -> Job:
+        """Return the job as it is now; raises JobNotFoundError."""
+        return await self._app.get(self.id)
+
+    async def status(self) -> Status:
+        """Return where the job is in its life; raises JobNotFoundError."""
+        return (await self.job()).status
+
+    async def cancel(self) -> Job:
+        """Cancel the job if it waits, ask it to end if it runs, leave it if it has ended; raises JobNotFoundError."""
+        return await self._app.cancel(self.id)
+
+    async def result(self, timeout: float | None = None) -> R:  # noqa: ASYNC109 - how long is the caller's to say
+        """Wait for the job to end, for at most `timeout` seconds, and return what its function returned.
+
+        Raises JobFailedError, JobCancelledError, TimeoutError (the job goes on), ResultUnavailableError, and
+        JobNotFoundError once the job's retention time is over.
+        """
+        job = await self._app.wait(self.id, timeout=timeout)
+        if job.status is Status.CANCELLED:
+            raise JobCancelledError(job.id)
+        if job.status is Status.DEAD:
+            reason = job.death_reason or DeathReason.RETRIES_EXHAUSTED
+            raise JobFailedError(job.id, error=job.error or "", reason=reason.value)
+        try:
+            return self._read(NO_RESULT if job.result_json is None else job.result_json)
+        except msgspec.MsgspecError as error:
+            raise ResultUnavailableError(
+                f"job {job.id} is DONE, but what was kept of its result is not what {job.type!r} returns: {error}"
+            ) from error

@@ -1,0 +1,46 @@
+"""Calls a type checker must refuse, each line with the code of its error; the rest must pass. Never imported.
+
+Checked by test_wrong_calls.py; left out of the ordinary run of mypy.
+"""
+
+from gotaskq import Context, JobHandle, TaskQ
+
+app = TaskQ()
+
+
+@app.task("email", queue="mail", priority=5)
+async def send_email(ctx: Context, to: str, subject: str = "hi") -> int:
+    return 1
+
+
+@app.task()
+def resize(path: str, *, width: int = 800) -> str:
+    return path
+
+
+async def right(ctx: Context) -> None:
+    handle: JobHandle[int] = await send_email.enqueue("a@b.c", subject="x")
+    number: int = await handle.result(timeout=1)
+    text: str = await (await resize.options(delay=1, priority=9).enqueue("a.png", width=1)).result()
+    direct: int = await send_email(ctx, "a@b.c")
+    at_once: str = resize("a.png", width=number)
+    await app.enqueue_many([send_email.job("a@b.c"), resize.job(path=text + at_once * direct)])
+
+
+async def wrong(ctx: Context) -> None:
+    await send_email.enqueue()  # E: call-arg
+    await send_email.enqueue(1)  # E: arg-type
+    await send_email.enqueue("a@b.c", subjekt="x")  # E: call-arg
+    await send_email.enqueue("a@b.c", "x", "y")  # E: call-arg
+    await send_email.enqueue(ctx, "a@b.c")  # E: arg-type
+    await send_email.options(delay=1).enqueue("a@b.c", subject=2)  # E: arg-type
+    send_email.options(colour="red")  # E: call-arg
+    send_email.options(priority="high")  # E: arg-type
+    send_email.job("a@b.c", 3)  # E: arg-type
+    resize.job("a.png", 800)  # E: call-arg
+    text: str = await (await send_email.enqueue("a@b.c")).result()  # E: assignment
+    await send_email("a@b.c")  # E: arg-type, call-arg
+    resize(7)  # E: arg-type
+    number: int = resize(text)  # E: assignment
+    await app.enqueue("email", {}, prioritty=number)  # E: call-arg
+    app.task(executor="thread")  # E: arg-type
