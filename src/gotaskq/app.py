@@ -9,7 +9,7 @@ import contextlib
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from random import Random
-from typing import TYPE_CHECKING, Self, TypeVar, get_args
+from typing import TYPE_CHECKING, Self, TypeVar, Unpack, get_args
 
 from msgspec import Raw
 
@@ -54,6 +54,7 @@ from gotaskq.payload import encode_payload
 from gotaskq.policies.ordering import Ordering
 from gotaskq.policies.retry import RetryPolicy
 from gotaskq.policies.scheduling import QueueSelector
+from gotaskq.sync_door import JobOptions, SyncDoor
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -103,6 +104,7 @@ class TaskQ:
         self._gather: Callable[[], Awaitable[Counted]] = self.counted
         self.is_draining = False  # set by whoever serves this app, for /readyz
         self._opened: Opened | None = None
+        self._sync = SyncDoor(self._choices, self._bus)
         self._workers: list[Worker] = []
 
     @classmethod
@@ -176,10 +178,12 @@ class TaskQ:
         self._children.open()
         admission = make_admission(self._choices, self._settings, backend=backend, bus=self._bus)
         self._opened = Opened(backend, admission)
+        self._sync.hand_over_to(self._opened)
         return self
 
     async def __aexit__(self, *_: object) -> None:
         opened, self._opened = self._parts, None
+        self._sync.hand_over_to(None)
         self._threads.close()
         self._children.close()
         await opened.backend.close()
@@ -246,6 +250,17 @@ class TaskQ:
             schedule_timeout=schedule_timeout,
         )
         return await self._parts.admission.submit(request)
+
+    def enqueue_sync(self, job_type: str, payload: object = None, **options: Unpack[JobOptions]) -> Job:
+        """Do what `enqueue` does, for code that cannot await; from any thread, open or not, in forked processes too.
+
+        Raises ConfigError where the jobs are in the memory of a TaskQ that is not open in this process.
+        """
+        return self._sync.submit(self.job(job_type, payload, **options), self._settings)
+
+    def get_sync(self, job_id: int) -> Job:
+        """Do what `get` does, for code that cannot await; raises as `get`, and ConfigError as `enqueue_sync`."""
+        return self._sync.get(JobId(job_id), self._settings)
 
     @staticmethod
     def job(
@@ -345,6 +360,10 @@ class TaskQ:
     async def create_queue(self, name: str) -> str:
         """Register a queue and return its (lower-cased) name; raises InvalidRequestError or QueueExistsError."""
         return await self._parts.admission.create_queue(name)
+
+    def create_queue_sync(self, name: str) -> str:
+        """Do what `create_queue` does, for code that cannot await; raises as it, and ConfigError as `enqueue_sync`."""
+        return self._sync.create_queue(name, self._settings)
 
     async def queues(self) -> Mapping[str, QueueCounts]:
         """Return every queue with its counts, sorted by name."""
