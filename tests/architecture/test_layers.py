@@ -69,6 +69,10 @@ DOORS = {
     ("cli.settings", "backend"): "what a check of the store found is printed as it is",
     ("cli.options", "logs"): "the server process sets logging up",
     ("testing.simulation.store", "backends"): "a simulated fleet needs a store: the executable specification",
+    ("contrib.fastapi", "engine.worker"): "the worker the app started, as a type",
+    ("contrib.django.backend", "engine.registry"): "a task's path becomes a job type, and must be one",
+    ("contrib.django.management.commands.gotaskq_worker", "logs"): "a worker process writes lines of its events",
+    ("contrib.django.running", "context"): "what a task's handler is given",
     ("__main__", "cli.main"): "python -m gotaskq",
 }
 
