@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format bench bench-peers clean mutate
+.PHONY: help run test test-contrib lint format bench bench-peers clean mutate
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -15,6 +15,9 @@ run: $(VENV)/installed ## Serve HTTP and run jobs, in memory, on http://127.0.0.
 
 test: $(VENV)/installed-dev ## Run every test
 	$(BIN)/python -m pytest $(ARGS)
+
+test-contrib: $(VENV)/installed-dev ## Run the tests of what joins us to frameworks, in environments with each
+	$(BIN)/python -m tests.contrib.environments $(ARGS)
 
 mutate: $(VENV)/installed-dev ## Break the code on purpose, and see whether the tests notice
 	$(BIN)/python -m tests.faults.mutations
@@ -35,7 +38,7 @@ bench-peers: $(VENV)/installed-dev ## Measure ours beside other job queues of Py
 	$(BIN)/python -m benchmarks.peers $(ARGS)
 
 clean: ## Remove what the other targets made
-	rm -rf $(VENV) benchmarks/peers/.venvs .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	rm -rf $(VENV) benchmarks/peers/.venvs tests/contrib/.venvs .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "GoTaskQ needs Python >= 3.11; name one with PYTHON=..."; exit 1; }

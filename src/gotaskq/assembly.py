@@ -6,12 +6,12 @@ Settings belong to the process, choices to the app (docs/decisions/0009), and ea
 import contextlib
 import os
 import platform
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import NamedTuple
 
-from gotaskq.backend import Backend, ChecksItself, Finding, QueueCounts, ReportsHealth, StoreLayout, StoreLimits
+from gotaskq.backend import Backend, ChecksItself, Finding, ReportsHealth, StoreLayout, StoreLimits
 from gotaskq.backends import open_backend
 from gotaskq.clock import Clock, SystemClock
 from gotaskq.config import Settings
@@ -19,11 +19,9 @@ from gotaskq.engine.admission import Admission, JobRequest, JobType
 from gotaskq.engine.bus import EventBus
 from gotaskq.engine.registry import Registry
 from gotaskq.engine.worker import Worker, WorkerOptions
-from gotaskq.errors import BackendUnavailableError, GotaskqError, QueueExistsError, WithheldError
-from gotaskq.events import JobDied, JobDone, JobEnqueued, JobRetryScheduled, LoopStalled
+from gotaskq.errors import GotaskqError, QueueExistsError, WithheldError
 from gotaskq.job import Job
 from gotaskq.kinds import mask_url
-from gotaskq.metrics import Counted, Metrics
 from gotaskq.policies.ordering import Ordering, PriorityFifo
 from gotaskq.policies.retry import ExponentialBackoff, RetryPolicy
 from gotaskq.policies.scheduling import QueueSelector, RoundRobin, Weighted
@@ -94,7 +92,7 @@ async def open_parts(
     tasks: Mapping[str, AnyTask],
 ) -> Opened:
     """Open the store of an app, with the queues its tasks name, and make its door; raises ConfigError."""
-    types = {job_type: task.at_the_door for job_type, task in tasks.items()}
+    types = types_of(tasks)
     backend = make_backend(choices, settings)
     await backend.open()
     try:
@@ -104,6 +102,11 @@ async def open_parts(
         await backend.close()
         raise
     return Opened(backend, admission)
+
+
+def types_of(tasks: Mapping[str, AnyTask]) -> dict[str, JobType]:
+    """Return what the door must know of each task."""
+    return {job_type: task.at_the_door for job_type, task in tasks.items()}
 
 
 def make_admission(
@@ -177,39 +180,6 @@ def make_worker(
             max_jobs=max_jobs,
             has_real_time=isinstance(choices.clock, SystemClock),
         ),
-    )
-
-
-async def metrics_page(
-    gather: Callable[[], Awaitable[Counted]],
-    look: Callable[[], Awaitable[Mapping[str, QueueCounts]]],
-    metrics: Metrics,
-) -> bytes:
-    """Return the metrics page of an app; while the store is away, without the depths of queues."""
-    from gotaskq.prometheus import render
-
-    try:
-        queues = await look()
-    except BackendUnavailableError:  # the counters are wanted most when something is wrong
-        queues = {}
-    return render(await gather(), depths=metrics.depths(queues))
-
-
-def count_events(metrics: Metrics, bus: EventBus) -> None:
-    """Let the metrics hear of every event they count."""
-    bus.subscribe_to_batches(JobEnqueued, metrics.count_enqueued)
-    bus.subscribe_to_batches(JobDone, metrics.count_done)
-    bus.subscribe(JobRetryScheduled, metrics.count_retried)
-    bus.subscribe(JobDied, metrics.count_dead)
-    bus.subscribe(LoopStalled, metrics.count_stall)
-
-
-def count_now(metrics: Metrics, workers: Sequence[Worker]) -> Counted:
-    """Return what was counted, and what is to be seen of the workers now."""
-    return metrics.counted(
-        active_workers=sum(worker.busy for worker in workers),
-        loop_lag_s=max((worker.loop_lag_s for worker in workers), default=0.0),
-        quiet_processes=int(any(worker.is_quiet for worker in workers)),
     )
 
 

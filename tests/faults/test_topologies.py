@@ -9,6 +9,8 @@ from tests.faults.conftest import MakeWorld
 from tests.faults.world import World, eventually, let_pass
 from tests.redis_servers import HOST, RedisServer, free_port
 
+from gotaskq import Settings, TaskQ
+
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 MASTERS = 3
@@ -81,6 +83,18 @@ def block_a_loop_and_lose_nothing(world: World, *, partitions: int) -> None:
 
     jobs = world.check().jobs()
     assert {(jobs[job_id].count("at"), jobs[job_id].count("cr")) for job_id in (*others, blocking)} == {(1, 0)}
+
+
+def test_code_that_cannot_await_finds_the_master_through_sentinels(servers: ExitStack) -> None:
+    master = start(servers)
+    sentinel = start(servers, sentinel=f"sentinel monitor main {HOST} {master.port} 1")
+    app = TaskQ(f"redis+sentinel://{HOST}:{sentinel.port}/main/2")
+
+    job = app.enqueue_sync("email")
+
+    assert app.get_sync(job.id) == job
+    with master.client() as client:
+        assert "db2" in client.info("keyspace")
 
 
 def is_watched(master: RedisServer, sentinels: Sequence[RedisServer]) -> bool:
@@ -157,6 +171,17 @@ def test_a_cluster_uses_all_its_masters_and_outlives_the_crash_of_one(cluster: W
 
 def test_a_blocked_loop_loses_no_lease_in_a_cluster(cluster: World) -> None:
     block_a_loop_and_lose_nothing(cluster, partitions=PARTITIONS)
+
+
+def test_code_that_cannot_await_reaches_every_master_of_a_cluster(cluster: World) -> None:
+    app = TaskQ(cluster.url, settings=Settings(partitions=PARTITIONS))
+
+    jobs = [app.enqueue_sync("email") for _ in range(2 * PARTITIONS)]
+
+    assert [app.get_sync(job.id) for job in jobs] == jobs
+    for master in cluster.masters:
+        with master.client() as client:
+            assert client.dbsize() > 0
 
 
 def move_at_once(source: RedisServer, target: RedisServer, slot: int) -> None:

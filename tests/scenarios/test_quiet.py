@@ -105,9 +105,9 @@ async def test_a_quiet_worker_does_not_end_by_itself(app: TaskQ, clock: FakeCloc
 
 async def test_a_quiet_worker_is_counted(app: TaskQ, clock: FakeClock) -> None:
     async with app, app.workers(1) as worker:
-        before = (await app.counted()).quiet_processes
+        before = (await app.observation.counted()).quiet_processes
         worker.quiet()
 
-        after = (await app.counted()).quiet_processes
+        after = (await app.observation.counted()).quiet_processes
 
-    assert (before, after, (await app.counted()).quiet_processes) == (0, 1, 0)
+    assert (before, after, (await app.observation.counted()).quiet_processes) == (0, 1, 0)

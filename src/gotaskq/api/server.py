@@ -77,8 +77,8 @@ async def _serve(
         taskq.is_draining = False  # it may have been served before
         member = role.member
         if member is not None:
-            counts = SharedCounts(member.folder, number=member.number, counted=taskq.counted)
-            taskq.gather_with((await stack.enter_async_context(counts)).gather)
+            counts = SharedCounts(member.folder, number=member.number, counted=taskq.observation.counted)
+            taskq.observation.gather_with((await stack.enter_async_context(counts)).gather)
         server = None if listener is None else Server(_config(taskq, role))
         worker = None
         if role.with_workers:

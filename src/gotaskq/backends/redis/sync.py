@@ -1,0 +1,238 @@
+"""The way into a Redis store for code that cannot await: scripts, scheduled programs, WSGI.
+
+It speaks the same scripts and records as the backend, through the plain client of redis-py. Safe to share by threads.
+Invariant: as there, what was answered for is stored, and a call that is sent again stores nothing twice.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from random import Random
+from typing import Any, Final, TypeAlias, TypeVar, cast
+
+import redis
+from redis import exceptions as refusals
+from redis.backoff import NoBackoff
+from redis.cluster import ClusterNode, RedisCluster
+from redis.retry import Retry
+
+from gotaskq.backend import Enqueued, StoreLayout, StoreLimits
+from gotaskq.backends.redis.codec import decode_job, encode_record, rows_of
+from gotaskq.backends.redis.connection import FIRST_PAUSE_S, MAX_PAUSE_S, PASSING, Fate, StoreFaultError
+from gotaskq.backends.redis.intake import ANSWER_WITHIN_S, ENQUEUED, MAX_JOBS
+from gotaskq.backends.redis.keys import NEVER, SCHEMA, Keys, member
+from gotaskq.backends.redis.partitions import chunks, places_of
+from gotaskq.backends.redis.scripts import Script, ScriptText
+from gotaskq.backends.redis.topology import CLIENT_NAME, CONNECT_TIMEOUT_S, Address, read_url
+from gotaskq.clock import Clock
+from gotaskq.errors import BackendUnavailableError, StoreFullError
+from gotaskq.job import DEFAULT_QUEUE, Job, JobId
+from gotaskq.snowflake import partition_of
+
+T = TypeVar("T")
+Client: TypeAlias = "redis.Redis | RedisCluster"
+
+EACH_ON_ITS_OWN: Final = ""
+KNOWN_FOR_S: Final = 1.0  # so long a queue counts as registered once it was seen to be
+
+# What passes by itself, or once an operator has put it right; nothing was carried out, or it may be repeated.
+PASSING_ERRORS: Final = (
+    *(refusals.ConnectionError, refusals.TimeoutError, OSError, refusals.RedisClusterException),
+    *(refusals.ReadOnlyError, refusals.ClusterDownError, refusals.TryAgainError, refusals.MovedError),
+    *(refusals.AuthenticationError, refusals.NoPermissionError, refusals.MasterDownError),
+)
+
+logger = logging.getLogger(__name__)
+
+
+class SyncRedis:
+    """A store's entrance; it connects when it is first used, and belongs to the process that made it."""
+
+    def __init__(
+        self,
+        url: str,
+        limits: StoreLimits | None = None,
+        *,
+        clock: Clock,
+        rng: Random,
+        layout: StoreLayout | None = None,
+    ) -> None:
+        self._layout = layout or StoreLayout()
+        self._max_depth = (limits or StoreLimits()).max_queue_depth
+        self._keys = Keys(self._layout.key_prefix)
+        self._clock = clock
+        self._rng = rng
+        self._address = read_url(url)
+        self._made: Client | None = None
+        # Neither script differs between kinds of servers, so none need be asked for its version.
+        self._scripts = {script: ScriptText(script, has_flags=False) for script in (Script.ENQUEUE, Script.GET)}
+        self._has_joined = False
+        self._seen_at_s: dict[str, float] = {}  # queue → when it was last seen to be registered
+
+    @property
+    def partitions(self) -> int:
+        """How many partitions new jobs are spread over."""
+        return self._layout.partitions
+
+    def enqueue(self, jobs: Sequence[Job]) -> list[Enqueued]:
+        """Store new PENDING jobs, each whole or not at all; idempotent by id and enqueue nonce.
+
+        Raises BackendUnavailableError or StoreFullError.
+        """
+        self._join()
+        replies = [Enqueued.OK] * len(jobs)
+        for partition, places in places_of([job.id for job in jobs]):
+            for some in chunks(places, MAX_JOBS):
+                arguments = self._arguments([jobs[place] for place in some])
+                reply = self._run(Script.ENQUEUE, partition, EACH_ON_ITS_OWN, self._max_depth, *arguments)
+                for place, letter in zip(some, reply, strict=True):
+                    replies[place] = ENQUEUED[letter]
+        return replies
+
+    def get(self, job_id: JobId) -> Job | None:
+        """Return the job, or None; raises BackendUnavailableError."""
+        if not 0 <= job_id < 1 << 63:
+            return None
+        self._join()
+        [row] = rows_of(self._run(Script.GET, partition_of(job_id), member(job_id)))
+        return decode_job(row)
+
+    def create_queue(self, name: str) -> bool:
+        """Register a queue; False when it was there. Raises BackendUnavailableError."""
+        self._join()
+        # The mark tells our own work from another's, should the first reply be lost and the call be sent again.
+        mark = f"0 {self._rng.getrandbits(96):024x}"
+        is_new = bool(self._persist(lambda: self._client.hsetnx(self._keys.queues, name, mark)))
+        return is_new or self._hget(self._keys.queues, name) == mark.encode()
+
+    def close(self) -> None:
+        """Let go of connections."""
+        if self._made is not None:
+            self._made.close()
+
+    @property
+    def _client(self) -> Any:  # either client, whose methods' types differ
+        if self._made is None:  # two threads may both make one; the one that is forgotten closes itself
+            self._made = _make_client(self._address)
+        return self._made
+
+    def _arguments(self, jobs: Sequence[Job]) -> Iterator[str | bytes | int]:
+        for job in jobs:
+            schedule_ms = job.timeouts.schedule_ms
+            yield member(job.id)
+            yield job.queue if self._knows(job.queue) else ""
+            yield f"{job.delay_ms} {schedule_ms}" if schedule_ms else job.delay_ms
+            yield encode_record(job)
+
+    def _knows(self, queue: str) -> bool:
+        now_s = self._clock.monotonic_s()
+        seen_at_s = self._seen_at_s.get(queue)
+        if seen_at_s is not None and now_s - seen_at_s < KNOWN_FOR_S:
+            return True
+        if self._hget(self._keys.queues, queue) is None:
+            return False
+        self._seen_at_s[queue] = now_s
+        return True
+
+    def _run(self, script: Script, partition: int, *arguments: str | bytes | int) -> Any:
+        meta, text = self._keys.meta(partition), self._scripts[script]
+        words = (2, meta, meta + NEVER, "", *arguments)  # "": live by the server's clock
+
+        def evaluate() -> Any:
+            try:
+                return self._client.execute_command("EVALSHA", text.digest, *words)
+            except refusals.NoScriptError:
+                return self._client.execute_command("EVAL", text.text, *words)
+
+        return self._persist(evaluate)
+
+    def _join(self) -> None:
+        """Agree with the store on its layout and its partitions, once; two threads may both do it."""
+        if self._has_joined:
+            return
+        store = self._keys.store
+        self._persist(lambda: self._client.hsetnx(store, "schema", str(SCHEMA)))
+        schema = int(self._hget(store, "schema") or SCHEMA)
+        if schema > SCHEMA:
+            raise StoreFaultError(f"the store has layout {schema}, newer than ours ({SCHEMA}); upgrade GoTaskQ")
+        if self._layout.partitions > int(self._hget(store, "partitions") or 0):
+            self._persist(lambda: self._client.hset(store, "partitions", str(self._layout.partitions)))
+        self._persist(lambda: self._client.hsetnx(self._keys.queues, DEFAULT_QUEUE, "0"))
+        self._has_joined = True
+
+    def _hget(self, key: str, field: str) -> bytes | None:
+        return cast("bytes | None", self._persist(lambda: self._client.hget(key, field)))
+
+    def _persist(self, call: Callable[[], T]) -> T:
+        """Make a call, again and again while its errors pass and there is time."""
+        give_up_s = self._clock.monotonic_s() + ANSWER_WITHIN_S
+        pause_s = FIRST_PAUSE_S
+        while True:
+            try:
+                return call()
+            except (refusals.RedisError, refusals.RedisClusterException, OSError) as error:
+                self._judge(error)
+                pause_now_s = pause_s * self._rng.uniform(0.5, 1.0)
+                if self._clock.monotonic_s() + pause_now_s >= give_up_s:
+                    raise BackendUnavailableError(f"the job store did not answer: {type(error).__name__}") from error
+            time.sleep(pause_now_s)
+            pause_s = min(2 * pause_s, MAX_PAUSE_S)
+
+    def _judge(self, error: Exception) -> None:
+        """Return where a call may be sent again; raise where it may not."""
+        match fate_of(error):
+            case Fate.FULL:
+                raise StoreFullError(self._rng.randint(5, 30)) from error
+            case Fate.BUG:
+                logger.error("the store refused a call", exc_info=error)
+                raise StoreFaultError("the job store refused a call; the log says why") from error
+            case Fate.PASSING:
+                return
+
+
+def fate_of(error: Exception) -> Fate:
+    """Say what an error of redis-py means for the call."""
+    if isinstance(error, refusals.ResponseError) and (
+        isinstance(error, refusals.OutOfMemoryError) or "OOM" in str(error)
+    ):
+        return Fate.FULL
+    is_passing = isinstance(error, PASSING_ERRORS) or str(error).partition(" ")[0] in PASSING
+    return Fate.PASSING if is_passing else Fate.BUG
+
+
+def _make_client(address: Address) -> Client:
+    """Return a client for a server, for the master that Sentinels name, or for a Cluster."""
+    options: dict[str, Any] = {
+        "username": address.username,
+        "password": address.password,
+        "socket_timeout": ANSWER_WITHIN_S,
+        "socket_connect_timeout": CONNECT_TIMEOUT_S,
+        "retry": Retry(NoBackoff(), 0),
+        "protocol": 2,
+        "client_name": CLIENT_NAME,
+        **_tls_options(address),
+    }
+    match address.kind:
+        case "cluster":
+            nodes = [ClusterNode(host, port) for host, port in address.hosts]  # type: ignore[no-untyped-call]  # as shipped
+            return RedisCluster(startup_nodes=nodes, **options)
+        case "sentinel":
+            about_sentinels = {
+                "username": address.parameters.get("sentinel_username"),
+                "password": address.parameters.get("sentinel_password"),
+                "socket_timeout": CONNECT_TIMEOUT_S,
+                **_tls_options(address),
+            }
+            sentinels = redis.Sentinel(address.hosts, sentinel_kwargs=about_sentinels)  # type: ignore[no-untyped-call]
+            master = sentinels.master_for(address.master, db=address.database, **options)  # type: ignore[no-untyped-call]
+            return cast("redis.Redis", master)
+        case _:
+            host, port = address.hosts[0]
+            return redis.Redis(host=host, port=port, db=address.database, **options)
+
+
+def _tls_options(address: Address) -> dict[str, Any]:
+    if not address.has_tls:
+        return {}
+    given = {name: value for name, value in address.parameters.items() if name.startswith("ssl_")}
+    return {"ssl": True, **given, "ssl_check_hostname": given.get("ssl_check_hostname") != "false"}

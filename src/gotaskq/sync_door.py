@@ -1,0 +1,213 @@
+"""The door for code that cannot await: `enqueue_sync` and its kin, from any thread and in any forked process.
+
+Where the app is open in this process, its loop does the work. Elsewhere a store of one's own is spoken to, by the same
+admission: its coroutines are run to their end at once, since nothing they wait for ever waits.
+Invariant: no process and no thread draws ids with the nonce of another, so no two jobs can be taken for one.
+"""
+
+import asyncio
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from functools import partial
+from random import Random
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+
+from gotaskq.assembly import Choices, Opened, make_admission, types_of
+from gotaskq.backend import Backend, Enqueued, StoreLayout, StoreLimits
+from gotaskq.backends import SCHEMES, is_local
+from gotaskq.config import Settings
+from gotaskq.engine.admission import Admission, JobRequest
+from gotaskq.engine.bus import EventBus
+from gotaskq.errors import BackendUnavailableError, ConfigError, GotaskqError, JobNotFoundError
+from gotaskq.events import Event, JobEnqueued, QueueCreated
+from gotaskq.job import Job, JobId
+from gotaskq.kinds import mask_url
+from gotaskq.task import AnyTask
+
+if TYPE_CHECKING:
+    from gotaskq.backends.redis.sync import SyncRedis
+
+T = TypeVar("T")
+
+LOOP_ANSWERS_WITHIN_S: Final = 10.0  # far longer than the store is tried; a loop that is blocked must not block us
+
+
+class SyncDoor:
+    """One app's door for code that cannot await."""
+
+    def __init__(
+        self,
+        choices: Choices,
+        bus: EventBus,
+        *,
+        tasks: Mapping[str, AnyTask],
+        known_types: Callable[[], Iterable[str]],
+    ) -> None:
+        self._choices = choices
+        self._bus = bus
+        self._tasks = tasks
+        self._known_types = known_types
+        self._opened: _OpenHere | None = None
+        self._own: _OwnEntrance | None = None
+
+    def hand_over_to(self, opened: Opened | None) -> None:
+        """Let the running loop, where the app was opened just now, do the work; None when it closes."""
+        self._opened = None if opened is None else _OpenHere(opened, asyncio.get_running_loop(), os.getpid())
+
+    def submit(self, request: JobRequest, settings: Settings) -> Job:
+        """Store the job a request asks for; raises as `enqueue`, and ConfigError where that is not possible."""
+        if (here := self._open_here) is not None:
+            return here.wait_for(here.opened.admission.submit(request))
+        return _finish(self._entrance(settings).admission.submit(request))
+
+    def get(self, job_id: JobId, settings: Settings) -> Job:
+        """Return a job; raises JobNotFoundError, and ConfigError where that is not possible."""
+        if (here := self._open_here) is not None:
+            job = here.wait_for(here.opened.backend.get(job_id))
+        else:
+            job = self._entrance(settings).store.get(job_id)
+        if job is None:
+            raise JobNotFoundError(job_id)
+        return job
+
+    def create_queue(self, name: str, settings: Settings) -> str:
+        """Register a queue and return its name; raises InvalidRequestError or QueueExistsError."""
+        if (here := self._open_here) is not None:
+            return here.wait_for(here.opened.admission.create_queue(name))
+        return _finish(self._entrance(settings).admission.create_queue(name))
+
+    @property
+    def _open_here(self) -> "_OpenHere | None":
+        opened = self._opened
+        # A fork takes what is open along, but not the thread whose loop serves it.
+        return opened if opened is not None and opened.pid == os.getpid() else None
+
+    def _entrance(self, settings: Settings) -> "_OwnEntrance":
+        own = self._own
+        if own is None or own.pid != os.getpid() or own.settings is not settings:
+            # No lock, which a fork could leave held for ever: of two threads that come here at once, each gets one.
+            admit = partial(make_admission, types=types_of(self._tasks), known_types=self._known_types)
+            own = self._own = _open_entrance(self._choices, settings, self._bus, admit)
+        return own
+
+
+@dataclass(frozen=True, slots=True)
+class _OpenHere:
+    """An app that is open in this process."""
+
+    opened: Opened
+    loop: asyncio.AbstractEventLoop
+    pid: int
+
+    def wait_for(self, call: Coroutine[Any, Any, T]) -> T:
+        """Let the loop do it, and wait in this thread."""
+        if _is_running_here(self.loop):
+            call.close()
+            raise GotaskqError("this would wait for the very loop it is called on; await the method without _sync here")
+        answered: Future[T] = asyncio.run_coroutine_threadsafe(call, self.loop)
+        try:
+            return answered.result(LOOP_ANSWERS_WITHIN_S)
+        except TimeoutError:
+            answered.cancel()
+            raise BackendUnavailableError("the loop of this TaskQ did not answer; is it blocked?") from None
+
+
+class _PerThread(threading.local):
+    """What each thread has for itself."""
+
+    admission: Admission | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _OwnEntrance:
+    """A way into the store that belongs to this process, while the app is not open."""
+
+    store: "SyncRedis"
+    choices: Choices
+    settings: Settings
+    bus: EventBus
+    admit: Callable[..., Admission]
+    pid: int
+    telling: threading.Lock = field(default_factory=threading.Lock)
+    mine: _PerThread = field(default_factory=_PerThread)
+
+    @property
+    def admission(self) -> Admission:
+        """The calling thread's admission: it draws ids, which must never be drawn twice."""
+        if self.mine.admission is None:
+            bus = EventBus()
+            bus.subscribe(JobEnqueued, self._tell)
+            bus.subscribe(QueueCreated, self._tell)
+            backend = cast("Backend", _NeverWaiting(self.store))  # as much of one as admission uses
+            self.mine.admission = self.admit(self.choices, self.settings, backend=backend, bus=bus)
+        return self.mine.admission
+
+    def _tell(self, event: Event) -> None:
+        with self.telling:  # observers know of no threads
+            self.bus.publish(event)
+
+
+class _NeverWaiting:
+    """A store as admission calls it: each coroutine ends without having waited."""
+
+    def __init__(self, store: "SyncRedis") -> None:
+        self._store = store
+
+    @property
+    def partitions(self) -> int:
+        return self._store.partitions
+
+    async def enqueue(self, jobs: Sequence[Job], *, atomic: bool = False) -> list[Enqueued]:
+        if atomic:
+            raise NotImplementedError("no sync call asks for all or nothing")
+        return self._store.enqueue(jobs)
+
+    async def create_queue(self, name: str) -> bool:
+        return self._store.create_queue(name)
+
+
+def _finish(call: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine to its end that waits for nothing."""
+    try:
+        call.send(None)
+    except StopIteration as end:
+        return cast("T", end.value)
+    call.close()
+    raise GotaskqError("a call waited for a loop where there is none; this is a bug in GoTaskQ")
+
+
+def _is_running_here(loop: asyncio.AbstractEventLoop) -> bool:
+    with contextlib.suppress(RuntimeError):
+        return asyncio.get_running_loop() is loop
+    return False
+
+
+def _open_entrance(
+    choices: Choices, settings: Settings, bus: EventBus, admit: Callable[..., Admission]
+) -> _OwnEntrance:
+    url = choices.backend_or(settings)
+    if is_local(url):
+        raise ConfigError(
+            "BACKEND_URL",
+            "memory://",
+            "jobs in memory are seen only inside `async with app`, in the process it runs in; open the app in this "
+            "process, or name a store that processes share, such as redis://localhost:6379/0",
+        )
+    if not isinstance(url, str) or SCHEMES.get(url.partition("://")[0]) is not SCHEMES["redis"]:
+        shown = mask_url(url) if isinstance(url, str) else type(url).__name__
+        raise ConfigError("BACKEND_URL", shown, "this store has no way in without a loop; open the app, and await")
+    from gotaskq.backends.redis.sync import SyncRedis
+
+    rng = Random()  # not the app's: a fork copies that, with its state, and two processes would draw alike
+    store = SyncRedis(
+        url,
+        StoreLimits(max_queue_depth=settings.max_queue_depth),
+        layout=StoreLayout(key_prefix=settings.key_prefix, partitions=settings.partitions),
+        clock=choices.clock,
+        rng=rng,
+    )
+    return _OwnEntrance(store, replace(choices, rng=rng), settings, bus, admit, os.getpid())
