@@ -372,7 +372,7 @@ class TaskQ:
 
     async def counted(self) -> Counted:
         """Return what this process has counted, as it is now."""
-        return self._metrics.counted(active_workers=self.busy)
+        return self._metrics.counted(active_workers=self.busy, abandoned=self._abandoned)
 
     def gather_with(self, gather: Callable[[], Awaitable[Counted]]) -> None:
         """Let `gather` say what the metrics page counts; for a process that is one of several."""
@@ -382,6 +382,11 @@ class TaskQ:
     def busy(self) -> int:
         """How many slots run an attempt now."""
         return sum(worker.busy for worker in self._workers)
+
+    @property
+    def _abandoned(self) -> int:
+        on_loop = sum(worker.abandoned_on_loop for worker in self._workers)
+        return on_loop + self._registry.abandoned  # which all workers of this app share
 
     def has_handler(self, job_type: str) -> bool:
         """Whether a job of this type can run here."""

@@ -54,17 +54,20 @@ class Counted(msgspec.Struct):
 
     series: list[tuple[str, str, Series]]  # queue, type, counters; sorted
     active_workers: int = 0
+    abandoned: int = 0  # handlers that would not end and still run
 
 
 def add_up(counted: Iterable[Counted]) -> Counted:
     """Return what several processes have counted together."""
     sums: dict[tuple[str, str], Series] = {}
-    active_workers = 0
+    active_workers = abandoned = 0
     for one in counted:
         active_workers += one.active_workers
+        abandoned += one.abandoned
         for queue, job_type, series in one.series:
             sums.setdefault((queue, job_type), Series()).add(series)
-    return Counted([(queue, job_type, sums[queue, job_type]) for queue, job_type in sorted(sums)], active_workers)
+    series_by_name = [(queue, job_type, sums[queue, job_type]) for queue, job_type in sorted(sums)]
+    return Counted(series_by_name, active_workers, abandoned)
 
 
 class Metrics:
@@ -106,10 +109,10 @@ class Metrics:
             series.failed += 1
             series.time(event.duration_s)
 
-    def counted(self, *, active_workers: int) -> Counted:
+    def counted(self, *, active_workers: int, abandoned: int = 0) -> Counted:
         """Return the counters as they are now; they are copies."""
         own = [(queue, job_type, series) for (queue, job_type), series in self._series.items()]
-        return add_up([Counted(own, active_workers)])
+        return add_up([Counted(own, active_workers, abandoned)])
 
     def depths(self, queues: Mapping[str, QueueCounts]) -> dict[str, int]:
         """Return how many jobs wait, by label."""

@@ -38,6 +38,8 @@ class _Page:
         yield depth
         active = self._counted.active_workers
         yield GaugeMetricFamily("gotaskq_active_workers", "Slots that run an attempt now.", value=active)
+        abandoned = self._counted.abandoned
+        yield GaugeMetricFamily("gotaskq_abandoned_handlers", "Handlers that would not end.", value=abandoned)
 
     def _counters(self) -> Iterable[Metric]:
         enqueued = _counter("jobs_enqueued", "Jobs accepted.")

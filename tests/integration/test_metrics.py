@@ -1,4 +1,6 @@
-"""The metrics page of a real server: the original's seven names and labels, right counts, and bounded labels."""
+"""The metrics page of a real server: the original's seven names and labels, one of our own, right counts, and
+bounded labels.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +17,7 @@ FAMILIES = {
     "gotaskq_job_duration_seconds": ("histogram", {"queue", "type"}),
     "gotaskq_queue_depth": ("gauge", {"queue"}),
     "gotaskq_active_workers": ("gauge", set()),
+    "gotaskq_abandoned_handlers": ("gauge", set()),
     "gotaskq_jobs_retried": ("counter", {"queue", "type"}),
     "gotaskq_jobs_dead": ("counter", {"queue", "type"}),
 }

@@ -149,15 +149,16 @@ processes = st.builds(
     Counted,
     series=st.dictionaries(labels, series).map(lambda found: [(*names, found[names]) for names in sorted(found)]),
     active_workers=st.integers(0, 9),
+    abandoned=st.integers(0, 9),
 )
 
 
 def test_what_processes_counted_is_added_up_by_queue_and_type() -> None:
-    first = Counted([("a", "x", Series(enqueued=2, duration_s=0.5)), ("b", "x", Series(dead=1))], 3)
-    second = Counted([("a", "x", Series(enqueued=5, done=1, duration_s=0.25))], 4)
+    first = Counted([("a", "x", Series(enqueued=2, duration_s=0.5)), ("b", "x", Series(dead=1))], 3, 1)
+    second = Counted([("a", "x", Series(enqueued=5, done=1, duration_s=0.25))], 4, 2)
 
     assert add_up([first, second]) == Counted(
-        [("a", "x", Series(enqueued=7, done=1, duration_s=0.75)), ("b", "x", Series(dead=1))], 7
+        [("a", "x", Series(enqueued=7, done=1, duration_s=0.75)), ("b", "x", Series(dead=1))], 7, 3
     )
 
 
@@ -211,6 +212,7 @@ def test_an_untouched_page_is_valid_and_shows_the_gauges(metrics: Metrics) -> No
     assert samples(page) == {
         key("gotaskq_queue_depth", queue="default"): 0,
         key("gotaskq_active_workers"): 0,
+        key("gotaskq_abandoned_handlers"): 0,
     }
     assert CONTENT_TYPE.startswith("text/plain; version=0.0.4")
 

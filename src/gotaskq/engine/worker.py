@@ -117,12 +117,12 @@ class Worker:
     @property
     def abandoned(self) -> int:
         """How many handlers still run whose jobs were given up, on the loop or in threads."""
-        return len(self._abandoned) + self._registry.abandoned
+        return self.abandoned_on_loop + self._registry.abandoned
 
     @property
-    def holds_the_loop(self) -> bool:
-        """Whether handlers that would not end still run on the loop, which then cannot be closed."""
-        return bool(self._abandoned)
+    def abandoned_on_loop(self) -> int:
+        """How many of them run on the loop, which then cannot be closed."""
+        return len(self._abandoned)
 
     async def run(self) -> None:
         """Run jobs until `stop`, then drain: finish what runs, or give it back when the shutdown timeout is over."""

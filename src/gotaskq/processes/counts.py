@@ -21,6 +21,7 @@ from gotaskq.metrics import Counted, add_up
 SAVE_EVERY_S: Final = 1.0
 ASK_S: Final = 0.5  # well below the 10 s a scrape may take, and long for a loop that is not blocked
 NOTHING: Final = Counted([])
+NOTHING_NOW: Final = {"active_workers": 0, "abandoned": 0}  # what ends with a process, unlike its counters
 
 logger = logging.getLogger(__name__)
 _decode: Final = msgspec.json.Decoder(Counted).decode
@@ -43,7 +44,7 @@ class SharedCounts:
         self._saving: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        self._earlier = msgspec.structs.replace(self._read(self._number), active_workers=0)
+        self._earlier = msgspec.structs.replace(self._read(self._number), **NOTHING_NOW)
         self._socket.unlink(missing_ok=True)  # of the process that was here before
         self._server = await asyncio.start_unix_server(self._answer, self._socket)
         await self._save()
@@ -74,7 +75,7 @@ class SharedCounts:
                 with contextlib.closing(writer):
                     return _decode(await reader.read())
         except (ConnectionRefusedError, FileNotFoundError):  # nobody is there now, so nothing runs there
-            return msgspec.structs.replace(self._read(number), active_workers=0)
+            return msgspec.structs.replace(self._read(number), **NOTHING_NOW)
         except (OSError, msgspec.DecodeError) as error:  # TimeoutError is an OSError
             logger.warning("a sibling does not answer", extra={"number": number, "error": repr(error)})
             return self._read(number)
