@@ -194,6 +194,8 @@ class Worker:
                 outcome = begun if isinstance(begun, Succeeded) else await begun
                 if slot.is_abandoned:
                     break
+                if isinstance(outcome, Failed):  # of one that took too long, a thread may still run
+                    self._end_if_worn_out()
                 ended_s = monotonic_s()
                 duration_s = ended_s - started_s
                 handover.ended(duration_s)
@@ -214,6 +216,10 @@ class Worker:
         self._abandon(slot)
         fresh = self._slots[self._slots.index(slot)] = Slot(self._reports)
         self._start_slot(fresh)
+        self._end_if_worn_out()
+
+    def _end_if_worn_out(self) -> None:
+        """Begin to drain once abandoned handlers are more than half as many as the slots: a new process has none."""
         if self.abandoned > self._options.concurrency / 2 and not self.is_worn_out:
             self.is_worn_out = True
             logger.error("worker_worn_out", extra={"abandoned": self.abandoned, "slots": self._options.concurrency})
