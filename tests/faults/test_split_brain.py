@@ -97,8 +97,6 @@ def test_a_master_that_needs_a_replica_takes_little_once_it_is_isolated(
     late = [world.post(api_alone) for _ in range(FEW)]
     eventually(lambda: is_master(replica))
     late += [world.post(api_alone) for _ in range(FEW)]
-    border.heal()
-    eventually(lambda: is_replica_of(world.redis, replica))
     world.masters = [replica]
     eventually(lambda: world.post(api))
     world.drain()
