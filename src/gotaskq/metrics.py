@@ -67,7 +67,7 @@ def add_up(counted: Iterable[Counted]) -> Counted:
         for queue, job_type, series in one.series:
             sums.setdefault((queue, job_type), Series()).add(series)
     series_by_name = [(queue, job_type, sums[queue, job_type]) for queue, job_type in sorted(sums)]
-    return Counted(series_by_name, active_workers, abandoned)
+    return Counted(series_by_name, active_workers, abandoned=abandoned)
 
 
 class Metrics:
@@ -112,7 +112,7 @@ class Metrics:
     def counted(self, *, active_workers: int, abandoned: int = 0) -> Counted:
         """Return the counters as they are now; they are copies."""
         own = [(queue, job_type, series) for (queue, job_type), series in self._series.items()]
-        return add_up([Counted(own, active_workers, abandoned)])
+        return add_up([Counted(own, active_workers, abandoned=abandoned)])
 
     def depths(self, queues: Mapping[str, QueueCounts]) -> dict[str, int]:
         """Return how many jobs wait, by label."""

@@ -154,11 +154,11 @@ processes = st.builds(
 
 
 def test_what_processes_counted_is_added_up_by_queue_and_type() -> None:
-    first = Counted([("a", "x", Series(enqueued=2, duration_s=0.5)), ("b", "x", Series(dead=1))], 3, 1)
-    second = Counted([("a", "x", Series(enqueued=5, done=1, duration_s=0.25))], 4, 2)
+    first = Counted([("a", "x", Series(enqueued=2, duration_s=0.5)), ("b", "x", Series(dead=1))], 3, abandoned=1)
+    second = Counted([("a", "x", Series(enqueued=5, done=1, duration_s=0.25))], 4, abandoned=2)
 
     assert add_up([first, second]) == Counted(
-        [("a", "x", Series(enqueued=7, done=1, duration_s=0.75)), ("b", "x", Series(dead=1))], 7, 3
+        [("a", "x", Series(enqueued=7, done=1, duration_s=0.75)), ("b", "x", Series(dead=1))], 7, abandoned=3
     )
 
 
