@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-contrib lint format bench bench-peers clean mutate
+.PHONY: help run test test-contrib lint format bench bench-peers clean mutate soak-faults
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -21,6 +21,9 @@ test-contrib: $(VENV)/installed-dev ## Run the tests of what joins us to framewo
 
 mutate: $(VENV)/installed-dev ## Break the code on purpose, and see whether the tests notice
 	$(BIN)/python -m tests.faults.mutations
+
+soak-faults: $(VENV)/installed-dev ## Let faults at random loose on a fleet, for ten minutes
+	$(BIN)/python -m tests.faults.soak $(ARGS)
 
 lint: $(VENV)/installed-dev ## Check style, format and types
 	$(BIN)/ruff check .

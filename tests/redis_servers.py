@@ -5,6 +5,7 @@ Never uses a server that happens to run.
 """
 
 import contextlib
+import os
 import shutil
 import signal
 import socket
@@ -58,12 +59,18 @@ class RedisServer:
     """A server that can be stopped, frozen, killed and started again where it was; use it with `with`."""
 
     def __init__(
-        self, flavour: Flavour | None = None, *, config: Mapping[str, str] | None = None, sentinel: str | None = None
+        self,
+        flavour: Flavour | None = None,
+        *,
+        config: Mapping[str, str] | None = None,
+        sentinel: str | None = None,
+        env: Mapping[str, str] | None = None,
     ) -> None:
         self.flavour = flavour or newest()
         self.port = free_port()
         self._config = {"save": "", "appendonly": "no", **(config or {})}
         self._sentinel = sentinel  # the text of a sentinel's configuration
+        self._env = {**os.environ, **(env or {})}
         self._folder = tempfile.TemporaryDirectory(prefix="gotaskq-redis-", ignore_cleanup_errors=True)
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -95,7 +102,9 @@ class RedisServer:
         """Start, with more settings where given, and return when it answers a PING (or says that it is loading)."""
         self._config |= config or {}
         with (self.folder / "server.log").open("ab") as log:
-            self._process = subprocess.Popen(self._command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self._process = subprocess.Popen(
+                self._command(), env=self._env, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
         give_up = time.monotonic() + START_WAIT_S
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > give_up:

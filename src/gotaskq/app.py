@@ -340,6 +340,11 @@ class TaskQ:
         """How many slots run an attempt now."""
         return sum(worker.busy for worker in self._workers)
 
+    @property
+    def _abandoned(self) -> int:
+        on_loop = sum(worker.abandoned_on_loop for worker in self._workers)
+        return on_loop + self._registry.abandoned  # which all workers of this app share
+
     def has_handler(self, job_type: str) -> bool:
         """Whether a job of this type can run here."""
         return self._registry.find(job_type) is not None

@@ -71,6 +71,7 @@ class Counted(msgspec.Struct):
     stalls: Stalls = msgspec.field(default_factory=Stalls)
     loop_lag_s: float = 0.0
     quiet_processes: int = 0
+    abandoned: int = 0  # handlers that would not end and still run
 
 
 def add_up(counted: Iterable[Counted]) -> Counted:
@@ -79,6 +80,7 @@ def add_up(counted: Iterable[Counted]) -> Counted:
     total = Counted([])
     for one in counted:
         total.active_workers += one.active_workers
+        total.abandoned += one.abandoned
         total.quiet_processes += one.quiet_processes
         total.stalls.add(one.stalls)
         total.loop_lag_s = max(total.loop_lag_s, one.loop_lag_s)
@@ -138,10 +140,12 @@ class Metrics:
         self._stalls.duration_s += event.stalled_s
         self._stalls.buckets[bisect_left(STALL_BUCKETS_S, event.stalled_s)] += 1
 
-    def counted(self, *, active_workers: int, loop_lag_s: float = 0.0, quiet_processes: int = 0) -> Counted:
+    def counted(
+        self, *, active_workers: int, loop_lag_s: float = 0.0, quiet_processes: int = 0, abandoned: int = 0
+    ) -> Counted:
         """Return the counters as they are now; they are copies."""
         own = [(queue, job_type, series) for (queue, job_type), series in self._series.items()]
-        return add_up([Counted(own, active_workers, self._stalls, loop_lag_s, quiet_processes)])
+        return add_up([Counted(own, active_workers, self._stalls, loop_lag_s, quiet_processes, abandoned)])
 
     def depths(self, queues: Mapping[str, QueueCounts]) -> dict[str, int]:
         """Return how many jobs wait, by label."""

@@ -32,6 +32,7 @@ class Observation:
             active_workers=sum(worker.busy for worker in self._workers),
             loop_lag_s=max((worker.loop_lag_s for worker in self._workers), default=0.0),
             quiet_processes=int(any(worker.is_quiet for worker in self._workers)),
+            abandoned=sum(worker.abandoned for worker in self._workers),
         )
 
     def gather_with(self, gather: Callable[[], Awaitable[Counted]]) -> None:

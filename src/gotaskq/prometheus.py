@@ -38,6 +38,8 @@ class _Page:
         yield depth
         active = self._counted.active_workers
         yield GaugeMetricFamily("gotaskq_active_workers", "Slots that run an attempt now.", value=active)
+        abandoned = self._counted.abandoned
+        yield GaugeMetricFamily("gotaskq_abandoned_handlers", "Handlers that would not end.", value=abandoned)
         quiet = self._counted.quiet_processes
         yield GaugeMetricFamily("gotaskq_quiet_processes", "Processes told to fetch no more jobs.", value=quiet)
         yield from self._loop()

@@ -97,6 +97,10 @@ def test_every_route_works_below_the_prefix(client: TestClient, queue: TaskQ) ->
         ("GET", "/metrics"): 200,
         ("GET", "/healthz"): 200,
         ("GET", "/readyz"): 200,
+        ("GET", "/types"): 200,
+        ("GET", "/openapi.json"): 200,
+        ("GET", "/docs"): 200,
+        ("GET", "/docs/docs.css"): 200,
     }
     body = {"type": "works", "delay": 60}
 
@@ -112,7 +116,7 @@ def test_every_route_works_below_the_prefix(client: TestClient, queue: TaskQ) ->
     assert answers == calls
     tried = {(method, re.sub(r"\d{5,}|(?<=dlq/)1", "{id}", path)) for method, path in calls}
     routes = {
-        (method, route.path.replace("{name}", "mail").replace("{queue}", "mail"))
+        (method, route.path.replace("{name}", "mail").replace("{queue}", "mail").replace("{asset}", "docs.css"))
         for route in queue.asgi().routes
         if isinstance(route, Route)
         for method in (route.methods or set()) - {"HEAD"}

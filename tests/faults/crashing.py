@@ -51,6 +51,10 @@ def allocate(job: Job) -> int:
     return len(bytearray(job.payload))
 
 
+def be_hungry(job: Job) -> int:
+    return len(bytearray(job.payload["bytes"]))
+
+
 def ignore_sigterm(job: Job) -> str:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     return meet(job)

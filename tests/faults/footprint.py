@@ -54,8 +54,14 @@ def read(process: ServerProcess, log: Path) -> Footprint:
     """Return what a process holds now; `log` is where its handlers write."""
     folder = Path(f"/proc/{process.pid}")
     descriptors, threads = (len(list((folder / name).iterdir())) for name in ("fd", "task"))
-    status = dict(line.split(":", 1) for line in (folder / "status").read_text().splitlines())
-    return Footprint(descriptors, threads, _count_tasks(process, log), int(status["VmRSS"].split()[0]))
+    return Footprint(descriptors, threads, _count_tasks(process, log), memory_kb(process))
+
+
+def memory_kb(process: ServerProcess) -> int:
+    """Return how much of a process is in memory now."""
+    text = Path(f"/proc/{process.pid}/status").read_text()
+    status = dict(line.split(":", 1) for line in text.splitlines())
+    return int(status["VmRSS"].split()[0])
 
 
 def _count_tasks(process: ServerProcess, log: Path) -> int:

@@ -21,6 +21,7 @@ from gotaskq.job import held_lease
 
 LOG_VARIABLE: Final = "HANDLER_LOG"
 TYPES_VARIABLE: Final = "HANDLER_TYPES"  # the job types this process knows, by commas; unset: all
+READINGS: Final = 10
 TYPES: Final = ("noop", "slow", "fail", "poison", "block", "hold", "flaky", "alone")
 EXCLUSIVE: Final = "alone"
 
@@ -52,7 +53,7 @@ class HandlerLog:
         if self._file is None:
             self._file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         words = (what, job.id, job.attempt, held_lease(job).nonce, os.getpid(), job.type, time.monotonic())
-        os.write(self._file, f"{' '.join(map(str, words))} {time.time_ns() // 1_000_000}\n".encode())
+        os.write(self._file, f"{' '.join(map(str, words))}\n".encode())
 
     def close(self) -> None:
         """Let go of the file."""
@@ -63,15 +64,24 @@ class HandlerLog:
     def runs(self) -> list[Run]:
         """Return the runs so far, in the order they started."""
         runs: dict[tuple[int, str], Run] = {}
+        began_s = wall_clock_began_s()
         for line in self.path.read_text().splitlines() if self.path.exists() else []:
-            what, job_id, attempt, nonce, pid, job_type, at_s, at_ms = line.split(" ")
+            what, job_id, attempt, nonce, pid, job_type, at_s = line.split(" ")
             key = (int(job_id), nonce)
             if what == "end":
                 runs[key].ended_s = float(at_s)
             elif key in runs:
                 runs[key].starts += 1
             else:
-                runs[key] = Run(int(job_id), int(attempt), nonce, int(pid), job_type, float(at_s), int(at_ms))
+                runs[key] = Run(
+                    int(job_id),
+                    int(attempt),
+                    nonce,
+                    int(pid),
+                    job_type,
+                    started_s=float(at_s),
+                    started_at_ms=int((began_s + float(at_s)) * 1000),
+                )
         return list(runs.values())
 
     def started(self) -> set[int]:
@@ -81,6 +91,15 @@ class HandlerLog:
     def running(self) -> set[int]:
         """Return the ids of the jobs with a run that has not ended."""
         return {run.job_id for run in self.runs() if run.ended_s is None}
+
+
+def wall_clock_began_s() -> float:
+    """Return the instant at which the machine's monotonic clock would have shown 0, as we see it.
+
+    Handlers tell the monotonic instant only: their own wall clock may be what is wrong.
+    """
+    # A wait between the two readings makes the difference smaller, never larger; once in a few times there is none.
+    return max(time.time() - time.monotonic() for _ in range(READINGS))
 
 
 def add_handlers(app: TaskQ, log: HandlerLog, types: Collection[str] = TYPES) -> TaskQ:

@@ -57,9 +57,20 @@ class Loss:
 
 
 class FaultProxy:
-    """Stands before the server at `port`; `scripts` gives each script's name by its SHA. Use it with `with`."""
+    """Stands before the server at `port`; `scripts` gives each script's name by its SHA. Use it with `with`.
 
-    def __init__(self, port: int, *, scripts: Mapping[str, str] | None = None, rng: Random | None = None) -> None:
+    With `is_raw` it takes what comes for bytes and counts nothing: replicas, too, can come by it, whose stream is not
+    all RESP.
+    """
+
+    def __init__(
+        self,
+        port: int,
+        *,
+        scripts: Mapping[str, str] | None = None,
+        rng: Random | None = None,
+        is_raw: bool = False,
+    ) -> None:
         self.target_port = port
         self.port = 0
         self.up = FAIR  # from the client to the server
@@ -68,6 +79,7 @@ class FaultProxy:
         self.calls: Counter[str] = Counter()  # calls of scripts, by name
         self.commands: Counter[str] = Counter()
         self.connections = 0  # accepted so far
+        self.is_raw = is_raw
         self.open_gate = asyncio.Event()
         self._scripts = dict(scripts or {})
         self._losses: list[Loss] = []
@@ -273,10 +285,10 @@ class _Link:
         _abort(self._to_server)
 
     async def _read_commands(self) -> None:
-        frames = Frames()
+        frames = None if self._proxy.is_raw else Frames()
         while data := await self._from_client.read(READ_BYTES):
-            for command in frames.feed(data):
-                loss = self._proxy.note_command(command)
+            for command in frames.feed(data) if frames else (data,):
+                loss = self._proxy.note_command(command) if frames else None
                 if loss is not None and loss.part == "call":
                     await self._upward.join()
                     loss.happened.set()
@@ -290,9 +302,9 @@ class _Link:
         await self._upward.join()  # a client that has hung up cannot call back what it sent
 
     async def _read_replies(self) -> None:
-        frames = Frames()
+        frames = None if self._proxy.is_raw else Frames()
         while data := await self._from_server.read(READ_BYTES):
-            for reply in frames.feed(data):
+            for reply in frames.feed(data) if frames else (data,):
                 self._replied += 1
                 if self._loss is not None and self._replied == self._sent and self._is_lost(self._loss, reply):
                     await self._downward.join()

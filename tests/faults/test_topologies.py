@@ -1,11 +1,12 @@
 """More than one server: a Sentinel's failover, a Cluster that loses a master, and a partition that moves."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 
 import pytest
 from tests.faults.checker import Allow
 from tests.faults.conftest import MakeWorld
+from tests.faults.sentinels import SENTINEL, is_master, start, watch
 from tests.faults.world import World, eventually, let_pass
 from tests.redis_servers import HOST, RedisServer, free_port
 
@@ -16,12 +17,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 MASTERS = 3
 PARTITIONS = 6
 SLOTS = 16_384
-# A vote that nobody wins is held anew after twice the failover-timeout.
-SENTINEL = """
-sentinel monitor main {host} {port} 2
-sentinel down-after-milliseconds main 1000
-sentinel failover-timeout main 2000
-"""
 
 
 @pytest.fixture
@@ -30,19 +25,10 @@ def servers() -> Iterator[ExitStack]:
         yield stack
 
 
-def start(stack: ExitStack, config: Mapping[str, str] | None = None, *, sentinel: str | None = None) -> RedisServer:
-    return stack.enter_context(RedisServer(config=config, sentinel=sentinel))
-
-
 def test_a_failover_costs_what_was_not_replicated_and_no_more(make_world: MakeWorld, servers: ExitStack) -> None:
     world = make_world(repl_diskless_sync_delay="0")
     replica = start(servers, {"replicaof": f"{HOST} {world.redis.port}"})
-    watching = SENTINEL.format(host=HOST, port=world.redis.port)
-    sentinels = [start(servers, sentinel=watching) for _ in range(3)]
-    for number, sentinel in enumerate((replica, *sentinels), start=1):
-        world.servers[f"server {number}"] = sentinel
-    world.url = f"redis+sentinel://{','.join(f'{HOST}:{sentinel.port}' for sentinel in sentinels)}/main"
-    eventually(lambda: is_watched(world.redis, sentinels))
+    watch(world, servers, replica, port=world.redis.port)
     api, worker = world.api(), world.worker()
     world.post_many(api, 20, "slow", payload={"ms": 50})
     with world.redis.client() as client:
@@ -95,24 +81,6 @@ def test_code_that_cannot_await_finds_the_master_through_sentinels(servers: Exit
     assert app.get_sync(job.id) == job
     with master.client() as client:
         assert "db2" in client.info("keyspace")
-
-
-def is_watched(master: RedisServer, sentinels: Sequence[RedisServer]) -> bool:
-    """Whether the master has its replica, and every sentinel knows of it and of the other two."""
-    with master.client() as client:
-        if client.info("replication").get("slave0", {}).get("state") != "online":
-            return False
-    for sentinel in sentinels:
-        with sentinel.client() as client:
-            about = client.info("sentinel")["master0"]
-            if (about["status"], about["slaves"], about["sentinels"]) != ("ok", 1, 3):
-                return False
-    return True
-
-
-def is_master(server: RedisServer) -> bool:
-    with server.client() as client:
-        return bool(client.info("replication")["role"] == "master")
 
 
 @pytest.fixture

@@ -1,4 +1,6 @@
-"""The metrics page of a real server: the original's seven names and labels, right counts, and bounded labels."""
+"""The metrics page of a real server: the original's seven names and labels, one of our own, right counts, and
+bounded labels.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +18,7 @@ FAMILIES = {
     "gotaskq_queue_depth": ("gauge", {"queue"}),
     "gotaskq_active_workers": ("gauge", set()),
     "gotaskq_quiet_processes": ("gauge", set()),
+    "gotaskq_abandoned_handlers": ("gauge", set()),
     "gotaskq_jobs_retried": ("counter", {"queue", "type"}),
     "gotaskq_jobs_dead": ("counter", {"queue", "type"}),
 }

@@ -150,15 +150,16 @@ processes = st.builds(
     series=st.dictionaries(labels, series).map(lambda found: [(*names, found[names]) for names in sorted(found)]),
     active_workers=st.integers(0, 9),
     quiet_processes=st.integers(0, 9),
+    abandoned=st.integers(0, 9),
 )
 
 
 def test_what_processes_counted_is_added_up_by_queue_and_type() -> None:
-    first = Counted([("a", "x", Series(enqueued=2, duration_s=0.5)), ("b", "x", Series(dead=1))], 3)
-    second = Counted([("a", "x", Series(enqueued=5, done=1, duration_s=0.25))], 4)
+    first = Counted([("a", "x", Series(enqueued=2, duration_s=0.5)), ("b", "x", Series(dead=1))], 3, abandoned=1)
+    second = Counted([("a", "x", Series(enqueued=5, done=1, duration_s=0.25))], 4, abandoned=2)
 
     assert add_up([first, second]) == Counted(
-        [("a", "x", Series(enqueued=7, done=1, duration_s=0.75)), ("b", "x", Series(dead=1))], 7
+        [("a", "x", Series(enqueued=7, done=1, duration_s=0.75)), ("b", "x", Series(dead=1))], 7, abandoned=3
     )
 
 
@@ -231,6 +232,7 @@ def test_an_untouched_page_is_valid_and_shows_the_gauges(metrics: Metrics) -> No
         key("gotaskq_loop_stall_seconds_sum"): 0,
         key("gotaskq_event_loop_lag_seconds"): 0,
         key("gotaskq_quiet_processes"): 0,
+        key("gotaskq_abandoned_handlers"): 0,
     }
     assert CONTENT_TYPE.startswith("text/plain; version=0.0.4")
 

@@ -61,7 +61,7 @@ def serve(taskq: TaskQ, role: Role | None = None, *, announce: Callable[[str], N
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         worker = runner.run(_serve(taskq, listener, role, announce))
         exit_code = int(worker is not None and worker.is_worn_out)
-        if worker is not None and worker.holds_the_loop:
+        if worker is not None and worker.abandoned_on_loop:
             # A handler that will not end must not keep the process from ending; its job has been given back.
             logging.shutdown()
             sys.stdout.flush()

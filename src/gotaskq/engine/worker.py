@@ -138,12 +138,12 @@ class Worker:
     @property
     def abandoned(self) -> int:
         """How many handlers still run whose jobs were given up, on the loop or in threads."""
-        return len(self._abandoned) + self._registry.abandoned
+        return self.abandoned_on_loop + self._registry.abandoned
 
     @property
-    def holds_the_loop(self) -> bool:
-        """Whether handlers that would not end still run on the loop, which then cannot be closed."""
-        return bool(self._abandoned)
+    def abandoned_on_loop(self) -> int:
+        """How many of them run on the loop, which then cannot be closed."""
+        return len(self._abandoned)
 
     @property
     def loop_lag_s(self) -> float:
@@ -229,6 +229,8 @@ class Worker:
                 outcome = begun if isinstance(begun, Succeeded) else await begun
                 if slot.is_abandoned:
                     break
+                if isinstance(outcome, Failed):  # of one that took too long, a thread may still run
+                    self._end_if_worn_out()
                 ended_s = monotonic_s()
                 duration_s = ended_s - started_s
                 handover.ended(duration_s)
@@ -252,6 +254,10 @@ class Worker:
             return
         fresh = self._slots[self._slots.index(slot)] = Slot(self._reports)
         self._start_slot(fresh)
+        self._end_if_worn_out()
+
+    def _end_if_worn_out(self) -> None:
+        """Begin to drain once abandoned handlers are more than half as many as the slots: a new process has none."""
         if self.abandoned > self._options.concurrency / 2 and not self.is_worn_out:
             self.is_worn_out = True
             logger.error("worker_worn_out", extra={"abandoned": self.abandoned, "slots": self._options.concurrency})

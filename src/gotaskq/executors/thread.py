@@ -9,6 +9,7 @@ standard library's pool cannot do.
 import asyncio
 import contextlib
 import inspect
+import logging
 import threading
 from collections.abc import Callable
 from contextvars import copy_context
@@ -20,6 +21,8 @@ from gotaskq.executor import Handler
 from gotaskq.job import Job
 
 THREAD_NAME: Final = "gotaskq-handler"
+
+logger = logging.getLogger(__name__)
 
 
 class _Call:
@@ -116,7 +119,7 @@ class ThreadExecutor:
         try:
             return await call.wait()
         except asyncio.CancelledError:
-            self._abandon(call)
+            self._abandon(call, job)
             raise
 
     def _grow(self) -> None:
@@ -130,13 +133,16 @@ class ThreadExecutor:
             call.is_abandoned = not call.has_begun
             return call.is_abandoned
 
-    def _abandon(self, call: _Call) -> None:
+    def _abandon(self, call: _Call, job: Job) -> None:
         with self._lock:
             call.is_abandoned = True
             if call.is_running:  # its thread is lost to us: the next call may start another in its place
                 self._threads -= 1
                 self._abandoned += 1
                 self._unfinished -= 1
+        if call.is_running:
+            about = {"job_id": str(job.id), "type": job.type, "attempt": job.attempt}
+            logger.error("handler_would_not_end", extra=about)
 
     def _serve(self) -> None:
         while (call := self._calls.get()) is not None:
