@@ -91,7 +91,8 @@ class Context:
         """Say how far the job is, from 0 to 1; shown with the job within a second. Raises ValueError."""
         if not 0 <= fraction <= 1:
             raise ValueError(f"progress is {fraction!r}; it must be from 0 to 1")
-        self._reports.report_progress(self.job, float(fraction), note[:MAX_NOTE_CHARS])
+        shown = note[:MAX_NOTE_CHARS].encode("utf-8", "replace").decode()  # a lone surrogate fits into no JSON
+        self._reports.report_progress(self.job, float(fraction), shown)
 
     def checkpoint(self, state: Any) -> None:
         """Leave a state for the next attempt, which finds it as `ctx.job.checkpoint`; the latest counts.

@@ -159,13 +159,13 @@ def test_a_stop_while_a_thread_makes_the_context_is_not_missed(monkeypatch: pyte
 
 def test_an_attempt_leaves_nothing_to_the_next() -> None:
     slot = slot_with(JOB)
-    slot.act_at_s, slot.pressed = 30.0, 2
-    context_of(slot, JOB)
+    vars_of_an_attempt = ("job", "act_at_s", "pressed", "_context")
+    for name, left_behind in zip(vars_of_an_attempt, (JOB, 30.0, 2, context_of(slot, JOB)), strict=True):
+        setattr(slot, name, left_behind)
 
     slot.end_attempt()
 
-    assert (slot.job, slot.act_at_s, slot.pressed) == (None, None, 0)
-    assert slot.context() is None
+    assert [getattr(slot, name) for name in vars_of_an_attempt] == [None, None, 0, None]
 
 
 def test_a_closed_slot_is_told_from_a_stopped_attempt() -> None:
