@@ -52,7 +52,8 @@ class Rest:
             try:
                 yield waited_for
             except BaseException as error:  # noqa: BLE001 - a cancellation belongs to the handler, like in any task
-                step, argument = awaited.throw, error
+                ours = error.__traceback__  # this line: the handler's own are above and below it
+                step, argument = awaited.throw, error.with_traceback(ours and ours.tb_next)
             try:
                 waited_for = run(step, argument)
             except StopIteration as stop:

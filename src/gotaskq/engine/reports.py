@@ -76,7 +76,7 @@ class Reports:
                 await self._clock.sleep(FLUSH_EVERY_S)
 
     async def write(self) -> None:
-        """Write all that waits or drop what a full store refuses; raises BackendUnavailableError and keeps it."""
+        """Write what waits, or drop it where the store is full; raises BackendUnavailableError, and keeps it then."""
         async with self._writing:
             while batch := self._take():
                 try:

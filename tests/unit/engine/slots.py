@@ -1,12 +1,18 @@
-"""Slots for unit tests: without a worker, in tasks that only count how often they are cancelled."""
+"""Slots for unit tests, without a worker: in tasks that only count how often they are cancelled, or of one attempt."""
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from typing import cast
 
-from tests.unit.engine.jobs import NoReports
+from tests.unit.engine.jobs import NoReports, running
 
-from gotaskq.context import RUNNING_JOB, Context
+from gotaskq.context import RUNNING_JOB, SEAT, Context
+from gotaskq.engine.attempt import begin_attempt
 from gotaskq.engine.slot import Slot
 from gotaskq.job import Job
+from gotaskq.outcome import Outcome, Succeeded
+
+JOB = running()
 
 
 class Pressed:
@@ -43,3 +49,22 @@ def context_of(slot: Slot, job: Job) -> Context | None:
         return slot.context()
     finally:
         RUNNING_JOB.reset(token)
+
+
+def begin(slot: Slot, call: Callable[[Job], Awaitable[object]]) -> "asyncio.Task[Outcome]":
+    """Run an attempt in the slot's own task, and then show that the task can wait again."""
+
+    async def attempt() -> Outcome:
+        SEAT.set(slot)
+        begun = begin_attempt(call, JOB, slot)
+        outcome = begun if isinstance(begun, Succeeded) else await begun
+        await asyncio.sleep(0)
+        return outcome
+
+    task = asyncio.create_task(attempt())
+    slot.task = task  # type: ignore[assignment]  # a worker's slots return nothing; this one tells the outcome
+    return task
+
+
+async def hang(job: Job) -> None:
+    await asyncio.Event().wait()
