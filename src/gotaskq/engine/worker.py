@@ -36,6 +36,7 @@ BUSY_S: Final = 0.002  # how long all slots together may keep the loop from HTTP
 HEARTBEATS_PER_LEASE: Final = 3  # two may fail before a lease is lost
 CANCEL_GRACE_S: Final = 3.0  # what a cancelled handler has to end in
 STALE_S: Final = 0.5  # a job fetched ahead that has not started by then goes back to the queue
+WEAR_S: Final = 1.0  # how soon we notice that too many handlers would not end
 
 INTERRUPTED: Final = Interrupted()
 CANCELLED: Final = Cancelled()
@@ -214,16 +215,13 @@ class Worker:
         self._abandon(slot)
         fresh = self._slots[self._slots.index(slot)] = Slot(self._reports)
         self._start_slot(fresh)
-        if self.abandoned > self._options.concurrency / 2 and not self.is_worn_out:
-            self.is_worn_out = True
-            logger.error("worker_worn_out", extra={"abandoned": self.abandoned, "slots": self._options.concurrency})
-            self.stop()
 
     def _abandon(self, slot: Slot) -> None:
         job, outcome = slot.job, slot.stopped_by or INTERRUPTED
-        if job is None or slot.task is None:
+        if job is None or slot.task is None or slot.is_abandoned:
             return
         slot.is_abandoned = True
+        slot.act_at_s = None
         logger.error("handler_would_not_end", extra={"job_id": str(job.id), "type": job.type, "attempt": job.attempt})
         registration = self._registry.find(job.type)
         retry = (registration and registration.retry) or self._retry
@@ -258,19 +256,19 @@ class Worker:
         await self._wait_until_idle(CANCEL_GRACE_S)
         for slot in self._slots:
             slot.press()
-        await self._wait_until_idle(LAST_GRACE_S if self.busy else 0)
+        await self._wait_until_idle(LAST_GRACE_S, even_hurrying=True)  # executors let go in milliseconds
         for slot in self._slots:
             self._abandon(slot)
         await self._flush()
 
-    async def _wait_until_idle(self, timeout_s: float) -> None:
+    async def _wait_until_idle(self, timeout_s: float, *, even_hurrying: bool = False) -> None:
         if not self.busy:
             return
         hurrying = asyncio.create_task(self._hurrying.wait())
         idle = asyncio.create_task(self._handover.idle())
         try:
             async with self._clock.timeout(timeout_s):
-                await asyncio.wait([idle, hurrying], return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait([idle] if even_hurrying else [idle, hurrying], return_when=asyncio.FIRST_COMPLETED)
         except TimeoutError:
             pass
         finally:
@@ -280,6 +278,7 @@ class Worker:
     async def _flush(self) -> None:
         try:
             async with self._clock.timeout(self._options.shutdown_timeout_s or CANCEL_GRACE_S):
+                await self._handover.idle()  # an attempt that has just ended is settled a turn of the loop later
                 await self._settler.flush()
         except TimeoutError:
             lost = len(self._settler.leases())
@@ -295,6 +294,7 @@ class Worker:
         upkeep = [
             self._beat(),
             self._return_stale(),
+            self._mind_leftovers(),
             self._deadlines.run(),
             self._reports.run(),
             *self._maintenance.loops(),
@@ -332,6 +332,16 @@ class Worker:
                 self._give_back(waiting)
                 waiting = []
             seen = {job.id for job in waiting}
+
+    async def _mind_leftovers(self) -> None:
+        """Stop when more than half as many handlers as there are slots run on though they were given up."""
+        while self.abandoned <= self._options.concurrency / 2:
+            await self._clock.sleep(WEAR_S)
+            if self._stopping.is_set():
+                return  # it ends anyway, and for another reason
+        self.is_worn_out = True
+        logger.error("worker_worn_out", extra={"abandoned": self.abandoned, "slots": self._options.concurrency})
+        self.stop()
 
     async def _end_when_done(self) -> None:
         options = self._options
