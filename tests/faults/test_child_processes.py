@@ -366,6 +366,20 @@ class TestSpeaking:
 
         assert {name: getattr(raised.value, name) for name in said} == said
 
+    async def test_code_that_outlives_its_job_does_not_find_the_context_of_the_next(
+        self, executor: ProcessExecutor
+    ) -> None:
+        await executor.run(crashing.leave_code_behind, running(payload_json=b'"before"'))
+
+        found = await executor.run(crashing.look_as_the_one_before, running(payload_json=b'"now"'))
+
+        assert found == ["now", "NoAttemptError"]
+
+    async def test_sigterm_while_a_handler_looks_whether_it_is_to_end_ends_it(self, executor: ProcessExecutor) -> None:
+        async with asyncio.timeout(PATIENCE_S):
+            with pytest.raises(ChildEndedError, match="SIGTERM"):
+                await executor.run(crashing.end_while_looking, JOB)
+
     async def test_an_async_handler_has_an_event_loop_in_its_child(self, executor: ProcessExecutor) -> None:
         assert await executor.run(crashing.wait_a_moment, JOB) == ["waited", str(JOB.id)]
 
