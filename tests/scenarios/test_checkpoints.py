@@ -53,8 +53,8 @@ async def test_progress_is_shown_with_the_job_within_a_second(
     async with app, app.workers(concurrency=1):
         enqueued = await app.enqueue("long")
         shown = []
-        for _ in range(3):
-            await clock.advance(1)
+        for pause_s in (0.9, 1, 1):
+            await clock.advance(pause_s)
             trail = (await app.get(enqueued.id)).trail
             shown.append((trail.progress, trail.note))
         await clock.advance(10)
