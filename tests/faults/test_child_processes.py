@@ -19,7 +19,7 @@ from tests.unit.engine.jobs import NoReports, running
 from gotaskq.clock import SystemClock
 from gotaskq.context import SEAT
 from gotaskq.control import Cancel, Control, Discard, Retry, Snooze
-from gotaskq.engine.attempt import begin_attempt
+from gotaskq.engine.attempt import SUCCEEDED, begin_attempt
 from gotaskq.engine.slot import Slot
 from gotaskq.errors import ChildEndedError, RemoteError
 from gotaskq.executors.process.executor import MAX_STARTS, ProcessExecutor
@@ -27,7 +27,7 @@ from gotaskq.executors.process.options import ProcessOptions
 from gotaskq.executors.process.supervisor import Child
 from gotaskq.failure import describe
 from gotaskq.job import Job
-from gotaskq.outcome import Outcome, Succeeded
+from gotaskq.outcome import Outcome
 from gotaskq.testing.clock import FakeClock
 from gotaskq.testing.desk import PATIENCE_S, Desk
 from gotaskq.testing.handlers import echo, fail, linger, meet
@@ -68,7 +68,7 @@ async def run_in_a_slot(executor: ProcessExecutor, handler: Callable[[Job], obje
     SEAT.set(slot)
     slot.task = asyncio.current_task()
     begun = begin_attempt(partial(executor.run, handler), JOB, slot)
-    return begun if isinstance(begun, Succeeded) else await begun
+    return SUCCEEDED if begun is None else await begun
 
 
 def to(desk: Desk) -> Job:

@@ -81,8 +81,8 @@ async def test_one_whose_time_is_over_while_the_drain_interrupts_it_was_interrup
 
 async def test_one_given_back_is_not_given_up_as_well(make_app: MakeApp, clock: FakeClock, until: Until) -> None:
     backend = AwayBackend(clock=clock)
-    app = make_app(backend=backend, settings=Settings(shutdown_timeout_ms=20_000))
-    stubborn = app.handler("stubborn", timeout=50, retry=NoRetry())(Stubborn())
+    app = make_app(backend=backend, settings=Settings(shutdown_timeout_ms=30_000))
+    stubborn = app.handler("stubborn", timeout=60, retry=NoRetry())(Stubborn())
 
     async with app:
         enqueued = await app.enqueue("stubborn")
@@ -90,12 +90,12 @@ async def test_one_given_back_is_not_given_up_as_well(make_app: MakeApp, clock: 
             await clock.advance(20)
             worker.stop()
             backend.is_away = True
-            await clock.advance(20 + CANCEL_GRACE_S + LAST_GRACE_S)  # given back, but the store does not hear it
+            await clock.advance(30 + CANCEL_GRACE_S + LAST_GRACE_S)  # given back, but the store does not hear it
             busy_when_given_back = worker.busy
-            await clock.advance(50 + STOP_GRACE_S + LAST_GRACE_S - 44)
+            await clock.advance(60 + STOP_GRACE_S + LAST_GRACE_S - 54)
             busy_after_its_deadline = worker.busy
             backend.is_away = False
-            await clock.advance(5)
+            await clock.advance(8)  # longer than the settler waits before it tries again
         given_back = await app.get(enqueued.id)
         stubborn.let_go.set()
         await until(lambda: not stubborn.running)

@@ -46,11 +46,6 @@ class Slot:
         self.is_closing = False  # tells the end of the slot from a handler that cancelled its own task
 
     @property
-    def is_stopping(self) -> bool:
-        """Whether a cancellation is outstanding: ours, or one the handler asked for itself."""
-        return self.stopped_by is not None or (self.task is not None and self.task.cancelling() > 0)
-
-    @property
     def has_heeded(self) -> bool:
         """Whether the handler looked and was told that its attempt is to end."""
         context = self._context
@@ -81,12 +76,13 @@ class Slot:
                     self._context.ask_to_end()
             self.task.cancel()
 
-    def end_attempt(self) -> None:
-        """Note that the handler has ended."""
+    def end_attempt(self) -> bool:
+        """Note that the handler has ended; say whether a cancellation is outstanding: ours, or one it asked for."""
         self.job = None
         self._context = None
         self.act_at_s = None
         self.pressed = 0
+        return self.stopped_by is not None or (self.task is not None and self.task.cancelling() > 0)
 
     def close(self) -> None:
         """End the slot; a handler that would not end is left to itself."""

@@ -13,7 +13,7 @@ from typing import Final
 from gotaskq.backend import Backend, Extended
 from gotaskq.clock import Clock
 from gotaskq.context import SEAT
-from gotaskq.engine.attempt import begin_attempt
+from gotaskq.engine.attempt import SUCCEEDED, begin_attempt
 from gotaskq.engine.bus import EventBus
 from gotaskq.engine.deadlines import LAST_GRACE_S, Deadlines
 from gotaskq.engine.decision import decide
@@ -28,7 +28,7 @@ from gotaskq.engine.slot import Slot
 from gotaskq.errors import BackendUnavailableError
 from gotaskq.events import JobStarted
 from gotaskq.job import NO_TIMEOUTS, RECORD_VERSION, Job, JobId, Lease, held_lease
-from gotaskq.outcome import Cancelled, Expired, Failed, Interrupted, Outcome, Release, Succeeded, Unhandled
+from gotaskq.outcome import Cancelled, Expired, Failed, Interrupted, Outcome, Release, Unhandled
 from gotaskq.policies.retry import RetryPolicy
 from gotaskq.policies.scheduling import QueueSelector
 
@@ -178,8 +178,7 @@ class Worker:
         while not slot.is_closing:
             job = handover.take_now() or await handover.take()
             registration = registrations.get(job.type)
-            has_timeouts = job.timeouts is not NO_TIMEOUTS
-            is_plain = not has_timeouts and job.version <= RECORD_VERSION  # nearly all are
+            is_plain = job.timeouts is NO_TIMEOUTS and job.version <= RECORD_VERSION  # nearly all are
             refusal = None if is_plain else _refusal(job)
             if registration is None or refusal is not None:
                 handover.ended(0.0)
@@ -189,10 +188,10 @@ class Worker:
                 if JobStarted in observed:
                     bus.publish(JobStarted(job))
                 started_s = monotonic_s()
-                if has_timeouts or registration.timeout_s is not None:
+                if registration.timeout_s is not None or not is_plain:
                     self._set_deadline(slot, job, registration, now_s=started_s)
                 begun = begin_attempt(registration.call, job, slot)
-                outcome = begun if isinstance(begun, Succeeded) else await begun
+                outcome = SUCCEEDED if begun is None else await begun
                 if slot.is_abandoned:
                     break
                 ended_s = monotonic_s()

@@ -7,10 +7,10 @@ from typing import cast
 from tests.unit.engine.jobs import NoReports, running
 
 from gotaskq.context import RUNNING_JOB, SEAT, Context
-from gotaskq.engine.attempt import begin_attempt
+from gotaskq.engine.attempt import SUCCEEDED, begin_attempt
 from gotaskq.engine.slot import Slot
 from gotaskq.job import Job
-from gotaskq.outcome import Outcome, Succeeded
+from gotaskq.outcome import Outcome
 
 JOB = running()
 
@@ -57,7 +57,7 @@ def begin(slot: Slot, call: Callable[[Job], Awaitable[object]]) -> "asyncio.Task
     async def attempt() -> Outcome:
         SEAT.set(slot)
         begun = begin_attempt(call, JOB, slot)
-        outcome = begun if isinstance(begun, Succeeded) else await begun
+        outcome: Outcome = SUCCEEDED if begun is None else await begun
         await asyncio.sleep(0)
         return outcome
 

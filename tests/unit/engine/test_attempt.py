@@ -8,7 +8,7 @@ import pytest
 from tests.unit.engine.slots import JOB, begin, hang
 
 from gotaskq.context import current_context
-from gotaskq.engine.attempt import SUCCEEDED, begin_attempt
+from gotaskq.engine.attempt import begin_attempt
 from gotaskq.engine.slot import Slot
 from gotaskq.errors import JobTimeoutError
 from gotaskq.failure import describe, traceback_of
@@ -155,7 +155,7 @@ async def test_a_handler_that_does_not_wait_leaves_nothing_to_wait_for(slot: Slo
     async def answer(job: Job) -> None:
         pass
 
-    assert begin_attempt(answer, JOB, slot) is SUCCEEDED
+    assert begin_attempt(answer, JOB, slot) is None
     assert slot.job is None
 
 
