@@ -17,8 +17,9 @@ from gotaskq.clock import Clock, SystemClock
 from gotaskq.config import Settings
 from gotaskq.engine.admission import Admission, JobRequest, JobType
 from gotaskq.engine.bus import EventBus
+from gotaskq.engine.options import WorkerOptions
 from gotaskq.engine.registry import Registry
-from gotaskq.engine.worker import Worker, WorkerOptions
+from gotaskq.engine.worker import Worker
 from gotaskq.errors import GotaskqError, QueueExistsError, WithheldError
 from gotaskq.job import Job
 from gotaskq.kinds import mask_url

@@ -33,8 +33,8 @@ class Snooze(Control):
     """Run the job again in `delay_s` seconds; neither a failure nor an attempt."""
 
     def __init__(self, delay_s: float) -> None:
-        super().__init__(f"the handler asked to be called again in {delay_s:g} s")
         self.delay_s = _checked(delay_s)
+        super().__init__(f"the handler asked to be called again in {delay_s:g} s")
 
 
 class Cancel(Control):

@@ -48,14 +48,21 @@ def is_async(handler: Handler) -> bool:
 
 def takes_context(handler: Handler) -> bool:
     """Whether the handler's first parameter is annotated as Context: then it is called with that, and not the Job."""
-    try:
-        parameters = inspect.signature(handler).parameters.values()
-    except (TypeError, ValueError):  # a builtin without a signature
-        return False
-    annotation = next((parameter.annotation for parameter in parameters), None)
-    if isinstance(annotation, str):  # the module has `from __future__ import annotations`
+    annotation = _first_annotation(handler)
+    if isinstance(annotation, str):  # it names what nobody can look up here, so the name itself must do
         return annotation.strip("'\"").rpartition(".")[2] == Context.__name__
     return annotation is Context
+
+
+def _first_annotation(handler: Handler) -> object:
+    try:
+        signature = inspect.signature(handler, eval_str=True)
+    except Exception:  # noqa: BLE001 - an annotation as text is code, such as a name imported for type checkers only
+        try:
+            signature = inspect.signature(handler)
+        except (TypeError, ValueError, NameError):  # such as a builtin without a signature
+            return None
+    return next((parameter.annotation for parameter in signature.parameters.values()), None)
 
 
 def importable_name(handler: Handler) -> str:

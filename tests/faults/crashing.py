@@ -9,13 +9,17 @@ import signal
 import socket
 import subprocess
 import sys
+from contextvars import Context as ContextOfCode
+from contextvars import copy_context
 from typing import Final
 
 from gotaskq.context import Context, current_context
 from gotaskq.control import Cancel, Discard, Retry, Snooze
+from gotaskq.errors import NoAttemptError
 from gotaskq.job import Job
 from gotaskq.testing.handlers import HOST, STARTED, meet
 
+LEFT_BEHIND: Final[list[ContextOfCode]] = []
 SITTING: Final[list[socket.socket]] = []  # connections that last as long as the process
 
 DESCENDANT: Final = f"""
@@ -24,6 +28,26 @@ with socket.create_connection(("{HOST}", int(sys.argv[1]))) as desk:
     desk.sendall(b"descendant\\n")
     desk.recv(1)
 """
+
+
+def end_while_looking(ctx: Context) -> None:
+    """Have SIGTERM come in the middle of `ctx.wait_for_cancel`, which holds a lock there."""
+    with ctx._asked._cond:  # type: ignore[attr-defined]
+        os.kill(os.getpid(), signal.SIGTERM)
+        ctx._asked.is_set()
+
+
+def leave_code_behind(job: Job) -> None:
+    """Leave code behind that looks for its context when the next job runs here."""
+    LEFT_BEHIND.append(copy_context())
+
+
+def look_as_the_one_before(job: Job) -> list[object]:
+    own = current_context().job.payload
+    try:
+        return [own, LEFT_BEHIND[-1].run(current_context).job.payload]
+    except NoAttemptError as error:
+        return [own, type(error).__name__]
 
 
 def tell_pid(job: Job) -> int:

@@ -19,7 +19,7 @@ from tests.unit.engine.jobs import NoReports, running
 from gotaskq.clock import SystemClock
 from gotaskq.context import SEAT
 from gotaskq.control import Cancel, Control, Discard, Retry, Snooze
-from gotaskq.engine.attempt import begin_attempt
+from gotaskq.engine.attempt import SUCCEEDED, begin_attempt
 from gotaskq.engine.slot import Slot
 from gotaskq.errors import ChildEndedError, RemoteError
 from gotaskq.executors.process.executor import MAX_STARTS, ProcessExecutor
@@ -27,7 +27,7 @@ from gotaskq.executors.process.options import ProcessOptions
 from gotaskq.executors.process.supervisor import Child
 from gotaskq.failure import describe
 from gotaskq.job import Job
-from gotaskq.outcome import Outcome, Succeeded
+from gotaskq.outcome import Outcome
 from gotaskq.testing.clock import FakeClock
 from gotaskq.testing.desk import PATIENCE_S, Desk
 from gotaskq.testing.handlers import echo, fail, linger, meet
@@ -68,7 +68,7 @@ async def run_in_a_slot(executor: ProcessExecutor, handler: Callable[[Job], obje
     SEAT.set(slot)
     slot.task = asyncio.current_task()
     begun = begin_attempt(partial(executor.run, handler), JOB, slot)
-    return begun if isinstance(begun, Succeeded) else await begun
+    return SUCCEEDED if begun is None else await begun
 
 
 def to(desk: Desk) -> Job:
@@ -368,6 +368,20 @@ class TestSpeaking:
             await executor.run(handler, JOB)
 
         assert {name: getattr(raised.value, name) for name in said} == said
+
+    async def test_code_that_outlives_its_job_does_not_find_the_context_of_the_next(
+        self, executor: ProcessExecutor
+    ) -> None:
+        await executor.run(crashing.leave_code_behind, running(payload_json=b'"before"'))
+
+        found = await executor.run(crashing.look_as_the_one_before, running(payload_json=b'"now"'))
+
+        assert found == ["now", "NoAttemptError"]
+
+    async def test_sigterm_while_a_handler_looks_whether_it_is_to_end_ends_it(self, executor: ProcessExecutor) -> None:
+        async with asyncio.timeout(PATIENCE_S):
+            with pytest.raises(ChildEndedError, match="SIGTERM"):
+                await executor.run(crashing.end_while_looking, JOB)
 
     async def test_an_async_handler_has_an_event_loop_in_its_child(self, executor: ProcessExecutor) -> None:
         assert await executor.run(crashing.wait_a_moment, JOB) == ["waited", str(JOB.id)]

@@ -2,6 +2,7 @@
 
 import asyncio
 
+import pytest
 from tests.faults import crashing
 
 from gotaskq import Job, NoRetry, Settings, Status, TaskQ
@@ -58,3 +59,17 @@ async def test_a_cancelled_job_is_cancelled_when_its_child_has_ended() -> None:
         await until_ended(ended, 1)
 
         assert (await app.get(job.id)).status is Status.CANCELLED
+
+
+async def test_a_hurry_kills_the_child_and_waits_for_its_end(caplog: pytest.LogCaptureFixture) -> None:
+    app, _ = make_app(num_workers=1)
+    async with Desk() as desk, app:
+        job = await app.enqueue("meet", desk.port)
+        async with app.workers() as worker:
+            await desk.visitor()
+            worker.hurry()
+        given_back = await app.get(job.id)
+
+    assert (given_back.status, given_back.attempt) == (Status.PENDING, 0)
+    assert (worker.abandoned, worker.abandoned_on_loop) == (0, False)
+    assert "handler_would_not_end" not in caplog.messages

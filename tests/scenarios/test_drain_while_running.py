@@ -136,6 +136,62 @@ async def test_hurry_gives_back_at_once(make_app: MakeApp, clock: FakeClock, unt
     assert (given_back.status, given_back.attempt) == (Status.PENDING, 0)
 
 
+@pytest.mark.parametrize("turns", range(12))
+async def test_hurry_gives_back_however_many_turns_of_the_loop_the_end_takes(
+    make_app: MakeApp, clock: FakeClock, until: Until, turns: int
+) -> None:
+    app = make_app(settings=Settings(shutdown_timeout_ms=3_600_000))
+    started: list[int] = []
+
+    @app.handler("tidy")
+    async def tidy(job: Job) -> None:
+        started.append(job.id)
+        left = turns
+        while left >= 0:
+            try:
+                await (asyncio.sleep(0) if left < turns else asyncio.Event().wait())
+            except asyncio.CancelledError:
+                if left == 0:
+                    raise
+            left -= 1
+        raise asyncio.CancelledError
+
+    async with app:
+        enqueued = await app.enqueue("tidy")
+        async with app.workers(concurrency=1) as worker:
+            await until(lambda: bool(started))
+            worker.hurry()
+        given_back = await app.get(enqueued.id)
+
+    assert (given_back.status, given_back.attempt) == (Status.PENDING, 0)
+
+
+async def test_a_handler_that_ends_as_the_last_grace_does_is_settled(
+    make_app: MakeApp, clock: FakeClock, until: Until
+) -> None:
+    app = make_app(settings=Settings(shutdown_timeout_ms=1_000))
+    started: list[int] = []
+
+    @app.handler("late")
+    async def late(job: Job) -> None:
+        started.append(job.id)
+        end_s = clock.monotonic_s() + 1 + CANCEL_GRACE_S + LAST_GRACE_S
+        while (left_s := end_s - clock.monotonic_s()) > 0:
+            with contextlib.suppress(asyncio.CancelledError):
+                await clock.sleep(left_s)
+
+    async with app:
+        enqueued = await app.enqueue("late")
+        draining = asyncio.create_task(run_until_drained(app, until, started))
+        await until(lambda: bool(started))
+        await clock.advance(1 + CANCEL_GRACE_S + LAST_GRACE_S)
+        await draining
+        ended = await app.get(enqueued.id)
+
+    assert ended.status in (Status.DONE, Status.PENDING)
+    assert ended.lease is None
+
+
 async def test_what_was_given_back_runs_first_in_the_next_worker(app: TaskQ, clock: FakeClock, until: Until) -> None:
     held = app.handler("held")(Held())
 

@@ -1,11 +1,13 @@
-"""Which functions another process can find by name, and what is said of the others."""
+"""What a handler's signature says, which functions another process can find by name, and what is said of the others."""
 
 from functools import partial
 
 import pytest
+from tests.unit import annotated
 
+from gotaskq import Context
 from gotaskq.errors import RegistrationError
-from gotaskq.executor import Handler, importable_name
+from gotaskq.executor import Handler, importable_name, takes_context
 from gotaskq.job import Job
 
 
@@ -24,6 +26,34 @@ class Resizer:
 
     def bound(self, job: Job) -> None:
         pass
+
+    def bound_with_context(self, ctx: Context) -> None:
+        pass
+
+    @classmethod
+    def of_the_class(cls, ctx: Context) -> None:
+        pass
+
+
+class Callable:
+    def __call__(self, ctx: Context) -> None:
+        pass
+
+
+async def with_context(ctx: Context, *, more: int = 0) -> None:
+    pass
+
+
+def without_annotation(ctx):  # type: ignore[no-untyped-def]  # as users may write it
+    pass
+
+
+def without_parameters() -> None:
+    pass
+
+
+def of_both(job: Job, ctx: Context) -> None:
+    pass
 
 
 def local() -> Handler:
@@ -61,3 +91,41 @@ def test_a_function_of_a_module_has_a_name() -> None:
 def test_a_handler_no_child_can_find_is_refused_with_what_to_do(handler: Handler, text: str) -> None:
     with pytest.raises(RegistrationError, match=text):
         importable_name(handler)
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [
+        with_context,
+        partial(with_context, more=1),
+        Resizer().bound_with_context,
+        Resizer.of_the_class,
+        Callable(),
+        annotated.for_type_checkers_only,
+        annotated.by_its_module,
+        annotated.by_another_name,
+        annotated.beside_what_is_not_there,
+        annotated.quoted,
+    ],
+)
+def test_a_handler_whose_first_parameter_is_the_context_takes_it(handler: Handler) -> None:
+    assert takes_context(handler)
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [
+        at_top_level,
+        Resizer().bound,
+        partial(at_top_level),
+        without_annotation,
+        without_parameters,
+        of_both,
+        print,
+        int,
+        annotated.of_the_job,
+        annotated.of_another_context,
+    ],
+)
+def test_another_handler_takes_the_job(handler: Handler) -> None:
+    assert not takes_context(handler)

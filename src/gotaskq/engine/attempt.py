@@ -29,19 +29,18 @@ Going: TypeAlias = Coroutine[None, None, Outcome]
 logger = logging.getLogger(__name__)
 
 
-def begin_attempt(call: CallNext, job: Job, slot: Slot) -> Succeeded | Going:
+def begin_attempt(call: CallNext, job: Job, slot: Slot) -> Going | None:
     """Run one attempt in this slot up to where its handler first waits.
 
-    Return the outcome of one that has succeeded without waiting; else await what is returned for its outcome, at once.
+    None: it has succeeded without waiting or a result. Else await what is returned for its outcome, at once.
     """
     slot.job = job
     try:
         begun = begin_in_own_context(call, job)
     except BaseException as error:  # noqa: BLE001 - what the handler raised, `_end` makes an outcome of
         return _end(slot, job, _raise(error))
-    if begun is None and not slot.is_stopping:  # nearly all that get here
-        slot.end_attempt()
-        return SUCCEEDED
+    if begun is None and not slot.end_attempt():  # nearly all that get here
+        return None
     return _end(slot, job, begun if isinstance(begun, Rest) else _return(begun))
 
 
@@ -64,8 +63,8 @@ async def _end(slot: Slot, job: Job, rest: Awaitable[object]) -> Outcome:
     except BaseException as error:  # noqa: BLE001 - a handler may raise what it likes: it becomes an outcome
         outcome = _raised(slot, error)
     finally:
-        slot.end_attempt()
-    if slot.is_stopping:
+        is_stopping = slot.end_attempt()
+    if is_stopping:
         await _clear_stop(slot)
     return outcome
 

@@ -20,6 +20,7 @@ from gotaskq.outcome import Failed
 
 STOP_GRACE_S: Final = 5.0  # what a handler that was told to stop has to end in, as a child has from SIGTERM to SIGKILL
 LAST_GRACE_S: Final = 0.5  # what an executor has to get rid of a handler: the kernel kills a child in milliseconds
+EARLY_S: Final = 0.001  # a timer of an event loop may ring so long before its time
 
 
 class Deadlines:
@@ -50,7 +51,7 @@ class Deadlines:
         while True:
             now_s = self._clock.monotonic_s()
             for slot in list(self._slots):
-                if slot.act_at_s is not None and slot.act_at_s <= now_s:
+                if slot.act_at_s is not None and slot.act_at_s <= now_s + EARLY_S:
                     self._act(slot, now_s)
             deadlines_s = (slot.act_at_s for slot in self._slots)
             self._wakes_at_s = min((at_s for at_s in deadlines_s if at_s is not None), default=math.inf)
@@ -62,10 +63,9 @@ class Deadlines:
     def _act(self, slot: Slot, now_s: float) -> None:
         slot.pressed += 1
         if slot.pressed == 1:
-            error = JobTimeoutError(slot.timeout_s)
-            slot.stopped_by = Failed(describe(error), error)  # also where a cancelled handler takes its time
             slot.act_at_s = now_s + STOP_GRACE_S
-            slot.press()
+            error = JobTimeoutError(slot.timeout_s)
+            slot.stop(Failed(describe(error), error))  # one that is being cancelled already is not pressed again yet
         elif slot.pressed == 2:
             slot.act_at_s = now_s + LAST_GRACE_S
             slot.press()

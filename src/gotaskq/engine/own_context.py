@@ -14,22 +14,15 @@ def begin_in_own_context(call: CallNext, job: Job) -> "Rest | object":
 
     Most short handlers never wait, and then nothing is made to wait with (benchmarks/questions/in_process.py).
     """
+    RUNNING_JOB.set(job)  # here, and so in the copy: setting it there would take a call more
     run = copy_context().run
+    awaited: Any = run(call, job).__await__()
     try:
-        awaited, waited_for = run(_begin, call, job)
+        waited_for = run(awaited.send, None)
     except StopIteration as stop:
         returned: object = stop.value
         return returned
     return Rest(run, awaited, waited_for)
-
-
-def _begin(call: CallNext, job: Job) -> tuple[Any, object]:
-    RUNNING_JOB.set(job)
-    try:
-        awaited: Any = call(job).__await__()
-    except StopIteration as error:  # not the end of what is awaited below
-        raise RuntimeError(f"the handler raised {error!r}") from error
-    return awaited, awaited.send(None)
 
 
 class Rest:
@@ -52,7 +45,8 @@ class Rest:
             try:
                 yield waited_for
             except BaseException as error:  # noqa: BLE001 - a cancellation belongs to the handler, like in any task
-                step, argument = awaited.throw, error
+                ours = error.__traceback__  # this line: the handler's own are above and below it
+                step, argument = awaited.throw, error.with_traceback(ours and ours.tb_next)
             try:
                 waited_for = run(step, argument)
             except StopIteration as stop:

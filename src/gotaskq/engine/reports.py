@@ -5,8 +5,11 @@ call. Invariant: what an attempt left as its checkpoint is stored before its set
 """
 
 import asyncio
+import contextlib
+import logging
 import threading
-from typing import Final
+from collections.abc import Callable
+from typing import Final, TypeVarTuple, Unpack
 
 from msgspec.structs import replace
 
@@ -14,12 +17,17 @@ from gotaskq.backend import Backend, Extended, Note
 from gotaskq.clock import Clock
 from gotaskq.engine.bus import EventBus
 from gotaskq.engine.deadlines import Deadlines
-from gotaskq.errors import BackendUnavailableError
+from gotaskq.errors import BackendUnavailableError, StoreFullError
 from gotaskq.events import JobProgressed
-from gotaskq.job import Job, JobId, held_lease
+from gotaskq.job import Job, Lease, held_lease
 
 FLUSH_EVERY_S: Final = 0.25  # four times a second is as much as a person sees, and little work for a store
+OUTAGE_PAUSE_S: Final = 1.0
 MAX_BATCH: Final = 64  # of checkpoints of 64 KiB at most: a call of 4 MiB
+
+A = TypeVarTuple("A")
+
+logger = logging.getLogger(__name__)
 
 
 class Reports:
@@ -31,7 +39,7 @@ class Reports:
         self._bus = bus
         self._clock = clock
         self._lock = threading.Lock()
-        self._waiting: dict[JobId, tuple[Job, Note]] = {}
+        self._waiting: dict[Lease, tuple[Job, Note]] = {}  # by attempt: what a late one says is not the next one's
         self._came = asyncio.Event()
         self._writing = asyncio.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -46,8 +54,7 @@ class Reports:
 
     def extend(self, job: Job, timeout_s: float) -> None:
         """Let a job run for so long from now."""
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._deadlines.extend, job, timeout_s)
+        self._call_on_loop(self._deadlines.extend, job, timeout_s)
 
     @property
     def is_empty(self) -> bool:
@@ -64,14 +71,19 @@ class Reports:
                 await self.write()
             except BackendUnavailableError:
                 self._came.set()  # whoever settles or fetches tells of the outage
-            await self._clock.sleep(FLUSH_EVERY_S)
+                await self._clock.sleep(OUTAGE_PAUSE_S)
+            else:
+                await self._clock.sleep(FLUSH_EVERY_S)
 
     async def write(self) -> None:
-        """Write all that waits; raises BackendUnavailableError, and keeps it then."""
+        """Write what waits, or drop it where the store is full; raises BackendUnavailableError, and keeps it then."""
         async with self._writing:
             while batch := self._take():
                 try:
                     replies = await self._backend.note([note for _, note in batch])
+                except StoreFullError as error:
+                    logger.warning("reports_not_kept", extra={"reports": len(batch), "error": str(error)})
+                    continue
                 except BaseException:
                     self._put_back(batch)
                     raise
@@ -81,27 +93,31 @@ class Reports:
 
     def _put(self, job: Job, note: Note) -> None:
         with self._lock:
-            waiting = self._waiting.get(job.id)
-            self._waiting[job.id] = (job, note if waiting is None else _merged(waiting[1], note))
+            is_first = not self._waiting
+            waiting = self._waiting.get(note.lease)
+            self._waiting[note.lease] = (job, note if waiting is None else _merged(waiting[1], note))
+        if is_first:  # the others go with it: a handler that reports without end must not flood the loop
+            self._call_on_loop(self._came.set)
+
+    def _call_on_loop(self, call: Callable[[Unpack[A]], object], *arguments: *A) -> None:
         if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._came.set)
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody hears what a thread left behind says
+                self._loop.call_soon_threadsafe(call, *arguments)
 
     def _take(self) -> list[tuple[Job, Note]]:
         with self._lock:
-            job_ids = list(self._waiting)[:MAX_BATCH]
-            return [self._waiting.pop(job_id) for job_id in job_ids]
+            leases = list(self._waiting)[:MAX_BATCH]
+            return [self._waiting.pop(lease) for lease in leases]
 
     def _put_back(self, batch: list[tuple[Job, Note]]) -> None:
         with self._lock:
             for job, note in batch:
-                later = self._waiting.get(job.id)
-                self._waiting[job.id] = (job, note if later is None else _merged(note, later[1]))
+                later = self._waiting.get(note.lease)
+                self._waiting[note.lease] = (job, note if later is None else _merged(note, later[1]))
 
 
 def _merged(earlier: Note, later: Note) -> Note:
-    """Return one note that says what both do; of another attempt of the job only the later counts."""
-    if earlier.lease != later.lease:
-        return later
+    """Return one note that says what both do."""
     if later.progress is None:
         later = replace(later, progress=earlier.progress, text=earlier.text)
     if later.checkpoint_json is None:

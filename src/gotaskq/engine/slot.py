@@ -14,7 +14,7 @@ from gotaskq.outcome import Cancelled, Failed, Interrupted
 
 Stopped: TypeAlias = Interrupted | Cancelled | Failed
 
-_making: Final = threading.Lock()  # an attempt's threads may ask for its context at the same time
+_making: Final = threading.Lock()  # threads of this attempt, and of one before it, may ask for a context meanwhile
 
 
 class Slot:
@@ -50,22 +50,19 @@ class Slot:
         self.is_closing = False  # tells the end of the slot from a handler that cancelled its own task
 
     @property
-    def is_stopping(self) -> bool:
-        """Whether a cancellation is outstanding: ours, or one the handler asked for itself."""
-        return self.stopped_by is not None or (self.task is not None and self.task.cancelling() > 0)
-
-    @property
     def has_heeded(self) -> bool:
         """Whether the handler looked and was told that its attempt is to end."""
-        return self._context is not None and self._context.has_seen_cancel
+        context = self._context
+        return context is not None and context.job is self.job and context.has_seen_cancel
 
     def context(self) -> Context | None:
         """Return the context of the attempt that the calling code belongs to; None when another runs here by now."""
-        job = self.job
-        if job is None or RUNNING_JOB.get(None) is not job:
-            return None
+        job = RUNNING_JOB.get(None)
         with _making:
-            if self._context is None:
+            if job is None or job is not self.job:
+                return None
+            # A thread that outlived its attempt may have put that one's context here after its end.
+            if self._context is None or self._context.job is not job:
                 self._context = Context(job, self._reports, is_cancelled=self.stopped_by is not None)
             return self._context
 
@@ -78,16 +75,18 @@ class Slot:
     def press(self) -> None:
         """Cancel the attempt (again): at the second time an executor lets go of what it cannot stop."""
         if self.job is not None and self.task is not None:
-            if self._context is not None:
-                self._context.ask_to_end()
+            with _making:  # a thread that is making the context now must not miss this
+                if self._context is not None and self._context.job is self.job:
+                    self._context.ask_to_end()
             self.task.cancel()
 
-    def end_attempt(self) -> None:
-        """Note that the handler has ended."""
+    def end_attempt(self) -> bool:
+        """Note that the handler has ended; say whether a cancellation is outstanding: ours, or one it asked for."""
         self.job = None
         self._context = None
         self.act_at_s = self.deadline_s = None
         self.pressed = 0
+        return self.stopped_by is not None or (self.task is not None and self.task.cancelling() > 0)
 
     def close(self) -> None:
         """End the slot; a handler that would not end is left to itself."""

@@ -4,16 +4,16 @@ Run by the app's `workers()`. Invariant: when `run` returns, every job this work
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Coroutine
-from dataclasses import dataclass
 from random import Random
 from typing import Final
 
 from gotaskq.backend import Backend
 from gotaskq.clock import Clock
 from gotaskq.context import SEAT
-from gotaskq.engine.attempt import begin_attempt
+from gotaskq.engine.attempt import SUCCEEDED, begin_attempt
 from gotaskq.engine.bus import EventBus
 from gotaskq.engine.deadlines import LAST_GRACE_S, Deadlines
 from gotaskq.engine.decision import decide
@@ -23,13 +23,14 @@ from gotaskq.engine.handover import Handover
 from gotaskq.engine.heartbeat import Heartbeat, Held
 from gotaskq.engine.loop_watch import LoopWatch
 from gotaskq.engine.maintenance import Maintenance
+from gotaskq.engine.options import WorkerOptions
 from gotaskq.engine.registry import Registration, Registry
 from gotaskq.engine.reports import Reports
 from gotaskq.engine.settler import Ended, Settler
 from gotaskq.engine.slot import Slot
 from gotaskq.events import JobStarted, LoopStalled
 from gotaskq.job import NO_TIMEOUTS, RECORD_VERSION, Job, JobId, Lease, held_lease
-from gotaskq.outcome import Cancelled, Expired, Failed, Interrupted, Outcome, Release, Succeeded, Unhandled
+from gotaskq.outcome import Cancelled, Expired, Failed, Interrupted, Outcome, Release, Unhandled
 from gotaskq.policies.retry import RetryPolicy
 from gotaskq.policies.scheduling import QueueSelector
 
@@ -37,6 +38,7 @@ BUSY_S: Final = 0.002  # how long all slots together may keep the loop from HTTP
 CANCEL_GRACE_S: Final = 3.0  # what a cancelled handler has to end in
 FLUSH_S: Final = 1.5  # what the last results have at least; drain, grace, this and HTTP's 5 s are less than 30 s
 STALE_S: Final = 0.5  # a job fetched ahead that has not started by then goes back to the queue
+WEAR_S: Final = 1.0  # how soon we notice that too many handlers would not end
 
 INTERRUPTED: Final = Interrupted()
 CANCELLED: Final = Cancelled()
@@ -44,21 +46,6 @@ UNHANDLED: Final = Unhandled()
 EXPIRED: Final = Expired()
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerOptions:
-    """How one worker runs; durations in the unit of their names. `queues` None serves them all."""
-
-    name: str
-    concurrency: int
-    lease_ms: int
-    shutdown_timeout_s: float
-    max_crashes: int = 3
-    queues: frozenset[str] | None = None
-    burst: bool = False  # end once nothing is left to run
-    max_jobs: int | None = None  # end after so many
-    has_real_time: bool = False  # the clock is the machine's, so that threads beside the loop go by it too
 
 
 class Worker:
@@ -212,8 +199,7 @@ class Worker:
         while not slot.is_closing:
             slot.held = job = handover.take_now() or await handover.take()
             registration = registrations.get(job.type)
-            has_timeouts = job.timeouts is not NO_TIMEOUTS
-            is_plain = not has_timeouts and job.version <= RECORD_VERSION  # nearly all are
+            is_plain = job.timeouts is NO_TIMEOUTS and job.version <= RECORD_VERSION  # nearly all are
             refusal = None if is_plain else _refusal(job)
             if registration is None or refusal is not None:
                 handover.ended(0.0)
@@ -223,14 +209,12 @@ class Worker:
                 if JobStarted in observed:
                     bus.publish(JobStarted(job))
                 started_s = monotonic_s()
-                if has_timeouts or registration.timeout_s is not None:
+                if registration.timeout_s is not None or not is_plain:
                     self._set_deadline(slot, job, registration, now_s=started_s)
                 begun = begin_attempt(registration.call, job, slot)
-                outcome = begun if isinstance(begun, Succeeded) else await begun
+                outcome = SUCCEEDED if begun is None else await begun
                 if slot.is_abandoned:
                     break
-                if isinstance(outcome, Failed):  # of one that took too long, a thread may still run
-                    self._end_if_worn_out()
                 ended_s = monotonic_s()
                 duration_s = ended_s - started_s
                 handover.ended(duration_s)
@@ -254,21 +238,14 @@ class Worker:
             return
         fresh = self._slots[self._slots.index(slot)] = Slot(self._reports)
         self._start_slot(fresh)
-        self._end_if_worn_out()
-
-    def _end_if_worn_out(self) -> None:
-        """Begin to drain once abandoned handlers are more than half as many as the slots: a new process has none."""
-        if self.abandoned > self._options.concurrency / 2 and not self.is_worn_out:
-            self.is_worn_out = True
-            logger.error("worker_worn_out", extra={"abandoned": self.abandoned, "slots": self._options.concurrency})
-            self.stop()
 
     def _abandon(self, slot: Slot) -> bool:
         """Settle the job that runs here without waiting for its handler; say whether there was one."""
         job, outcome = slot.job, slot.stopped_by or INTERRUPTED
-        if job is None or slot.task is None:
+        if job is None or slot.task is None or slot.is_abandoned:
             return False
         slot.is_abandoned = True
+        slot.act_at_s = None
         logger.error("handler_would_not_end", extra={"job_id": str(job.id), "type": job.type, "attempt": job.attempt})
         registration = self._registry.find(job.type)
         retry = (registration and registration.retry) or self._retry
@@ -316,28 +293,27 @@ class Worker:
         await self._wait_until_idle(CANCEL_GRACE_S)
         for slot in self._slots:
             slot.press()
-        await self._wait_until_idle(LAST_GRACE_S if self.busy else 0)
+        await self._wait_until_idle(LAST_GRACE_S, even_hurrying=True)  # executors let go in milliseconds
         for slot in self._slots:
             self._abandon(slot)
         await self._flush(0.0 if self._hurrying.is_set() else ends_s - self._clock.monotonic_s())
 
-    async def _wait_until_idle(self, timeout_s: float) -> None:
+    async def _wait_until_idle(self, timeout_s: float, *, even_hurrying: bool = False) -> None:
         if not self.busy:
             return
         hurrying = asyncio.create_task(self._hurrying.wait())
         idle = asyncio.create_task(self._handover.idle())
-        try:
+        awaited = [idle] if even_hurrying else [idle, hurrying]
+        with contextlib.suppress(TimeoutError):
             async with self._clock.timeout(timeout_s):
-                await asyncio.wait([idle, hurrying], return_when=asyncio.FIRST_COMPLETED)
-        except TimeoutError:
-            pass
-        finally:
-            for task in (idle, hurrying):
-                task.cancel()
+                await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
+        for task in (idle, hurrying):
+            task.cancel()
 
     async def _flush(self, left_s: float) -> None:
         try:
             async with self._clock.timeout(max(left_s, FLUSH_S)):
+                await self._handover.idle()  # an attempt that has just ended is settled a turn of the loop later
                 await self._settler.flush()
         except TimeoutError:
             lost = len(self._settler.leases())
@@ -353,6 +329,7 @@ class Worker:
         upkeep = [
             *self._heartbeat.loops(),
             self._return_stale(),
+            self._mind_leftovers(),
             self._deadlines.run(),
             self._reports.run(),
             *self._maintenance.loops(),
@@ -399,6 +376,16 @@ class Worker:
         waiting = self._handover.clear()
         self._fetcher.refund(len(waiting))
         self._give_back(waiting)
+
+    async def _mind_leftovers(self) -> None:
+        """Stop when more than half as many handlers as there are slots run on though they were given up."""
+        while self.abandoned <= self._options.concurrency / 2:
+            await self._clock.sleep(WEAR_S)
+            if self._stopping.is_set():
+                return  # it ends anyway, and for another reason
+        self.is_worn_out = True
+        logger.error("worker_worn_out", extra={"abandoned": self.abandoned, "slots": self._options.concurrency})
+        self.stop()
 
     async def _end_when_done(self) -> None:
         options = self._options

@@ -119,7 +119,8 @@ class ThreadExecutor:
         try:
             return await call.wait()
         except asyncio.CancelledError:
-            self._abandon(call, job)
+            if not call.is_finished:  # else it is the handler's own
+                self._abandon(call, job)
             raise
 
     def _grow(self) -> None:

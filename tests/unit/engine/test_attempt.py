@@ -1,51 +1,23 @@
 """The attempt: whatever the handler does, it leaves as an outcome, and the slot is as good as new."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import TypeVar
+import contextlib
+from collections.abc import Awaitable, Callable
 
 import pytest
-from tests.unit.engine.jobs import NoReports, running
+from tests.unit.engine.slots import JOB, begin, hang
 
-from gotaskq.engine.attempt import SUCCEEDED, begin_attempt
+from gotaskq.context import current_context
+from gotaskq.engine.attempt import begin_attempt
 from gotaskq.engine.slot import Slot
+from gotaskq.errors import JobTimeoutError
 from gotaskq.failure import describe, traceback_of
 from gotaskq.job import Job
-from gotaskq.outcome import Cancelled, Failed, Interrupted, Outcome, Succeeded
-
-JOB = running()
-T = TypeVar("T")
+from gotaskq.outcome import Cancelled, Failed, Interrupted, Succeeded
 
 
 class OwnError(BaseException):
     """Not an Exception, and yet only the handler's own affair."""
-
-
-@pytest.fixture
-async def slot() -> AsyncIterator[Slot]:
-    slot = Slot(NoReports())
-    yield slot
-    if slot.task is not None and not slot.task.done():
-        slot.task.cancel()
-        await asyncio.wait([slot.task])
-
-
-def begin(slot: Slot, call: Callable[[Job], Awaitable[object]]) -> "asyncio.Task[Outcome]":
-    """Run an attempt in the slot's own task, and then show that the task can wait again."""
-
-    async def attempt() -> Outcome:
-        begun = begin_attempt(call, JOB, slot)
-        outcome = begun if isinstance(begun, Succeeded) else await begun
-        await asyncio.sleep(0)
-        return outcome
-
-    task = asyncio.create_task(attempt())
-    slot.task = task  # type: ignore[assignment]  # a worker's slots return nothing; this one tells the outcome
-    return task
-
-
-async def hang(job: Job) -> None:
-    await asyncio.Event().wait()
 
 
 async def test_a_handler_that_returns_has_succeeded(slot: Slot) -> None:
@@ -183,5 +155,122 @@ async def test_a_handler_that_does_not_wait_leaves_nothing_to_wait_for(slot: Slo
     async def answer(job: Job) -> None:
         pass
 
-    assert begin_attempt(answer, JOB, slot) is SUCCEEDED
+    assert begin_attempt(answer, JOB, slot) is None
     assert slot.job is None
+
+
+# ---- stopped attempts that see it
+
+
+def heeding(result: object) -> Callable[[Job], Awaitable[object]]:
+    """Return a handler that looks whether it is to end, and then returns this."""
+
+    async def handler(job: Job) -> object:
+        context = current_context()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        assert context.is_cancelled
+        return result
+
+    return handler
+
+
+@pytest.mark.parametrize("reason", [Interrupted(), Cancelled(), Failed("E: e", ValueError())])
+async def test_one_that_was_told_and_returns_nothing_has_stopped(
+    slot: Slot, reason: Interrupted | Cancelled | Failed
+) -> None:
+    attempt = begin(slot, heeding(None))
+    await asyncio.sleep(0)
+    slot.stop(reason)
+
+    assert await attempt is reason
+
+
+async def test_one_that_was_told_and_returns_something_has_finished(slot: Slot) -> None:
+    attempt = begin(slot, heeding(7))
+    await asyncio.sleep(0)
+    slot.stop(Cancelled())
+
+    assert await attempt == Succeeded(b"7")
+
+
+async def test_one_that_took_too_long_is_told_with_where_it_was(slot: Slot) -> None:
+    timeout = JobTimeoutError(30)
+    attempt = begin(slot, hang)
+    await asyncio.sleep(0)
+
+    slot.stop(Failed(describe(timeout), timeout))
+    outcome = await attempt
+
+    assert isinstance(outcome, Failed)
+    assert (outcome.error, outcome.exception) == ("JobTimeoutError: ran longer than 30 s", timeout)
+    assert "in hang\n    await asyncio.Event().wait()" in outcome.traceback
+    assert "gotaskq/engine" not in outcome.traceback
+
+
+async def test_what_a_handler_waited_for_keeps_its_own_traceback(slot: Slot) -> None:
+    async def divide() -> float:
+        return 1 / 0
+
+    async def wait_for_it(job: Job) -> None:
+        await asyncio.create_task(divide())
+
+    outcome = await begin(slot, wait_for_it)
+
+    assert isinstance(outcome, Failed)
+    assert outcome.error == "ZeroDivisionError: division by zero"
+    assert [line.split(", in ")[1] for line in outcome.traceback.splitlines() if ", in " in line] == [
+        "wait_for_it",
+        "divide",
+    ]
+
+
+async def test_one_that_fails_in_its_clean_up_after_its_time_is_told_with_that(slot: Slot) -> None:
+    async def fumble(job: Job) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise ValueError("the clean-up failed")
+
+    timeout = JobTimeoutError(30)
+    attempt = begin(slot, fumble)
+    await asyncio.sleep(0)
+    slot.stop(Failed(describe(timeout), timeout))
+    outcome = await attempt
+
+    assert isinstance(outcome, Failed)
+    assert outcome.error == "JobTimeoutError: ran longer than 30 s"
+    assert outcome.traceback.endswith("ValueError: the clean-up failed\n")
+
+
+@pytest.mark.parametrize("presses", [2, 3])
+async def test_however_often_an_attempt_is_pressed_the_next_one_is_not_hit(slot: Slot, presses: int) -> None:
+    attempt = begin(slot, hang)
+    await asyncio.sleep(0)
+
+    slot.stop(Cancelled())
+    for _ in range(presses - 1):
+        slot.press()
+
+    assert await attempt == Cancelled()
+    assert attempt.cancelling() == 0
+
+
+async def test_one_pressed_while_it_cleans_up_ends_there(slot: Slot) -> None:
+    cleaning = asyncio.Event()
+
+    async def clean_up(job: Job) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cleaning.set()
+            await asyncio.Event().wait()
+
+    attempt = begin(slot, clean_up)
+    await asyncio.sleep(0)
+    slot.stop(Cancelled())
+    await cleaning.wait()
+    slot.press()
+
+    assert await attempt == Cancelled()
+    assert attempt.cancelling() == 0

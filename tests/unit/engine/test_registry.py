@@ -2,12 +2,15 @@
 
 from collections.abc import Awaitable
 from functools import partial
+from typing import Any
 
 import pytest
-from tests.unit.engine.jobs import running
+from tests.unit.engine.jobs import NoReports, running
 
+from gotaskq.context import RUNNING_JOB, SEAT, Context
 from gotaskq.engine.middleware import CallNext
-from gotaskq.engine.registry import Registry
+from gotaskq.engine.registry import MAX_TIMEOUT_S, Registry
+from gotaskq.engine.slot import Slot
 from gotaskq.errors import RegistrationError
 from gotaskq.executor import Handler
 from gotaskq.executors.asyncio_task import AsyncioExecutor
@@ -80,6 +83,19 @@ async def test_async_handlers_run_on_the_loop_and_others_in_a_thread(
     assert ran == place
 
 
+@pytest.mark.parametrize("timeout_s", [0.001, 30, MAX_TIMEOUT_S, None])
+def test_a_timeout_of_up_to_a_year_is_taken(registry: Registry, timeout_s: float | None) -> None:
+    assert registry.register("email", on_loop, timeout=timeout_s).timeout_s == timeout_s
+
+
+@pytest.mark.parametrize("timeout_s", [0, -1, MAX_TIMEOUT_S + 1, float("nan"), float("inf")])
+def test_another_timeout_is_refused_with_the_range(registry: Registry, timeout_s: float) -> None:
+    with pytest.raises(RegistrationError, match="more than 0 and at most 31536000 seconds, or None for none"):
+        registry.register("email", on_loop, timeout=timeout_s)
+
+    assert registry.types() == []
+
+
 def test_a_registration_is_found_by_its_type(registry: Registry) -> None:
     registration = registry.register("email", on_loop, retry=NoRetry())
 
@@ -146,8 +162,51 @@ async def test_a_handler_runs_in_a_process_when_asked(registry: Registry) -> Non
     assert await registration.call(running()) == "process"
 
 
-def test_a_handler_that_no_process_can_find_is_refused(registry: Registry) -> None:
+@pytest.mark.parametrize("more", [{"executor": "process"}, {"isolate_after_crash": True}])
+def test_a_handler_that_no_process_can_find_is_refused(registry: Registry, more: dict[str, Any]) -> None:
     with pytest.raises(RegistrationError, match="top level of a module"):
-        registry.register("resize", lambda job: None, executor="process")
+        registry.register("resize", lambda job: None, **more)
 
     assert registry.types() == []
+
+
+@pytest.mark.parametrize(("handler", "here"), [(on_loop, "loop"), (in_thread, "thread")])
+async def test_a_job_that_has_cost_a_worker_runs_in_a_child_when_asked(
+    registry: Registry, handler: Handler, here: str
+) -> None:
+    registration = registry.register("resize", handler, isolate_after_crash=True)
+
+    ran = [await registration.call(running(attempt=crashes + 1, crashes=crashes)) for crashes in (0, 1, 2)]
+
+    assert ran == [here, "process", "process"]
+
+
+async def test_without_that_wish_it_runs_where_it_did(registry: Registry) -> None:
+    assert await registry.register("resize", in_thread).call(running(crashes=1)) == "thread"
+
+
+async def test_what_every_executor_has_abandoned_counts() -> None:
+    executors = [NamedExecutor(name) for name in ("loop", "thread", "process")]
+    for count, executor in enumerate(executors, 1):
+        executor.abandoned = count
+
+    registry = Registry(on_loop=executors[0], in_thread=executors[1], in_child=executors[2])
+
+    assert registry.abandoned == 6
+
+
+async def test_a_handler_that_asks_for_the_context_is_called_with_it() -> None:
+    loop = AsyncioExecutor()
+    registry = Registry(on_loop=loop, in_thread=NamedExecutor("thread"), in_child=NamedExecutor("process"))
+    job, slot = running(), Slot(NoReports())
+    slot.job = job
+
+    async def tell(ctx: Context) -> object:
+        return ctx
+
+    SEAT.set(slot)
+    RUNNING_JOB.set(job)
+    told = await registry.register("email", tell).call(job)
+
+    assert isinstance(told, Context)
+    assert told.job is job

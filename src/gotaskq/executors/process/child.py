@@ -25,7 +25,7 @@ from typing import Any, Final, TextIO, cast
 
 import msgspec
 
-from gotaskq.context import SEAT, Context
+from gotaskq.context import RUNNING_JOB, SEAT, Context
 from gotaskq.control import Cancel, Control, Discard, Retry, Snooze
 from gotaskq.executor import is_async, takes_context
 from gotaskq.executors.process.inside import ChildSeat, Line
@@ -115,7 +115,7 @@ class _Child:
     def _run(self, run: Run) -> Reply:
         context = self._seat.begin(run.job)
         try:
-            returned = copy_context().run(self._find(run.handler), context)
+            returned = copy_context().run(_call, self._find(run.handler), context)
         except Terminated:
             raise
         except BaseException as error:  # noqa: BLE001 - whatever a handler raises is told to the worker
@@ -124,7 +124,7 @@ class _Child:
             self._seat.end()
         if isinstance(returned, Control):
             return _told(returned, self._memory.rss_bytes())
-        return Returned(_as_json(returned), context.has_seen_cancel, self._memory.rss_bytes())
+        return Returned(_as_json(returned), self._memory.rss_bytes())
 
     def _find(self, name: str) -> Callable[[Context], object]:
         """Import a handler at its first job; the worker names it, never a job."""
@@ -214,6 +214,11 @@ def _limit_memory(limit_bytes: int) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (limit_bytes, resource.getrlimit(resource.RLIMIT_AS)[1]))
     except (OSError, ValueError) as error:
         logger.warning("memory cannot be limited to %d bytes here: %s", limit_bytes, error)
+
+
+def _call(handler: Callable[[Context], object], context: Context) -> object:
+    RUNNING_JOB.set(context.job)
+    return handler(context)
 
 
 def _as_call(handler: Callable[..., Any]) -> Callable[[Context], object]:

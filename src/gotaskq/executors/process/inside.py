@@ -2,6 +2,7 @@
 
 import os
 import threading
+from _thread import start_new_thread
 from socket import socket
 
 from gotaskq.context import RUNNING_JOB, Context
@@ -72,12 +73,12 @@ class ChildSeat:
     def context(self) -> Context | None:
         """Return the context of the attempt that the calling code belongs to; None when another runs here by now."""
         context = self._context
-        return context if context is not None and RUNNING_JOB.get(None) is context.job else None
+        return None if context is None or RUNNING_JOB.get(None) is not context.job else context
 
     def ask_to_end(self) -> None:
-        """Tell the handler that runs, if any, that its attempt is to end."""
+        """Tell the handler that runs that its attempt is to end; for a signal handler, so without taking a lock."""
         if self._context is not None:
-            self._context.ask_to_end()
+            start_new_thread(self._context.ask_to_end, ())  # what the signal interrupted may hold the lock it takes
 
     def report_progress(self, _: Job, fraction: float, note: str) -> None:
         """Tell how far the job is."""

@@ -80,10 +80,9 @@ class Beat(Frame, frozen=True):
 
 
 class Returned(Frame, frozen=True):
-    """The handler returned; `result` is JSON. `has_heeded`: it had been told to end."""
+    """The handler returned; `result` is JSON."""
 
     result: bytes
-    has_heeded: bool
     rss_bytes: int
 
 

@@ -9,6 +9,7 @@ from tests.unit.engine.jobs import running
 
 from gotaskq.executors.process.inside import ChildSeat, Line
 from gotaskq.job import JobId
+from gotaskq.testing.desk import PATIENCE_S
 
 
 @pytest.fixture
@@ -48,4 +49,4 @@ def test_the_attempt_that_runs_is_asked_to_end_from_anywhere(seat: ChildSeat) ->
 
     seat.ask_to_end()
 
-    assert context.is_cancelled
+    assert context.wait_for_cancel(PATIENCE_S)

@@ -18,7 +18,7 @@ from gotaskq.executors.process.pipe import (
     encode,
 )
 
-FRAMES: list[ToWorker] = [Started(), Progress(0.5, "half"), Beat(), Returned(b'{"a": 1}', False, 4_096)]
+FRAMES: list[ToWorker] = [Started(), Progress(0.5, "half"), Beat(), Returned(b'{"a": 1}', 4_096)]
 STREAM = b"".join(encode(frame) for frame in FRAMES)
 
 
