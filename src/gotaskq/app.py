@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self, TypeVar, get_args
 
 from msgspec import Raw
 
-from gotaskq.assembly import Choices, Opened, count_events, make_admission, make_backend, make_worker
+from gotaskq.assembly import Choices, Opened, count_events, make_admission, make_backend, make_stepper, make_worker
 from gotaskq.backend import (
     Backend,
     ChecksItself,
@@ -39,6 +39,7 @@ from gotaskq.errors import (
     JobNotFoundError,
     NotOpenError,
     QueueExistsError,
+    RegistrationError,
     WithheldError,
 )
 from gotaskq.events import Event, JobCancelled, JobReplayed, Observer
@@ -54,6 +55,7 @@ from gotaskq.payload import encode_payload
 from gotaskq.policies.ordering import Ordering
 from gotaskq.policies.retry import RetryPolicy
 from gotaskq.policies.scheduling import QueueSelector
+from gotaskq.stand_in import Mode, StandIn, stand_in_choices
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -103,6 +105,7 @@ class TaskQ:
         self._gather: Callable[[], Awaitable[Counted]] = self.counted
         self.is_draining = False  # set by whoever serves this app, for /readyz
         self._opened: Opened | None = None
+        self._stand_in: StandIn | None = None
         self._workers: list[Worker] = []
 
     @classmethod
@@ -165,6 +168,8 @@ class TaskQ:
     # -- life ----------------------------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
+        if self._stand_in is not None:
+            return self  # a test has opened it in its own way
         if self._opened is not None:
             raise GotaskqError("this TaskQ is open already; one `async with app` at a time")
         self._threads.max_threads = self._settings.effective_handler_threads
@@ -179,6 +184,8 @@ class TaskQ:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        if self._stand_in is not None:
+            return
         opened, self._opened = self._parts, None
         self._threads.close()
         self._children.close()
@@ -205,6 +212,9 @@ class TaskQ:
             burst=burst,
             max_jobs=max_jobs,
         )
+        if self._stand_in is not None:
+            yield worker  # it runs nothing: what runs, and when, is the test's to say
+            return
         running = asyncio.create_task(worker.run(), name="gotaskq-worker")
         self._workers.append(worker)
         try:
@@ -215,6 +225,44 @@ class TaskQ:
                 await running
             finally:
                 self._workers.remove(worker)
+
+    @contextlib.asynccontextmanager
+    async def override(
+        self,
+        backend: str | Backend | None = None,
+        *,
+        mode: Mode = "manual",
+        raise_errors: bool = True,
+        wrap: Callable[[Backend], Backend] | None = None,
+    ) -> AsyncIterator[Self]:
+        """Put a fresh store in the place of the app's own during the body, and let nothing run by itself; for tests.
+
+        In `manual` mode jobs wait until `gotaskq.testing.drain` runs them; in `inline` mode each enqueue runs its job
+        to the end, and with `raise_errors` raises what made it die. `wrap` may put something before the store.
+        """
+        own = (self._choices, self._opened, self._stand_in)
+        self._choices, self._opened, self._stand_in = (
+            stand_in_choices(own[0], self._settings, backend, wrap),
+            None,
+            None,
+        )
+        try:
+            async with self:
+                stepper = make_stepper(own[0], self._settings, self._parts.backend, self._registry, self._bus)
+                self._stand_in = StandIn(self._choices, self._parts, stepper, mode=mode, raises=raise_errors)
+                try:
+                    yield self
+                finally:
+                    self._stand_in = None
+        finally:
+            self._choices, self._opened, self._stand_in = own
+
+    @property
+    def stand_in(self) -> StandIn:
+        """What stands in for store and workers during `override`; raises GotaskqError outside of it."""
+        if self._stand_in is None:
+            raise GotaskqError("this TaskQ is not overridden; use it inside `async with app.override():`")
+        return self._stand_in
 
     # -- jobs ----------------------------------------------------------------------------------------------------------
 
@@ -386,6 +434,14 @@ class TaskQ:
     def has_handler(self, job_type: str) -> bool:
         """Whether a job of this type can run here."""
         return self._registry.find(job_type) is not None
+
+    def handler_of(self, job_type: str) -> Handler:
+        """Return the function that handles jobs of this type; raises RegistrationError for a type without one."""
+        registration = self._registry.find(job_type)
+        if registration is None:
+            known = ", ".join(self.job_types) or "none"
+            raise RegistrationError(f"no handler for job type {job_type!r}; registered here: {known}")
+        return registration.handler
 
     @property
     def is_open(self) -> bool:

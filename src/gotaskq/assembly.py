@@ -17,6 +17,7 @@ from gotaskq.config import Settings
 from gotaskq.engine.admission import Admission
 from gotaskq.engine.bus import EventBus
 from gotaskq.engine.registry import Registry
+from gotaskq.engine.stepper import Stepper
 from gotaskq.engine.worker import Worker, WorkerOptions
 from gotaskq.events import JobDied, JobDone, JobEnqueued, JobRetryScheduled
 from gotaskq.metrics import Metrics
@@ -79,6 +80,20 @@ def make_admission(choices: Choices, settings: Settings, *, backend: Backend, bu
     )
 
 
+def make_stepper(choices: Choices, settings: Settings, backend: Backend, registry: Registry, bus: EventBus) -> Stepper:
+    """Make what runs an app's jobs one by one."""
+    return Stepper(
+        backend,
+        registry=registry,
+        retry=_make_retry(choices, settings),
+        selector=_make_selector(choices, settings),
+        bus=bus,
+        clock=choices.clock,
+        rng=choices.rng,
+        options=_worker_options(choices, settings, concurrency=1, burst=False, max_jobs=None),
+    )
+
+
 def make_worker(
     choices: Choices,
     settings: Settings,
@@ -94,21 +109,12 @@ def make_worker(
     return Worker(
         backend,
         registry=registry,
-        retry=choices.retry or ExponentialBackoff(settings.base_delay_ms, settings.max_delay_ms),
+        retry=_make_retry(choices, settings),
         selector=_make_selector(choices, settings),
         bus=bus,
         clock=choices.clock,
         rng=choices.rng,
-        options=WorkerOptions(
-            name=f"{platform.node()}:{os.getpid()}:{choices.rng.getrandbits(64):016x}",
-            concurrency=settings.num_workers if concurrency is None else concurrency,
-            lease_ms=settings.lease_ms,
-            shutdown_timeout_s=settings.shutdown_timeout_ms / 1000,
-            max_crashes=settings.max_crashes,
-            queues=None if settings.queues is None else frozenset(settings.queues),
-            burst=burst,
-            max_jobs=max_jobs,
-        ),
+        options=_worker_options(choices, settings, concurrency=concurrency, burst=burst, max_jobs=max_jobs),
     )
 
 
@@ -118,6 +124,25 @@ def count_events(metrics: Metrics, bus: EventBus) -> None:
     bus.subscribe_to_batches(JobDone, metrics.count_done)
     bus.subscribe(JobRetryScheduled, metrics.count_retried)
     bus.subscribe(JobDied, metrics.count_dead)
+
+
+def _worker_options(
+    choices: Choices, settings: Settings, *, concurrency: int | None, burst: bool, max_jobs: int | None
+) -> WorkerOptions:
+    return WorkerOptions(
+        name=f"{platform.node()}:{os.getpid()}:{choices.rng.getrandbits(64):016x}",
+        concurrency=settings.num_workers if concurrency is None else concurrency,
+        lease_ms=settings.lease_ms,
+        shutdown_timeout_s=settings.shutdown_timeout_ms / 1000,
+        max_crashes=settings.max_crashes,
+        queues=None if settings.queues is None else frozenset(settings.queues),
+        burst=burst,
+        max_jobs=max_jobs,
+    )
+
+
+def _make_retry(choices: Choices, settings: Settings) -> RetryPolicy:
+    return choices.retry or ExponentialBackoff(settings.base_delay_ms, settings.max_delay_ms)
 
 
 def _make_selector(choices: Choices, settings: Settings) -> QueueSelector:

@@ -17,6 +17,7 @@ LAYERS = {
     "testing": "testing",
     "app": "assembly",
     "assembly": "assembly",
+    "stand_in": "assembly",
     "config": "settings",
     "env_file": "settings",
     "engine": "engine",
@@ -79,6 +80,7 @@ THIRD_PARTIES = {
     "click": {"cli"},
     "prometheus_client": {"prometheus"},
     "pytest": {"testing"},
+    "pytest_asyncio": {"testing"},
     "hypothesis": {"testing"},
 }
 

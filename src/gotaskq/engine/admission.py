@@ -5,9 +5,10 @@ Invariant: a job that was answered for is in the store; one that was refused lef
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from random import Random
-from typing import Final, assert_never
+from typing import Final, Protocol, TypeAlias, assert_never
 
 import msgspec
 from msgspec import Raw
@@ -59,6 +60,30 @@ class JobRequest(msgspec.Struct, gc=False):
     schedule_timeout: int | float | None = None
 
 
+Requests: TypeAlias = Sequence[JobRequest | InvalidRequestError]
+Answers: TypeAlias = list[Job | GotaskqError]
+
+
+class Submits(Protocol):
+    """A way for requests to become stored jobs."""
+
+    def submit(self, request: JobRequest) -> Awaitable[Job]:
+        """Return one job as stored; raises for one that is refused."""
+        ...
+
+    def submit_many(self, requests: Requests, *, atomic: bool) -> Awaitable[Answers]:
+        """Return for each request its job as stored, or why it was not."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Straight:
+    """The way into the store, with nothing around it."""
+
+    submit: Callable[[JobRequest], Awaitable[Job]]
+    submit_many: Callable[..., Awaitable[Answers]]
+
+
 class Admission:
     """Turns requests into stored jobs."""
 
@@ -88,7 +113,13 @@ class Admission:
         self._moulds: dict[object, Job] = {}
         self._instant_ms = 0
         self._ranks: dict[int, int] = {}  # of this instant, by priority
+        self._way: Submits | None = None  # None: straight into the store
         self.is_closed = False
+
+    def surround(self, put_around: Callable[[Submits], Submits]) -> None:
+        """Put something around every enqueue, and around what is there; none is immediate from now on."""
+        self._way = put_around(self._way or Straight(self._store, self._store_many))
+        self._now = None
 
     @property
     def is_immediate(self) -> bool:
@@ -123,6 +154,9 @@ class Admission:
         """
         if self._now is not None:
             return self.submit_now(request)
+        return await (self._store(request) if self._way is None else self._way.submit(request))
+
+    async def _store(self, request: JobRequest) -> Job:
         for _ in range(COLLISION_TRIES):
             self._next_partition()
             job = self.admit(request)
@@ -134,15 +168,18 @@ class Admission:
                 return self._accepted(job, enqueued)
         raise _ids_taken()
 
-    async def submit_many(
-        self, requests: Sequence[JobRequest | InvalidRequestError], *, atomic: bool
-    ) -> list[Job | GotaskqError]:
+    async def submit_many(self, requests: Requests, *, atomic: bool) -> Answers:
         """Admit many jobs in one call to the store, and return for each the job as stored or why it was not.
 
         A request that could not even be read comes as its error, and stays it. With `atomic`, all or none: where one is
         refused, so are the others (as WithheldError).
         Raises ShuttingDownError or BackendUnavailableError.
         """
+        if self._way is not None:
+            return await self._way.submit_many(requests, atomic=atomic)
+        return await self._store_many(requests, atomic=atomic)
+
+    async def _store_many(self, requests: Requests, *, atomic: bool) -> Answers:
         self._next_partition()
         now_ms = self._clock.now_ms()
         admitted = [self._admit_or_error(request, now_ms) for request in requests]

@@ -179,7 +179,7 @@ class Worker:
             registration = registrations.get(job.type)
             has_timeouts = job.timeouts is not NO_TIMEOUTS
             is_plain = not has_timeouts and job.version <= RECORD_VERSION  # nearly all are
-            refusal = None if is_plain else _refusal(job)
+            refusal = None if is_plain else refusal_of(job)
             if registration is None or refusal is not None:
                 handover.ended(0.0)
                 settlement = decide(job, refusal or UNHANDLED, self._retry, rng=rng)
@@ -342,7 +342,7 @@ class Worker:
         self.stop()
 
 
-def _refusal(job: Job) -> Outcome | None:
+def refusal_of(job: Job) -> Outcome | None:
     """Return how an attempt ends before it begins, for a job of a newer version or one that came too late."""
     if job.timeouts.schedule_ms and (job.started_at_ms or 0) > (job.expires_at_ms or 0):
         return EXPIRED
