@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Self, TypeVar, get_args
 
@@ -31,6 +32,8 @@ from gotaskq.engine.admission import Admission, JobRequest
 from gotaskq.engine.bus import EventBus
 from gotaskq.engine.middleware import Middleware
 from gotaskq.engine.registry import Registry
+from gotaskq.engine.resources import ResourceMaker, Resources
+from gotaskq.engine.submission import EnqueueMiddleware
 from gotaskq.engine.worker import Worker
 from gotaskq.errors import (
     BackendUnavailableError,
@@ -43,7 +46,7 @@ from gotaskq.errors import (
     WithheldError,
 )
 from gotaskq.events import Event, JobCancelled, JobReplayed, Observer
-from gotaskq.executor import ExecutorName, Handler
+from gotaskq.executor import Executor, ExecutorName, Handler
 from gotaskq.executors.asyncio_task import AsyncioExecutor
 from gotaskq.executors.process.executor import ProcessExecutor
 from gotaskq.executors.process.options import ProcessOptions
@@ -61,6 +64,7 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
 
 H = TypeVar("H", bound=Handler)
+M = TypeVar("M", bound=ResourceMaker)
 
 
 class TaskQ:
@@ -86,6 +90,7 @@ class TaskQ:
         ordering: Ordering | None = None,
         selector: Callable[[], QueueSelector] | None = None,
         middleware: Sequence[Middleware] = (),
+        enqueue_middleware: Sequence[EnqueueMiddleware] = (),
         children: ProcessOptions | None = None,
         clock: Clock | None = None,
         rng: Random | None = None,
@@ -93,7 +98,7 @@ class TaskQ:
         self._settings = settings or Settings()
         self._clock: Clock = clock or SystemClock()
         self._rng = rng or Random()
-        self._choices = Choices(backend, retry, ordering, selector, self._clock, self._rng)
+        self._choices = Choices(backend, retry, ordering, selector, self._clock, self._rng, (*enqueue_middleware,))
         self._bus = EventBus()
         self._threads = ThreadExecutor(self._settings.effective_handler_threads)
         self._children = ProcessExecutor(children, clock=self._clock, rng=self._rng)
@@ -104,6 +109,7 @@ class TaskQ:
         count_events(self._metrics, self._bus)
         self._gather: Callable[[], Awaitable[Counted]] = self.counted
         self.is_draining = False  # set by whoever serves this app, for /readyz
+        self._resources = Resources()
         self._opened: Opened | None = None
         self._stand_in: StandIn | None = None
         self._workers: list[Worker] = []
@@ -131,13 +137,14 @@ class TaskQ:
         job_type: str,
         *,
         retry: RetryPolicy | None = None,
-        executor: ExecutorName | None = None,
+        executor: ExecutorName | Executor | None = None,
         timeout: float | None = None,
         isolate_after_crash: bool = False,
     ) -> Callable[[H], H]:
         """Register a function of the whole Job, or of its Context, as the handler of a job type.
 
-        An `async def` runs on the event loop, a `def` in a thread, or in a child process with `executor="process"`.
+        An `async def` runs on the event loop, a `def` in a thread, or in a child process with `executor="process"`; or
+        an Executor of your own runs it. Parameters behind the first are resources.
         `timeout` is in seconds, for one attempt; a job whose worker was lost runs in a child of its own from then on
         with `isolate_after_crash`. Raises RegistrationError.
         """
@@ -154,6 +161,14 @@ class TaskQ:
             return handler
 
         return register
+
+    def resource(self, maker: M) -> M:
+        """Let each worker open what this `async def` yields at its start, and close it after its drain.
+
+        Handlers and later resources get it by a parameter annotated with its type. Raises RegistrationError.
+        """
+        self._resources.add(maker)
+        return maker
 
     def observe(self, observer: Observer, events: Iterable[type[Event]] = get_args(Event)) -> None:
         """Call `observer` for each event of these types (default: all); it must not block, errors are only logged."""
@@ -178,7 +193,7 @@ class TaskQ:
         await backend.open()
         if isinstance(backend, TellsOfCancels):
             backend.hear_cancels(self._end_attempt)
-        self._children.open()
+        self._registry.open_executors()
         admission = make_admission(self._choices, self._settings, backend=backend, bus=self._bus)
         self._opened = Opened(backend, admission)
         return self
@@ -187,8 +202,7 @@ class TaskQ:
         if self._stand_in is not None:
             return
         opened, self._opened = self._parts, None
-        self._threads.close()
-        self._children.close()
+        self._registry.close_executors()
         await opened.backend.close()
 
     @contextlib.asynccontextmanager
@@ -215,16 +229,17 @@ class TaskQ:
         if self._stand_in is not None:
             yield worker  # it runs nothing: what runs, and when, is the test's to say
             return
-        running = asyncio.create_task(worker.run(), name="gotaskq-worker")
-        self._workers.append(worker)
-        try:
-            yield worker
-        finally:
-            worker.stop()
+        async with self._resources.opened(self._registry.handlers) as variables:
+            running = asyncio.create_task(worker.run(), name="gotaskq-worker", context=variables)
+            self._workers.append(worker)
             try:
-                await running
+                yield worker
             finally:
-                self._workers.remove(worker)
+                worker.stop()
+                try:
+                    await running
+                finally:
+                    self._workers.remove(worker)
 
     @contextlib.asynccontextmanager
     async def override(
@@ -234,11 +249,13 @@ class TaskQ:
         mode: Mode = "manual",
         raise_errors: bool = True,
         wrap: Callable[[Backend], Backend] | None = None,
+        resources: Mapping[type, object] | None = None,
     ) -> AsyncIterator[Self]:
         """Put a fresh store in the place of the app's own during the body, and let nothing run by itself; for tests.
 
         In `manual` mode jobs wait until `gotaskq.testing.drain` runs them; in `inline` mode each enqueue runs its job
-        to the end, and with `raise_errors` raises what made it die. `wrap` may put something before the store.
+        to the end, and with `raise_errors` raises what made it die. `wrap` may put something before the store, and
+        `resources` by type take the place of the app's own.
         """
         own = (self._choices, self._opened, self._stand_in)
         self._choices, self._opened, self._stand_in = (
@@ -249,7 +266,8 @@ class TaskQ:
         try:
             async with self:
                 stepper = make_stepper(own[0], self._settings, self._parts.backend, self._registry, self._bus)
-                self._stand_in = StandIn(self._choices, self._parts, stepper, mode=mode, raises=raise_errors)
+                opened = partial(self._resources.opened, self._registry.handlers, resources)
+                self._stand_in = StandIn(self._choices, self._parts, stepper, opened, mode=mode, raises=raise_errors)
                 try:
                     yield self
                 finally:

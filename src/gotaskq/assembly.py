@@ -7,6 +7,7 @@ import os
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ from gotaskq.engine.admission import Admission
 from gotaskq.engine.bus import EventBus
 from gotaskq.engine.registry import Registry
 from gotaskq.engine.stepper import Stepper
+from gotaskq.engine.submission import EnqueueMiddleware, Surrounded
 from gotaskq.engine.worker import Worker, WorkerOptions
 from gotaskq.events import JobDied, JobDone, JobEnqueued, JobRetryScheduled
 from gotaskq.metrics import Metrics
@@ -36,6 +38,7 @@ class Choices:
     selector: Callable[[], QueueSelector] | None
     clock: Clock
     rng: Random
+    enqueue_middleware: tuple[EnqueueMiddleware, ...] = ()
 
     def backend_or(self, settings: Settings) -> str | Backend:
         """Return the backend, or the URL of one."""
@@ -69,7 +72,7 @@ def make_backend(choices: Choices, settings: Settings) -> Backend:
 
 def make_admission(choices: Choices, settings: Settings, *, backend: Backend, bus: EventBus) -> Admission:
     """Make the door of an app."""
-    return Admission(
+    admission = Admission(
         backend,
         bus=bus,
         clock=choices.clock,
@@ -78,6 +81,9 @@ def make_admission(choices: Choices, settings: Settings, *, backend: Backend, bu
         max_retries=settings.max_retries,
         max_queue_depth=settings.max_queue_depth,
     )
+    if choices.enqueue_middleware:
+        admission.surround(partial(Surrounded, choices.enqueue_middleware))
+    return admission
 
 
 def make_stepper(choices: Choices, settings: Settings, backend: Backend, registry: Registry, bus: EventBus) -> Stepper:

@@ -6,6 +6,8 @@ Invariant: no job runs but by a step somebody asked for, and no time passes but 
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from contextvars import Context as Variables
 from dataclasses import replace
 from typing import Final, Literal, TypeAlias
 
@@ -65,19 +67,33 @@ class StandingClock:
 class StandIn:
     """An overridden app's store, time, and the one who runs its jobs."""
 
-    def __init__(self, choices: Choices, opened: Opened, stepper: Stepper, *, mode: Mode, raises: bool) -> None:
+    def __init__(
+        self,
+        choices: Choices,
+        opened: Opened,
+        stepper: Stepper,
+        resources: Callable[[], AbstractAsyncContextManager[Variables]],
+        *,
+        mode: Mode,
+        raises: bool,
+    ) -> None:
         if not isinstance(choices.clock, StandingClock):
             raise TypeError(f"the time of a stand-in must stand still, and {choices.clock!r} does not")
         self.clock = choices.clock
         self.stepper = stepper
         self.backend = opened.backend
+        self._resources = resources
         if mode == "inline":
             opened.admission.surround(lambda way: _Inline(self, way, raises=raises))
 
     async def step(self) -> Stepped | None:
         """Run the next due job to the end of its attempt; None when none is due. Raises for one without a handler."""
-        stepped = await self.stepper.step()
-        if stepped is not None and isinstance(stepped.outcome, Unhandled):
+        job = await self.stepper.take()
+        if job is None:
+            return None
+        async with self._resources() as variables:
+            stepped = await asyncio.create_task(self.stepper.run(job), context=variables)
+        if isinstance(stepped.outcome, Unhandled):
             raise RegistrationError(
                 f"job {stepped.job.id} has no handler for its type {stepped.job.type!r}; import the module that "
                 f"defines it"

@@ -1,7 +1,7 @@
 """The stepper: runs due jobs one after the other, while its caller waits.
 
 For tests and whoever wants no worker: what a worker does with a job, without loops beside it.
-Invariant: between two steps nothing of it runs, and no job is held.
+Invariant: between two calls nothing of it runs.
 """
 
 import asyncio
@@ -63,13 +63,8 @@ class Stepper:
         self._rng = rng
         self._options = options
 
-    async def step(self) -> Stepped | None:
-        """Run the next due job to the end of its attempt, and settle it; None when no job is due."""
-        job = await self.take()
-        return None if job is None else await self._run(job)
-
     async def take(self) -> Job | None:
-        """Lease the next due job and leave it at that, as a worker does that is killed then."""
+        """Lease the next due job, to `run` it or to leave it as a worker does that is killed; None: none is due."""
         turns = self._selector.order(tuple(await self._backend.queues()))
         options = self._options
         jobs = await self._backend.reserve(turns, limit=ONE, lease_ms=options.lease_ms, worker=options.name)
@@ -90,7 +85,8 @@ class Stepper:
         )
         return await maintenance.take_back()
 
-    async def _run(self, job: Job) -> Stepped:
+    async def run(self, job: Job) -> Stepped:
+        """Run a job that was taken to the end of its attempt, and settle it."""
         slots: list[Slot] = []
         deadlines = Deadlines(slots, clock=self._clock, give_up=_go_on_waiting)
         reports = Reports(self._backend, deadlines=deadlines, bus=self._bus, clock=self._clock)
