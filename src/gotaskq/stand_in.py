@@ -8,8 +8,9 @@ import asyncio
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from contextvars import Context as Variables
+from contextvars import ContextVar
 from dataclasses import replace
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 from gotaskq.assembly import Choices, Opened, make_backend
 from gotaskq.backend import Backend, JobQuery
@@ -141,15 +142,30 @@ def error_of(stepped: Stepped) -> BaseException | None:
     return outcome.exception
 
 
+class _Level(NamedTuple):
+    """Where inline enqueues take turns: outside of any job, or inside of one attempt."""
+
+    turn: asyncio.Lock
+    depth: int
+
+
+LEVEL: Final[ContextVar[_Level]] = ContextVar("gotaskq-inline-level")
+
+
 class _Inline:
-    """Runs each job to its end, through retries and delays, before its enqueue returns."""
+    """Runs each job to its end, through retries and delays, before its enqueue returns.
+
+    Enqueues of one level wait for each other, so no job is looked at while it runs; those of a handler are a level of
+    their own.
+    """
 
     def __init__(self, stand_in: StandIn, way: Submits, *, raises: bool) -> None:
         self._stand_in = stand_in
         self._way = way
         self._raises = raises
         self._attempts_left = MAX_ATTEMPTS
-        self._depth = 0
+        self._outermost = _Level(asyncio.Lock(), 0)
+        self._errors: dict[JobId, BaseException] = {}  # by job, whoever's turn it was that ran it
 
     async def submit(self, request: JobRequest) -> Job:
         return await self._run(await self._way.submit(request))
@@ -159,16 +175,17 @@ class _Inline:
         return [answer if isinstance(answer, GotaskqError) else await self._run(answer) for answer in answers]
 
     async def _run(self, job: Job) -> Job:
-        if not self._depth:
-            self._attempts_left = MAX_ATTEMPTS
-        self._depth += 1
-        errors: dict[JobId, BaseException] = {}
-        try:
-            while (found := await self._look(job)).status not in FINAL and await self._go_on(errors):
-                pass
-        finally:
-            self._depth -= 1
-        error = errors.get(job.id)
+        level = LEVEL.get(self._outermost)
+        async with level.turn:
+            if not level.depth:
+                self._attempts_left = MAX_ATTEMPTS
+            inside = LEVEL.set(_Level(asyncio.Lock(), level.depth + 1))
+            try:
+                while (found := await self._look(job)).status not in FINAL and await self._go_on(level.depth):
+                    pass
+            finally:
+                LEVEL.reset(inside)
+        error = self._errors.get(job.id)
         if self._raises and error is not None and found.status is Status.DEAD:
             raise error
         return found
@@ -176,9 +193,9 @@ class _Inline:
     async def _look(self, job: Job) -> Job:
         return await self._stand_in.backend.get(job.id) or job
 
-    async def _go_on(self, errors: dict[JobId, BaseException]) -> bool:
+    async def _go_on(self, depth: int) -> bool:
         """Run a job, or else let time pass; False when neither brings anything on, as where its queue is paused."""
-        if not self._attempts_left or self._depth > MAX_NESTED:
+        if not self._attempts_left or depth >= MAX_NESTED:
             raise EndlessJobsError(MAX_ATTEMPTS - self._attempts_left)
         stepped = await self._stand_in.step()
         if stepped is None:
@@ -186,5 +203,5 @@ class _Inline:
         self._attempts_left -= 1
         error = error_of(stepped)
         if error is not None:
-            errors[stepped.job.id] = error
+            self._errors[stepped.job.id] = error
         return True

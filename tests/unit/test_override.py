@@ -204,6 +204,22 @@ async def test_inline_a_handler_may_enqueue(app: TaskQ) -> None:
         assert (await app.enqueue("parent", 5)).result == 11
 
 
+async def test_inline_enqueues_at_the_same_time_each_wait_for_their_own_job(app: TaskQ) -> None:
+    @app.handler("parents")
+    async def parents(job: Job) -> list[int]:
+        async with asyncio.TaskGroup() as tasks:
+            children = [tasks.create_task(app.enqueue("double", number)) for number in range(3)]
+        return [child.result().result for child in children]
+
+    async with app.override(mode="inline"), asyncio.TaskGroup() as tasks:
+        calls = [tasks.create_task(app.enqueue("double", number)) for number in range(30)]
+        calls.append(tasks.create_task(app.enqueue("parents", priority=9)))
+        failing = tasks.create_task(app.enqueue("flaky"))
+
+    assert [call.result().result for call in calls] == [*range(0, 60, 2), [0, 2, 4]]
+    assert failing.result().status is Status.DONE
+
+
 async def test_inline_jobs_without_end_are_told(app: TaskQ) -> None:
     @app.handler("again")
     async def again(job: Job) -> None:
