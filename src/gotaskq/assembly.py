@@ -96,7 +96,9 @@ def make_stepper(choices: Choices, settings: Settings, backend: Backend, registr
         bus=bus,
         clock=choices.clock,
         rng=choices.rng,
-        options=_worker_options(choices, settings, concurrency=1, burst=False, max_jobs=None),
+        worker=_worker_name(choices),
+        lease_ms=settings.lease_ms,
+        max_crashes=settings.max_crashes,
     )
 
 
@@ -120,7 +122,16 @@ def make_worker(
         bus=bus,
         clock=choices.clock,
         rng=choices.rng,
-        options=_worker_options(choices, settings, concurrency=concurrency, burst=burst, max_jobs=max_jobs),
+        options=WorkerOptions(
+            name=_worker_name(choices),
+            concurrency=settings.num_workers if concurrency is None else concurrency,
+            lease_ms=settings.lease_ms,
+            shutdown_timeout_s=settings.shutdown_timeout_ms / 1000,
+            max_crashes=settings.max_crashes,
+            queues=None if settings.queues is None else frozenset(settings.queues),
+            burst=burst,
+            max_jobs=max_jobs,
+        ),
     )
 
 
@@ -132,19 +143,8 @@ def count_events(metrics: Metrics, bus: EventBus) -> None:
     bus.subscribe(JobDied, metrics.count_dead)
 
 
-def _worker_options(
-    choices: Choices, settings: Settings, *, concurrency: int | None, burst: bool, max_jobs: int | None
-) -> WorkerOptions:
-    return WorkerOptions(
-        name=f"{platform.node()}:{os.getpid()}:{choices.rng.getrandbits(64):016x}",
-        concurrency=settings.num_workers if concurrency is None else concurrency,
-        lease_ms=settings.lease_ms,
-        shutdown_timeout_s=settings.shutdown_timeout_ms / 1000,
-        max_crashes=settings.max_crashes,
-        queues=None if settings.queues is None else frozenset(settings.queues),
-        burst=burst,
-        max_jobs=max_jobs,
-    )
+def _worker_name(choices: Choices) -> str:
+    return f"{platform.node()}:{os.getpid()}:{choices.rng.getrandbits(64):016x}"
 
 
 def _make_retry(choices: Choices, settings: Settings) -> RetryPolicy:

@@ -51,11 +51,6 @@ class Maintenance:
             self._repeat(self._prune, every_s=PRUNE_EVERY_S, batch=PRUNE_BATCH),
         ]
 
-    async def take_back(self) -> list[Job]:
-        """Do once, now, what time does to jobs that wait or run; return those it took back or gave up."""
-        await self._backend.promote(limit=BATCH)
-        return await self._reap_batch() + await self._expire_batch()
-
     async def _repeat(self, duty: Callable[[], Awaitable[int]], *, every_s: float, batch: int) -> None:
         while True:
             await self._clock.sleep(every_s * self._rng.uniform(1 - SPREAD, 1 + SPREAD))
@@ -69,29 +64,24 @@ class Maintenance:
         return await self._backend.promote(limit=BATCH)
 
     async def _reap(self) -> int:
-        return len(await self._reap_batch())
-
-    async def _reap_batch(self) -> list[Job]:
         reaped = await self._backend.reap(limit=BATCH, max_crashes=self._max_crashes)
         for job in reaped:
             logger.warning("lease lapsed", extra={"job_id": str(job.id), "crashes": job.crashes, "worker": job.worker})
-            self._bus.publish(_reaped(job))
-        return reaped
+            self._bus.publish(reaped_event(job))
+        return len(reaped)
 
     async def _expire(self) -> int:
-        return len(await self._expire_batch())
-
-    async def _expire_batch(self) -> list[Job]:
         expired = await self._backend.expire(limit=BATCH)
         for job in expired:
             self._bus.publish(JobDied(job, DeathReason.EXPIRED, job.error or "expired", None))
-        return expired
+        return len(expired)
 
     async def _prune(self) -> int:
         return await self._backend.prune(limit=PRUNE_BATCH)
 
 
-def _reaped(job: Job) -> Event:
+def reaped_event(job: Job) -> Event:
+    """Return what is told of a job whose lease ran out."""
     if job.status is Status.DEAD:
         return JobDied(job, job.death_reason or DeathReason.WORKER_LOST, job.error or "worker lost", None)
     if job.status is Status.CANCELLED:

@@ -16,19 +16,19 @@ from gotaskq.engine.attempt import begin_attempt
 from gotaskq.engine.bus import EventBus
 from gotaskq.engine.deadlines import Deadlines
 from gotaskq.engine.decision import decide
-from gotaskq.engine.maintenance import Maintenance
+from gotaskq.engine.maintenance import reaped_event
 from gotaskq.engine.registry import Registration, Registry
 from gotaskq.engine.reports import Reports
 from gotaskq.engine.settler import Ended, Settler
 from gotaskq.engine.slot import Slot
-from gotaskq.engine.worker import UNHANDLED, WorkerOptions, refusal_of
-from gotaskq.events import JobStarted
-from gotaskq.job import Job
+from gotaskq.engine.worker import UNHANDLED, refusal_of
+from gotaskq.events import JobDied, JobStarted
+from gotaskq.job import DeathReason, Job
 from gotaskq.outcome import Outcome, Settlement, Succeeded
 from gotaskq.policies.retry import RetryPolicy
 from gotaskq.policies.scheduling import QueueSelector
 
-ONE: Final = 1
+ALL: Final = 1_000  # more than any test has
 
 
 class Stepped(NamedTuple):
@@ -52,7 +52,9 @@ class Stepper:
         bus: EventBus,
         clock: Clock,
         rng: Random,
-        options: WorkerOptions,
+        worker: str,
+        lease_ms: int,
+        max_crashes: int,
     ) -> None:
         self._backend = backend
         self._registry = registry
@@ -61,29 +63,28 @@ class Stepper:
         self._bus = bus
         self._clock = clock
         self._rng = rng
-        self._options = options
+        self._worker = worker
+        self._lease_ms = lease_ms
+        self._max_crashes = max_crashes
 
     async def take(self) -> Job | None:
         """Lease the next due job, to `run` it or to leave it as a worker does that is killed; None: none is due."""
         turns = self._selector.order(tuple(await self._backend.queues()))
-        options = self._options
-        jobs = await self._backend.reserve(turns, limit=ONE, lease_ms=options.lease_ms, worker=options.name)
+        jobs = await self._backend.reserve(turns, limit=1, lease_ms=self._lease_ms, worker=self._worker)
         for job in jobs:
             self._selector.served(job.queue)
         return jobs[0] if jobs else None
 
     async def take_back(self) -> list[Job]:
-        """Do what time does to jobs: promote, take back those whose lease ran out, give up those that expired."""
-        options = self._options
-        maintenance = Maintenance(
-            self._backend,
-            bus=self._bus,
-            clock=self._clock,
-            rng=self._rng,
-            lease_ms=options.lease_ms,
-            max_crashes=options.max_crashes,
-        )
-        return await maintenance.take_back()
+        """Do once what time does to jobs: promote, take back those whose lease ran out, give up those that expired."""
+        await self._backend.promote(limit=ALL)
+        reaped = await self._backend.reap(limit=ALL, max_crashes=self._max_crashes)
+        expired = await self._backend.expire(limit=ALL)
+        for job in reaped:
+            self._bus.publish(reaped_event(job))
+        for job in expired:
+            self._bus.publish(JobDied(job, DeathReason.EXPIRED, job.error or "expired", None))
+        return reaped + expired
 
     async def run(self, job: Job) -> Stepped:
         """Run a job that was taken to the end of its attempt, and settle it."""
