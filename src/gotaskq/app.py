@@ -274,6 +274,8 @@ class TaskQ:
                     self._stand_in = None
         finally:
             self._choices, self._opened, self._stand_in = own
+            if self._opened is not None:
+                self._registry.open_executors()  # closed with the stand-in, but they are the open app's, too
 
     @property
     def stand_in(self) -> StandIn:

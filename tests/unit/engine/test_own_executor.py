@@ -51,6 +51,22 @@ async def test_it_runs_its_handlers_and_no_others() -> None:
     assert results == [None, 1, None]
 
 
+async def test_an_open_app_has_it_open_again_after_an_override() -> None:
+    app, executor = TaskQ(), Telling()
+    app.handler("first", executor=executor)(ignore)
+
+    async with app:
+        async with app.override(mode="inline"):
+            await app.enqueue("first")
+        assert executor.told == ["open", "open", "first", "close", "open"]
+
+    assert executor.told[-1] == "close"
+
+
+async def ignore(job: Job) -> None:
+    pass
+
+
 def test_a_name_that_is_none_of_ours_is_refused() -> None:
     executor: Any = "thread"
 
