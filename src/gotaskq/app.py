@@ -4,24 +4,16 @@ The only place that names concrete classes and puts them together. No state outs
 one process.
 """
 
-import asyncio
-import contextlib
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from random import Random
 from typing import TYPE_CHECKING, Self, TypeVar, Unpack, get_args
 
 from msgspec import Raw
 
-from gotaskq.assembly import (
-    Choices,
-    Opened,
-    create_queues,
-    make_worker,
-    open_parts,
-    submit_all,
-)
-from gotaskq.backend import Backend, Finding, JobQuery, Page, QueueCounts, TellsOfCancels
+from gotaskq.assembly import Choices, Opened, submit_all
+from gotaskq.backend import Backend, Finding, JobQuery, Page, QueueCounts
 from gotaskq.backends import is_local
 from gotaskq.clock import Clock, SystemClock
 from gotaskq.config import Settings, load_settings
@@ -30,8 +22,10 @@ from gotaskq.engine.bus import EventBus
 from gotaskq.engine.endings import Endings
 from gotaskq.engine.middleware import Middleware
 from gotaskq.engine.registry import HandlerOptions, Registry
+from gotaskq.engine.resources import ResourceMaker
+from gotaskq.engine.submission import EnqueueMiddleware
 from gotaskq.engine.worker import Worker
-from gotaskq.errors import DeadJobNotFoundError, GotaskqError, JobNotFoundError, NotOpenError, RegistrationError
+from gotaskq.errors import DeadJobNotFoundError, GotaskqError, JobNotFoundError, RegistrationError
 from gotaskq.events import Event, JobCancelled, JobReplayed, Observer
 from gotaskq.executor import Handler
 from gotaskq.executors.asyncio_task import AsyncioExecutor
@@ -39,18 +33,20 @@ from gotaskq.executors.process.executor import ProcessExecutor
 from gotaskq.executors.process.options import ProcessOptions
 from gotaskq.executors.thread import ThreadExecutor
 from gotaskq.job import Job, JobId, Status
+from gotaskq.life import Life
 from gotaskq.observation import Observation
 from gotaskq.payload import encode_payload
 from gotaskq.policies.ordering import Ordering
 from gotaskq.policies.retry import RetryPolicy
 from gotaskq.policies.scheduling import QueueSelector
-from gotaskq.sync_door import SyncDoor
+from gotaskq.stand_in import Mode, StandIn
 from gotaskq.task import AnyTask, SendOptions, TaskMaker, TaskOptions, checked
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
 H = TypeVar("H", bound=Handler)
+M = TypeVar("M", bound=ResourceMaker)
 
 
 class TaskQ:
@@ -76,27 +72,32 @@ class TaskQ:
         ordering: Ordering | None = None,
         selector: Callable[[], QueueSelector] | None = None,
         middleware: Sequence[Middleware] = (),
+        enqueue_middleware: Sequence[EnqueueMiddleware] = (),
         children: ProcessOptions | None = None,
         clock: Clock | None = None,
         rng: Random | None = None,
     ) -> None:
-        self._settings = settings or Settings()
-        self._clock: Clock = clock or SystemClock()
-        self._rng = rng or Random()
-        self._choices = Choices(backend, retry, ordering, selector, self._clock, self._rng)
+        clock, rng = clock or SystemClock(), rng or Random()
+        settings = settings or Settings()
+        threads = ThreadExecutor(settings.effective_handler_threads)
+        in_children = ProcessExecutor(children, clock=clock, rng=rng)
         self._bus = EventBus()
-        self._threads = ThreadExecutor(self._settings.effective_handler_threads)
-        self._children = ProcessExecutor(children, clock=self._clock, rng=self._rng)
+        self._endings = Endings(self._bus, clock)
+        self._tasks: dict[str, AnyTask] = {}
         self._registry = Registry(
-            on_loop=AsyncioExecutor(), in_thread=self._threads, in_child=self._children, middleware=middleware
+            on_loop=AsyncioExecutor(), in_thread=threads, in_child=in_children, middleware=middleware
+        )
+        self._life = Life(
+            Choices(backend, retry, ordering, selector, clock, rng, (*enqueue_middleware,)),
+            settings=settings,
+            bus=self._bus,
+            registry=self._registry,
+            tasks=self._tasks,
+            threads=threads,
+            children=in_children,
         )
         self.is_draining = False  # set by whoever serves this app, for /readyz
-        self._endings = Endings(self._bus, self._clock)
-        self._tasks: dict[str, AnyTask] = {}
-        self._opened: Opened | None = None
-        self._sync = SyncDoor(self._choices, self._bus, tasks=self._tasks, known_types=self._registry.types)
-        self._workers: list[Worker] = []
-        self.observation = Observation(self._bus, self._workers, has_handler=self.has_handler)
+        self.observation = Observation(self._bus, self._life.workers, self._registry)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
@@ -106,13 +107,13 @@ class TaskQ:
     @property
     def settings(self) -> Settings:
         """The settings in force."""
-        return self._settings
+        return self._life.settings
 
     def configure(self, settings: Settings) -> None:
         """Take other settings before it is opened, as `gotaskq run` does; what the constructor named stays."""
-        if self._opened is not None:
+        if self.is_open:
             raise GotaskqError("this TaskQ is open; configure it before `async with app`")
-        self._settings = settings
+        self._life.settings = settings
 
     # -- definition ----------------------------------------------------------------------------------------------------
 
@@ -122,7 +123,7 @@ class TaskQ:
         The job type is the function's name unless it is given; the options are those of TaskOptions. Raises
         RegistrationError.
         """
-        if self._opened is not None:
+        if self.is_open:
             raise RegistrationError("this TaskQ is open; define its tasks before `async with app`")
         return TaskMaker(self, self._registry, self._tasks, job_type, options)
 
@@ -134,8 +135,9 @@ class TaskQ:
     def handler(self, job_type: str, **options: Unpack[HandlerOptions]) -> Callable[[H], H]:
         """Register a function of the whole Job, or of its Context, as the handler of a job type.
 
-        An `async def` runs on the event loop, a `def` in a thread, or in a child process with `executor="process"`.
-        The options are those of HandlerOptions. Raises RegistrationError.
+        An `async def` runs on the event loop, a `def` in a thread, in a child process with `executor="process"`, or in
+        an Executor of your own. Parameters behind the first are resources. The options are those of HandlerOptions.
+        Raises RegistrationError.
         """
 
         def register(handler: H) -> H:
@@ -143,6 +145,14 @@ class TaskQ:
             return handler
 
         return register
+
+    def resource(self, maker: M) -> M:
+        """Let each worker open what this `async def` yields at its start, and close it after its drain.
+
+        Handlers and later resources get it by a parameter annotated with its type. Raises RegistrationError.
+        """
+        self._life.resources.add(maker)
+        return maker
 
     def observe(self, observer: Observer, events: Iterable[type[Event]] = get_args(Event)) -> None:
         """Call `observer` for each event of these types (default: all); it must not block, errors are only logged."""
@@ -157,55 +167,42 @@ class TaskQ:
     # -- life ----------------------------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
-        if self._opened is not None:
-            raise GotaskqError("this TaskQ is open already; one `async with app` at a time")
-        self._threads.max_threads = self._settings.effective_handler_threads
-        self._children.max_children = self._settings.num_workers
-        self._opened = await open_parts(
-            self._choices, self._settings, bus=self._bus, registry=self._registry, tasks=self._tasks
-        )
-        if isinstance(self._opened.backend, TellsOfCancels):
-            self._opened.backend.hear_cancels(self._end_attempt)
-        self._children.open()
-        self._sync.hand_over_to(self._opened)
+        await self._life.begin()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        opened, self._opened = self._parts, None
-        self._sync.hand_over_to(None)
-        self._threads.close()
-        self._children.close()
-        await opened.backend.close()
+        await self._life.end()
 
-    @contextlib.asynccontextmanager
-    async def workers(
+    def workers(
         self, concurrency: int | None = None, *, burst: bool = False, max_jobs: int | None = None
-    ) -> AsyncIterator[Worker]:
+    ) -> AbstractAsyncContextManager[Worker]:
         """Run jobs in this process while the body runs, at most `concurrency` at once; drain at its end.
 
         The worker ends sooner, and sets its `ended`, after `max_jobs` jobs, or in a burst once none is left to run.
         """
-        await create_queues(self._parts.admission, self._settings.queues or ())
-        worker = make_worker(
-            self._choices,
-            self._settings,
-            backend=self._parts.backend,
-            registry=self._registry,
-            bus=self._bus,
-            concurrency=concurrency,
-            burst=burst,
-            max_jobs=max_jobs,
-        )
-        running = asyncio.create_task(worker.run(), name="gotaskq-worker")
-        self._workers.append(worker)
-        try:
-            yield worker
-        finally:
-            worker.stop()
-            try:
-                await running
-            finally:
-                self._workers.remove(worker)
+        return self._life.run_workers(concurrency, burst=burst, max_jobs=max_jobs)
+
+    def override(
+        self,
+        backend: str | Backend | None = None,
+        *,
+        mode: Mode = "manual",
+        raise_errors: bool = True,
+        wrap: Callable[[Backend], Backend] | None = None,
+        resources: Mapping[type, object] | None = None,
+    ) -> AbstractAsyncContextManager[Self]:
+        """Put a fresh store in the place of the app's own during the body, and let nothing run by itself; for tests.
+
+        In `manual` mode jobs wait until `gotaskq.testing.drain` runs them; in `inline` mode each enqueue runs its job
+        to the end, and with `raise_errors` raises what made it die. `wrap` may put something before the store, and
+        `resources` by type take the place of the app's own.
+        """
+        return self._life.override(self, backend, mode=mode, raise_errors=raise_errors, wrap=wrap, resources=resources)
+
+    @property
+    def stand_in(self) -> StandIn:
+        """What stands in for store and workers during `override`; raises GotaskqError outside of it."""
+        return self._life.stand_in
 
     # -- jobs ----------------------------------------------------------------------------------------------------------
 
@@ -221,11 +218,11 @@ class TaskQ:
 
         Raises ConfigError where the jobs are in the memory of a TaskQ that is not open in this process.
         """
-        return self._sync.submit(self.job(job_type, payload, **options), self._settings)
+        return self._life.sync.submit(self.job(job_type, payload, **options), self.settings)
 
     def get_sync(self, job_id: int) -> Job:
         """Do what `get` does, for code that cannot await; raises as `get`, and ConfigError as `enqueue_sync`."""
-        return self._sync.get(JobId(job_id), self._settings)
+        return self._life.sync.get(JobId(job_id), self.settings)
 
     @staticmethod
     def job(job_type: str, payload: object = None, **options: Unpack[SendOptions]) -> JobRequest:
@@ -275,14 +272,10 @@ class TaskQ:
         if job is None:
             raise JobNotFoundError(job_id)
         if job.is_cancel_requested and job.status is Status.RUNNING:
-            self._end_attempt(job.id)
+            self._life.end_attempt(job.id)
         elif job.status is Status.CANCELLED:
             self._bus.publish(JobCancelled(job))
         return job
-
-    def _end_attempt(self, job_id: JobId) -> None:
-        for worker in self._workers:
-            worker.cancel(job_id)
 
     async def replay(self, job_id: int) -> Job:
         """Run a dead job again, on its own queue with a fresh count; raises DeadJobNotFoundError."""
@@ -315,7 +308,7 @@ class TaskQ:
 
     def create_queue_sync(self, name: str) -> str:
         """Do what `create_queue` does, for code that cannot await; raises as it, and ConfigError as `enqueue_sync`."""
-        return self._sync.create_queue(name, self._settings)
+        return self._life.sync.create_queue(name, self.settings)
 
     async def queues(self) -> Mapping[str, QueueCounts]:
         """Return every queue with its counts, sorted by name."""
@@ -338,36 +331,39 @@ class TaskQ:
     @property
     def busy(self) -> int:
         """How many slots run an attempt now."""
-        return sum(worker.busy for worker in self._workers)
-
-    @property
-    def _abandoned(self) -> int:
-        on_loop = sum(worker.abandoned_on_loop for worker in self._workers)
-        return on_loop + self._registry.abandoned  # which all workers of this app share
+        return sum(worker.busy for worker in self._life.workers)
 
     def has_handler(self, job_type: str) -> bool:
         """Whether a job of this type can run here."""
         return self._registry.find(job_type) is not None
 
+    def handler_of(self, job_type: str) -> Handler:
+        """Return the function that handles jobs of this type; raises RegistrationError for a type without one."""
+        registration = self._registry.find(job_type)
+        if registration is None:
+            known = ", ".join(self.job_types) or "none"
+            raise RegistrationError(f"no handler for job type {job_type!r}; registered here: {known}")
+        return registration.handler
+
     @property
     def is_open(self) -> bool:
         """Whether we are inside `async with app`."""
-        return self._opened is not None
+        return self._life.is_open
 
     @property
     def is_accepting(self) -> bool:
         """Whether this process takes new jobs: open, and not draining."""
-        return self._opened is not None and not self._opened.admission.is_closed
+        return self.is_open and not self._parts.admission.is_closed
 
     @property
     def is_shared(self) -> bool:
         """Whether other processes can see the same jobs; they cannot look into this one's memory."""
-        return not is_local(self._choices.backend_or(self._settings))
+        return not is_local(self._life.choices.backend_or(self.settings))
 
     @property
     def backend_name(self) -> str:
         """Where the jobs live, for people: a URL without its password, or the class of a backend that was given."""
-        return self._choices.backend_name(self._settings)
+        return self._life.choices.backend_name(self.settings)
 
     @property
     def is_reachable(self) -> bool:
@@ -399,6 +395,4 @@ class TaskQ:
 
     @property
     def _parts(self) -> Opened:
-        if self._opened is None:
-            raise NotOpenError
-        return self._opened
+        return self._life.parts

@@ -8,6 +8,7 @@ import os
 import platform
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 from typing import NamedTuple
 
@@ -19,6 +20,8 @@ from gotaskq.engine.admission import Admission, JobRequest, JobType
 from gotaskq.engine.bus import EventBus
 from gotaskq.engine.options import WorkerOptions
 from gotaskq.engine.registry import Registry
+from gotaskq.engine.stepper import Stepper
+from gotaskq.engine.submission import EnqueueMiddleware, Surrounded
 from gotaskq.engine.worker import Worker
 from gotaskq.errors import GotaskqError, QueueExistsError, WithheldError
 from gotaskq.job import Job
@@ -39,6 +42,7 @@ class Choices:
     selector: Callable[[], QueueSelector] | None
     clock: Clock
     rng: Random
+    enqueue_middleware: tuple[EnqueueMiddleware, ...] = ()
 
     def backend_or(self, settings: Settings) -> str | Backend:
         """Return the backend, or the URL of one."""
@@ -120,7 +124,7 @@ def make_admission(
     known_types: Callable[[], Iterable[str]],
 ) -> Admission:
     """Make the door of an app."""
-    return Admission(
+    admission = Admission(
         backend,
         bus=bus,
         clock=choices.clock,
@@ -130,6 +134,25 @@ def make_admission(
         max_queue_depth=settings.max_queue_depth,
         types=types,
         only_types=known_types if settings.strict_types else None,
+    )
+    if choices.enqueue_middleware:
+        admission.surround(partial(Surrounded, choices.enqueue_middleware))
+    return admission
+
+
+def make_stepper(choices: Choices, settings: Settings, backend: Backend, registry: Registry, bus: EventBus) -> Stepper:
+    """Make what runs an app's jobs one by one."""
+    return Stepper(
+        backend,
+        registry=registry,
+        retry=_make_retry(choices, settings),
+        selector=_make_selector(choices, settings),
+        bus=bus,
+        clock=choices.clock,
+        rng=choices.rng,
+        worker=_worker_name(choices),
+        lease_ms=settings.lease_ms,
+        max_crashes=settings.max_crashes,
     )
 
 
@@ -165,13 +188,13 @@ def make_worker(
     return Worker(
         backend,
         registry=registry,
-        retry=choices.retry or ExponentialBackoff(settings.base_delay_ms, settings.max_delay_ms),
+        retry=_make_retry(choices, settings),
         selector=_make_selector(choices, settings),
         bus=bus,
         clock=choices.clock,
         rng=choices.rng,
         options=WorkerOptions(
-            name=f"{platform.node()}:{os.getpid()}:{choices.rng.getrandbits(64):016x}",
+            name=_worker_name(choices),
             concurrency=settings.num_workers if concurrency is None else concurrency,
             lease_ms=settings.lease_ms,
             shutdown_timeout_s=settings.shutdown_timeout_ms / 1000,
@@ -182,6 +205,14 @@ def make_worker(
             has_real_time=isinstance(choices.clock, SystemClock),
         ),
     )
+
+
+def _worker_name(choices: Choices) -> str:
+    return f"{platform.node()}:{os.getpid()}:{choices.rng.getrandbits(64):016x}"
+
+
+def _make_retry(choices: Choices, settings: Settings) -> RetryPolicy:
+    return choices.retry or ExponentialBackoff(settings.base_delay_ms, settings.max_delay_ms)
 
 
 def _make_selector(choices: Choices, settings: Settings) -> QueueSelector:

@@ -28,6 +28,7 @@ GotaskqError
 ├── JobCancelledError       the job whose result is waited for is CANCELLED
 ├── ResultUnavailableError  the job is DONE, but what was kept is not what its task returns
 ├── NotOpenError            used outside `async with app`
+├── EndlessJobsError        a test's jobs bring new ones without end
 └── IllegalTransitionError  a job may not go from this status to that one
 """
 
@@ -246,6 +247,15 @@ class NotOpenError(GotaskqError):
 
     def __init__(self) -> None:
         super().__init__("this TaskQ is not open; use it inside `async with app:`")
+
+
+class EndlessJobsError(GotaskqError):
+    """So many attempts ran for one call of a test that its jobs seem to bring new ones without end."""
+
+    def __init__(self, attempts: int) -> None:
+        super().__init__(
+            f"{attempts} attempts ran, and more are due: does a job enqueue itself, or snooze, without end?"
+        )
 
 
 class IllegalTransitionError(GotaskqError):

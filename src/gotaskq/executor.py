@@ -2,15 +2,15 @@
 
 import inspect
 from collections.abc import Awaitable, Callable
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Concatenate, Literal, Protocol, TypeAlias
 
 from gotaskq.context import Context
 from gotaskq.errors import RegistrationError
 from gotaskq.job import Job
 
 # A user's function of the Job, or of the Context where its parameter is annotated so: `async def` for the event loop,
-# `def` for a thread. What it returns is the job's result.
-Handler: TypeAlias = Callable[[Job], Any] | Callable[[Context], Any]
+# `def` for a thread. What it returns is the job's result; further parameters are resources, given by their types.
+Handler: TypeAlias = Callable[Concatenate[Job, ...], Any] | Callable[Concatenate[Context, ...], Any]
 # The worker models a handler can ask for; without a wish, `async def` runs on the event loop and `def` in a thread.
 ExecutorName: TypeAlias = Literal["process"]
 

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from gotaskq.backend import QueueCounts
 from gotaskq.engine.bus import EventBus
+from gotaskq.engine.registry import Registry
 from gotaskq.engine.worker import Worker
 from gotaskq.errors import BackendUnavailableError
 from gotaskq.events import JobDied, JobDone, JobEnqueued, JobRetryScheduled, LoopStalled
@@ -16,9 +17,10 @@ from gotaskq.metrics import Counted, Metrics
 class Observation:
     """Counts what the bus tells, and looks at the workers."""
 
-    def __init__(self, bus: EventBus, workers: Sequence[Worker], *, has_handler: Callable[[str], bool]) -> None:
+    def __init__(self, bus: EventBus, workers: Sequence[Worker], registry: Registry) -> None:
         self._workers = workers
-        self._metrics = metrics = Metrics(has_handler=has_handler)
+        self._registry = registry
+        self._metrics = metrics = Metrics(has_handler=lambda job_type: registry.find(job_type) is not None)
         self._gather: Callable[[], Awaitable[Counted]] = self.counted
         bus.subscribe_to_batches(JobEnqueued, metrics.count_enqueued)
         bus.subscribe_to_batches(JobDone, metrics.count_done)
@@ -32,7 +34,8 @@ class Observation:
             active_workers=sum(worker.busy for worker in self._workers),
             loop_lag_s=max((worker.loop_lag_s for worker in self._workers), default=0.0),
             quiet_processes=int(any(worker.is_quiet for worker in self._workers)),
-            abandoned=sum(worker.abandoned for worker in self._workers),
+            # Executors are the app's, so what they left behind counts once, however many workers there are.
+            abandoned=sum(worker.abandoned_on_loop for worker in self._workers) + self._registry.abandoned,
         )
 
     def gather_with(self, gather: Callable[[], Awaitable[Counted]]) -> None:

@@ -22,6 +22,8 @@ LAYERS = {
     "handle": "assembly",
     "task": "assembly",
     "sync_door": "assembly",
+    "stand_in": "assembly",
+    "life": "assembly",
     "config": "settings",
     "kinds": "settings",
     "env_file": "settings",
@@ -97,6 +99,7 @@ THIRD_PARTIES = {
     "asgiref": {"contrib"},
     "flask": {"contrib"},
     "pytest": {"testing"},
+    "pytest_asyncio": {"testing"},
     "hypothesis": {"testing"},
 }
 

@@ -1,6 +1,11 @@
-"""The storage backends, and the table from URL scheme to class (each imported only when asked for)."""
+"""The storage backends, and the table from URL scheme to class (each imported only when asked for).
+
+A scheme that is not in the table may come from an installed package, by an entry point of the group `gotaskq.backends`
+with the scheme as its name and an Opener as its object. Those are looked for only then, as it takes milliseconds.
+"""
 
 from collections.abc import Callable
+from importlib.metadata import EntryPoint, entry_points
 from random import Random
 from typing import Final, TypeAlias
 
@@ -25,6 +30,7 @@ def _redis(url: str, limits: StoreLimits, layout: StoreLayout, clock: Clock, rng
     return RedisBackend(url, limits, layout=layout, clock=clock, rng=rng)
 
 
+ENTRY_POINTS: Final = "gotaskq.backends"
 SCHEMES: Final[dict[str, Opener]] = {
     "memory": _memory,
     "redis": _redis,
@@ -50,8 +56,30 @@ def is_local(backend: str | Backend) -> bool:
 def open_backend(url: str, *, limits: StoreLimits, layout: StoreLayout, clock: Clock, rng: Random) -> Backend:
     """Make the backend a URL names; raises ConfigError for a scheme that no backend serves."""
     scheme = url.partition("://")[0]
-    opener = SCHEMES.get(scheme)
-    if opener is None:
-        served = ", ".join(f"{scheme}://" for scheme in sorted(SCHEMES))
-        raise ConfigError("BACKEND_URL", f"{scheme}://…", f"no backend serves this; must be one of: {served}")
+    opener = SCHEMES.get(scheme) or _installed(scheme)
     return opener(url, limits, layout, clock, rng)
+
+
+def _installed(scheme: str) -> Opener:
+    """Return what an installed package opens this scheme with; raises ConfigError."""
+    found = entry_points(group=ENTRY_POINTS)
+    named = [point for point in found if point.name == scheme]
+    if not named:
+        served = ", ".join(f"{scheme}://" for scheme in sorted({*SCHEMES, *found.names}))
+        raise _refusal(scheme, f"no backend serves this; must be one of: {served}")
+    if len(named) > 1:
+        packages = " and ".join(sorted(_package(point) for point in named))
+        raise _refusal(scheme, f"{packages} both serve this; uninstall one of them")
+    try:
+        opener: Opener = named[0].load()
+    except (ImportError, AttributeError) as error:
+        raise _refusal(scheme, f"{_package(named[0])} serves this, and cannot be loaded: {error}") from error
+    return opener
+
+
+def _package(point: EntryPoint) -> str:
+    return point.dist.name if point.dist is not None else point.value
+
+
+def _refusal(scheme: str, why: str) -> ConfigError:
+    return ConfigError("BACKEND_URL", f"{scheme}://…", why)  # what follows may hold a password

@@ -5,10 +5,10 @@ Invariant: a job that was answered for is in the store; one that was refused lef
 """
 
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Final, assert_never
+from typing import Final, Protocol, TypeAlias, assert_never
 
 import msgspec
 from msgspec import Raw
@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from gotaskq.backend import Backend, Enqueued, EnqueuesNow, IsPartitioned
 from gotaskq.clock import Clock
 from gotaskq.engine.bus import EventBus
+from gotaskq.engine.limits import checked_priority, checked_retries, delay_ms, timeouts
 from gotaskq.engine.registry import JOB_TYPE, JOB_TYPE_RULE
 from gotaskq.errors import (
     BackendUnavailableError,
@@ -30,14 +31,11 @@ from gotaskq.errors import (
     WithheldError,
 )
 from gotaskq.events import JobEnqueued, QueueCreated
-from gotaskq.job import DEFAULT_QUEUE, MAX_PRIORITY, MIN_PRIORITY, NO_TIMEOUTS, Job, JobId, Timeouts
+from gotaskq.job import DEFAULT_QUEUE, Job, JobId
 from gotaskq.names import check_queue_name
 from gotaskq.policies.ordering import Ordering
 from gotaskq.snowflake import SnowflakeIds, SpreadIds
 
-MAX_DELAY_S: Final = 31_536_000  # a year
-MIN_TIMEOUT_S: Final = 0.001
-MAX_MAX_RETRIES: Final = 100
 OK: Final = Enqueued.OK
 ABSENT: Final = Raw(b"null")  # what a request holds that names no payload
 COLLISION_TRIES: Final = 3
@@ -79,9 +77,33 @@ class JobType:
         if self.queue is not None:
             check_queue_name(self.queue)
         if self.priority is not None:
-            _priority(self.priority)
+            checked_priority(self.priority)
         if self.max_retries is not None:
-            _retries(self.max_retries)
+            checked_retries(self.max_retries)
+
+
+Requests: TypeAlias = Sequence[JobRequest | InvalidRequestError]
+Answers: TypeAlias = list[Job | GotaskqError]
+
+
+class Submits(Protocol):
+    """A way for requests to become stored jobs."""
+
+    def submit(self, request: JobRequest) -> Awaitable[Job]:
+        """Return one job as stored; raises for one that is refused."""
+        ...
+
+    def submit_many(self, requests: Requests, *, atomic: bool) -> Awaitable[Answers]:
+        """Return for each request its job as stored, or why it was not."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Straight:
+    """The way into the store, with nothing around it."""
+
+    submit: Callable[[JobRequest], Awaitable[Job]]
+    submit_many: Callable[..., Awaitable[Answers]]
 
 
 class Admission:
@@ -119,7 +141,13 @@ class Admission:
         self._moulds: dict[object, Job] = {}
         self._instant_ms = 0
         self._ranks: dict[int, int] = {}  # of this instant, by priority
+        self._way: Submits | None = None  # None: straight into the store
         self.is_closed = False
+
+    def surround(self, put_around: Callable[[Submits], Submits]) -> None:
+        """Put something around every enqueue, and around what is there; none is immediate from now on."""
+        self._way = put_around(self._way or Straight(self._store, self._store_many))
+        self._now = None
 
     @property
     def is_immediate(self) -> bool:
@@ -154,6 +182,9 @@ class Admission:
         """
         if self._now is not None:
             return self.submit_now(request)
+        return await (self._store(request) if self._way is None else self._way.submit(request))
+
+    async def _store(self, request: JobRequest) -> Job:
         for _ in range(COLLISION_TRIES):
             self._next_partition()
             job = self.admit(request)
@@ -165,15 +196,18 @@ class Admission:
                 return self._accepted(job, enqueued)
         raise _ids_taken()
 
-    async def submit_many(
-        self, requests: Sequence[JobRequest | InvalidRequestError], *, atomic: bool
-    ) -> list[Job | GotaskqError]:
+    async def submit_many(self, requests: Requests, *, atomic: bool) -> Answers:
         """Admit many jobs in one call to the store, and return for each the job as stored or why it was not.
 
         A request that could not even be read comes as its error, and stays it. With `atomic`, all or none: where one is
         refused, so are the others (as WithheldError).
         Raises ShuttingDownError or BackendUnavailableError.
         """
+        if self._way is not None:
+            return await self._way.submit_many(requests, atomic=atomic)
+        return await self._store_many(requests, atomic=atomic)
+
+    async def _store_many(self, requests: Requests, *, atomic: bool) -> Answers:
         self._next_partition()
         now_ms = self._clock.now_ms()
         admitted = [self._admit_or_error(request, now_ms) for request in requests]
@@ -286,10 +320,10 @@ class Admission:
             type=sys.intern(job_type),  # a million jobs of one type share one string
             queue=sys.intern(queue or DEFAULT_QUEUE),
             payload_json=b"",
-            priority=0 if priority is None else _priority(priority),
-            delay_ms=0 if request.delay is None else _delay_ms(request.delay),
-            max_retries=self._default_max_retries if max_retries is None else _retries(max_retries),
-            timeouts=_timeouts(request),
+            priority=0 if priority is None else checked_priority(priority),
+            delay_ms=0 if request.delay is None else delay_ms(request.delay),
+            max_retries=self._default_max_retries if max_retries is None else checked_retries(max_retries),
+            timeouts=timeouts(request.timeout, request.schedule_timeout),
             rank=0,
             created_at_ms=0,
             updated_at_ms=0,
@@ -330,36 +364,3 @@ class Admission:
 
 def _ids_taken() -> BackendUnavailableError:
     return BackendUnavailableError(f"{COLLISION_TRIES} ids in a row were taken; is a clock far off?")
-
-
-def _priority(priority: int) -> int:
-    if type(priority) is not int or not MIN_PRIORITY <= priority <= MAX_PRIORITY:
-        raise InvalidRequestError("priority must be between 0 and 10", field="priority")
-    return priority
-
-
-def _delay_ms(delay_s: float) -> int:
-    # `not 0 <= x <= MAX` and not the reverse: NaN must fall on the refusing side.
-    if type(delay_s) not in (int, float) or not 0 <= delay_s <= MAX_DELAY_S:
-        raise InvalidRequestError(f"delay must be between 0 and {MAX_DELAY_S} seconds", field="delay")
-    return round(delay_s * 1000)
-
-
-def _timeouts(request: JobRequest) -> Timeouts:
-    execution_ms = _timeout_ms(request.timeout, field="timeout")
-    schedule_ms = _timeout_ms(request.schedule_timeout, field="schedule_timeout")
-    return Timeouts(execution_ms, schedule_ms) if execution_ms or schedule_ms else NO_TIMEOUTS
-
-
-def _timeout_ms(timeout_s: float | None, *, field: str) -> int:
-    if timeout_s is None:
-        return 0
-    if type(timeout_s) not in (int, float) or not MIN_TIMEOUT_S <= timeout_s <= MAX_DELAY_S:
-        raise InvalidRequestError(f"{field} must be between {MIN_TIMEOUT_S} and {MAX_DELAY_S} seconds", field=field)
-    return round(timeout_s * 1000)
-
-
-def _retries(max_retries: int) -> int:
-    if type(max_retries) is not int or not 0 <= max_retries <= MAX_MAX_RETRIES:
-        raise InvalidRequestError(f"max_retries must be between 0 and {MAX_MAX_RETRIES}", field="max_retries")
-    return max_retries

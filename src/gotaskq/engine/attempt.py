@@ -18,11 +18,13 @@ from gotaskq.engine.middleware import CallNext
 from gotaskq.engine.own_context import Rest, begin_in_own_context
 from gotaskq.engine.slot import Slot
 from gotaskq.failure import describe, one_line, traceback_of
-from gotaskq.job import DeathReason, Job
-from gotaskq.outcome import Failed, Outcome, Refused, Snoozed, Succeeded
+from gotaskq.job import RECORD_VERSION, DeathReason, Job
+from gotaskq.outcome import Expired, Failed, Outcome, Refused, Snoozed, Succeeded, Unhandled
 from gotaskq.trail import MAX_STATE_BYTES
 
 SUCCEEDED: Final = Succeeded()
+EXPIRED: Final = Expired()
+UNHANDLED: Final = Unhandled()
 
 Going: TypeAlias = Coroutine[None, None, Outcome]
 
@@ -42,6 +44,13 @@ def begin_attempt(call: CallNext, job: Job, slot: Slot) -> Going | None:
     if begun is None and not slot.end_attempt():  # nearly all that get here
         return None
     return _end(slot, job, begun if isinstance(begun, Rest) else _return(begun))
+
+
+def refusal_of(job: Job) -> Outcome | None:
+    """Return how an attempt ends before it begins, for a job of a newer version or one that came too late."""
+    if job.timeouts.schedule_ms and (job.started_at_ms or 0) > (job.expires_at_ms or 0):
+        return EXPIRED
+    return UNHANDLED if job.version > RECORD_VERSION else None
 
 
 async def _raise(error: BaseException) -> object:

@@ -80,7 +80,7 @@ class Maintenance:
         reaped = await self._backend.reap(limit=BATCH, max_crashes=self._max_crashes)
         for job in reaped:
             logger.warning("lease lapsed", extra={"job_id": str(job.id), "crashes": job.crashes, "worker": job.worker})
-            self._bus.publish(_reaped(job))
+            self._bus.publish(reaped_event(job))
         return len(reaped)
 
     async def _expire(self) -> int:
@@ -93,7 +93,8 @@ class Maintenance:
         return await self._backend.prune(limit=PRUNE_BATCH)
 
 
-def _reaped(job: Job) -> Event:
+def reaped_event(job: Job) -> Event:
+    """Return what is told of a job whose lease ran out."""
     if job.status is Status.DEAD:
         return JobDied(job, job.death_reason or DeathReason.WORKER_LOST, job.error or "worker lost", None)
     if job.status is Status.CANCELLED:

@@ -7,10 +7,11 @@ import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, TypedDict, Unpack, assert_never
+from typing import Any, Final, TypedDict, Unpack
 
 from gotaskq.context import current_context
 from gotaskq.engine.middleware import CallNext, Middleware, compose
+from gotaskq.engine.resources import injected, wants_resources
 from gotaskq.errors import RegistrationError
 from gotaskq.executor import Executor, ExecutorName, Handler, importable_name, is_async, takes_context
 from gotaskq.job import Job
@@ -25,7 +26,7 @@ class HandlerOptions(TypedDict, total=False):
     """How the jobs of one type run here."""
 
     retry: RetryPolicy | None  # None: the worker's default
-    executor: ExecutorName | None  # None: `async def` on the event loop, `def` in a thread
+    executor: ExecutorName | Executor | None  # None: `async def` on the event loop, `def` in a thread
     timeout: float | None  # seconds an attempt may take; None: as long as it takes
     exclusive: bool  # an attempt is stopped when its lease cannot be kept in time
     isolate_after_crash: bool  # a job whose worker was lost runs in a child of its own from then on
@@ -54,6 +55,7 @@ class Registry:
         self._in_child = in_child
         self._middleware = tuple(middleware)
         self._registrations: dict[str, Registration] = {}
+        self._own_executors: list[Executor] = []  # those that handlers brought along
         self.exclusive_types: set[str] = set()
 
     def register(self, job_type: str, handler: Handler, **options: Unpack[HandlerOptions]) -> Registration:
@@ -87,21 +89,46 @@ class Registry:
         self._registrations[job_type] = registration
         return registration
 
-    def _choose(self, handler: Handler, executor: ExecutorName | None) -> CallNext:
+    def _choose(self, handler: Handler, executor: ExecutorName | Executor | None) -> CallNext:
         match executor:
             case "process":
+                if wants_resources(handler):
+                    raise RegistrationError(f"{handler!r} cannot run in a process: resources are opened in the worker")
                 importable_name(handler)  # refuses now what no child could find later
                 return partial(self._in_child.run, handler)  # a child gives its handlers a context of its own
             case None:
                 here = self._on_loop if is_async(handler) else self._in_thread
-                return partial(here.run, _with_context(handler) if takes_context(handler) else handler)
-            case never:
-                assert_never(never)
+            case str():
+                raise RegistrationError(f"executor={executor!r} is none of ours; pass 'process', or an Executor")
+            case here:
+                if here not in self._own_executors:
+                    self._own_executors.append(here)
+        alone = injected(handler)
+        return partial(here.run, _with_context(alone) if takes_context(handler) else alone)
 
     @property
     def abandoned(self) -> int:
         """How many handlers still run in our executors that nobody waits for any more."""
-        return self._on_loop.abandoned + self._in_thread.abandoned + self._in_child.abandoned
+        return sum(executor.abandoned for executor in self._executors)
+
+    def open_executors(self) -> None:
+        """Get the executors of all handlers ready to run."""
+        for executor in self._executors:
+            executor.open()
+
+    def close_executors(self) -> None:
+        """Let go of what they took."""
+        for executor in self._executors:
+            executor.close()
+
+    @property
+    def _executors(self) -> list[Executor]:
+        return [self._on_loop, self._in_thread, self._in_child, *self._own_executors]
+
+    @property
+    def handlers(self) -> list[Handler]:
+        """The handlers of all types."""
+        return [registration.handler for registration in self._registrations.values()]
 
     @property
     def by_type(self) -> Mapping[str, Registration]:

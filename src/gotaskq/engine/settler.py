@@ -82,11 +82,15 @@ class Settler:
         while True:
             await self._came.wait()
             self._came.clear()
-            while self._waiting:
-                self._in_flight, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
-                await self._settle(self._in_flight)
-                self._in_flight = []
-                self._moved.set()
+            await self.settle_waiting()
+
+    async def settle_waiting(self) -> None:
+        """Settle what was put so far, now."""
+        while self._waiting:
+            self._in_flight, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
+            await self._settle(self._in_flight)
+            self._in_flight = []
+            self._moved.set()
 
     async def _settle(self, batch: list[Ended]) -> None:
         replies = await self._settle_until_accepted(batch)

@@ -13,7 +13,7 @@ from typing import Final
 from gotaskq.backend import Backend
 from gotaskq.clock import Clock
 from gotaskq.context import SEAT
-from gotaskq.engine.attempt import SUCCEEDED, begin_attempt
+from gotaskq.engine.attempt import SUCCEEDED, UNHANDLED, begin_attempt, refusal_of
 from gotaskq.engine.bus import EventBus
 from gotaskq.engine.deadlines import LAST_GRACE_S, Deadlines
 from gotaskq.engine.decision import decide
@@ -30,7 +30,7 @@ from gotaskq.engine.settler import Ended, Settler
 from gotaskq.engine.slot import Slot
 from gotaskq.events import JobStarted, LoopStalled
 from gotaskq.job import NO_TIMEOUTS, RECORD_VERSION, Job, JobId, Lease, held_lease
-from gotaskq.outcome import Cancelled, Expired, Failed, Interrupted, Outcome, Release, Unhandled
+from gotaskq.outcome import Cancelled, Failed, Interrupted, Release
 from gotaskq.policies.retry import RetryPolicy
 from gotaskq.policies.scheduling import QueueSelector
 
@@ -42,8 +42,6 @@ WEAR_S: Final = 1.0  # how soon we notice that too many handlers would not end
 
 INTERRUPTED: Final = Interrupted()
 CANCELLED: Final = Cancelled()
-UNHANDLED: Final = Unhandled()
-EXPIRED: Final = Expired()
 
 logger = logging.getLogger(__name__)
 
@@ -200,7 +198,7 @@ class Worker:
             slot.held = job = handover.take_now() or await handover.take()
             registration = registrations.get(job.type)
             is_plain = job.timeouts is NO_TIMEOUTS and job.version <= RECORD_VERSION  # nearly all are
-            refusal = None if is_plain else _refusal(job)
+            refusal = None if is_plain else refusal_of(job)
             if registration is None or refusal is not None:
                 handover.ended(0.0)
                 settlement = decide(job, refusal or UNHANDLED, self._retry, rng=rng)
@@ -394,10 +392,3 @@ class Worker:
         )
         await ending.wait(lambda: not (self.is_quiet or self.busy or self._held() or self._fetcher.is_reserving))
         self.stop()
-
-
-def _refusal(job: Job) -> Outcome | None:
-    """Return how an attempt ends before it begins, for a job of a newer version or one that came too late."""
-    if job.timeouts.schedule_ms and (job.started_at_ms or 0) > (job.expires_at_ms or 0):
-        return EXPIRED
-    return UNHANDLED if job.version > RECORD_VERSION else None

@@ -1,16 +1,20 @@
-"""The contracts of a backend and of an executor, as tests: who passes them can stand in for any other.
+"""The contracts of backends, executors and policies, as tests: who passes them can stand in for any other.
 
     class TestMyBackend(BackendConformance):
         async def make_backend(self, limits, *, clock, rng):
             return MyBackend(limits, clock=clock, rng=rng)
 
-A backend that is `EnqueuesNow` inherits from EnqueuesNowConformance too.
+CoreBackendConformance is its first part. A backend that is `EnqueuesNow` inherits from EnqueuesNowConformance too.
 
     class TestMyExecutor(ExecutorConformance):
         handlers = DEF_HANDLERS  # of gotaskq.testing.handlers; ASYNC_HANDLERS for one that awaits them
 
         def make_executor(self, capacity):
             return MyExecutor(capacity)
+
+    class TestMySelector(SelectorConformance):  # likewise OrderingConformance and RetryPolicyConformance
+        def make_selector(self):
+            return MySelector()
 
 Needs pytest and pytest-asyncio with `asyncio_mode = "auto"`. A class for a real server also overrides the `clock`
 fixture with one that moves the server's time.
@@ -31,6 +35,7 @@ TOPICS: Final = (
     "leases",
     "listing",
     "notes",
+    "policies",
     "queues",
     "reserve",
     "retention",
@@ -53,6 +58,12 @@ from gotaskq.testing.conformance.leases import (  # noqa: E402
 )
 from gotaskq.testing.conformance.listing import DeadListingConformance, ListingConformance  # noqa: E402
 from gotaskq.testing.conformance.notes import AfterNotesConformance, NoteConformance  # noqa: E402
+from gotaskq.testing.conformance.policies import (  # noqa: E402
+    Case,
+    OrderingConformance,
+    RetryPolicyConformance,
+    SelectorConformance,
+)
 from gotaskq.testing.conformance.queues import (  # noqa: E402
     CountsConformance,
     PromoteConformance,
@@ -72,23 +83,26 @@ from gotaskq.testing.conformance.trail import (  # noqa: E402
 )
 from gotaskq.testing.conformance.waiting import WaitingConformance  # noqa: E402
 
-__all__ = ["BackendConformance", "EnqueuesNowConformance", "ExecutorConformance"]
+__all__ = [
+    "BackendConformance",
+    "Case",
+    "CoreBackendConformance",
+    "EnqueuesNowConformance",
+    "ExecutorConformance",
+    "OrderingConformance",
+    "RetryPolicyConformance",
+    "SelectorConformance",
+]
 
 
-class BackendConformance(
+class CoreBackendConformance(
     EnqueueConformance,
-    AtomicEnqueueConformance,
     ReserveConformance,
     TurnsConformance,
     SettleConformance,
     FencingConformance,
     ResultConformance,
     AttemptsConformance,
-    TimeoutsConformance,
-    NoteConformance,
-    AfterNotesConformance,
-    ExpiryConformance,
-    AfterExpiryConformance,
     ExtendConformance,
     ReapConformance,
     LateWorkerConformance,
@@ -96,10 +110,26 @@ class BackendConformance(
     CancelRequestedConformance,
     QueuesConformance,
     CountsConformance,
+    ReplayConformance,
+):
+    """What no backend can do without: no job is lost, run by two at once, or settled twice.
+
+    Beyond it are atomic batches, pages, timeouts, notes, retention and prompt waking: without them an app runs, and
+    what stands on them does less or nothing.
+    """
+
+
+class BackendConformance(
+    CoreBackendConformance,
+    AtomicEnqueueConformance,
+    TimeoutsConformance,
+    NoteConformance,
+    AfterNotesConformance,
+    ExpiryConformance,
+    AfterExpiryConformance,
     PromoteConformance,
     ListingConformance,
     DeadListingConformance,
-    ReplayConformance,
     DeadRetentionConformance,
     DeleteConformance,
     CompletedRetentionConformance,

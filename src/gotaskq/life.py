@@ -1,0 +1,164 @@
+"""The life of an app: opened and closed, its workers run, all of it stood in for in a test.
+
+Held by `TaskQ`.
+Invariant: whatever ends the body of an opened app, of its workers or of a test, what it opened is closed.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import TypeVar
+
+from gotaskq.assembly import Choices, Opened, create_queues, make_stepper, make_worker, open_parts
+from gotaskq.backend import Backend, TellsOfCancels
+from gotaskq.config import Settings
+from gotaskq.engine.bus import EventBus
+from gotaskq.engine.registry import Registry
+from gotaskq.engine.resources import Resources
+from gotaskq.engine.worker import Worker
+from gotaskq.errors import GotaskqError, NotOpenError
+from gotaskq.executors.process.executor import ProcessExecutor
+from gotaskq.executors.thread import ThreadExecutor
+from gotaskq.job import JobId
+from gotaskq.stand_in import Mode, StandIn, stand_in_choices
+from gotaskq.sync_door import SyncDoor
+from gotaskq.task import AnyTask
+
+T = TypeVar("T")
+
+
+class Life:
+    """What of an app begins and ends."""
+
+    def __init__(
+        self,
+        choices: Choices,
+        *,
+        settings: Settings,
+        bus: EventBus,
+        registry: Registry,
+        tasks: Mapping[str, AnyTask],
+        threads: ThreadExecutor,
+        children: ProcessExecutor,
+    ) -> None:
+        self.choices = choices
+        self.settings = settings
+        self.workers: list[Worker] = []  # those that run
+        self.resources = Resources()
+        self.sync = SyncDoor(choices, bus, tasks=tasks, known_types=registry.types)
+        self._bus = bus
+        self._registry = registry
+        self._tasks = tasks
+        self._threads = threads
+        self._children = children
+        self._opened: Opened | None = None
+        self._stand_in: StandIn | None = None
+
+    @property
+    def parts(self) -> Opened:
+        """What exists while it is open; raises NotOpenError."""
+        if self._opened is None:
+            raise NotOpenError
+        return self._opened
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is open."""
+        return self._opened is not None
+
+    @property
+    def stand_in(self) -> StandIn:
+        """What stands in for store, workers and time; raises GotaskqError where nothing does."""
+        if self._stand_in is None:
+            raise GotaskqError("this TaskQ is not overridden; use it inside `async with app.override():`")
+        return self._stand_in
+
+    async def begin(self) -> None:
+        """Open the store and get ready to run; in a test, it has been opened in another way."""
+        if self._stand_in is not None:
+            return
+        if self._opened is not None:
+            raise GotaskqError("this TaskQ is open already; one `async with app` at a time")
+        self._threads.max_threads = self.settings.effective_handler_threads
+        self._children.max_children = self.settings.num_workers
+        self._opened = await open_parts(
+            self.choices, self.settings, bus=self._bus, registry=self._registry, tasks=self._tasks
+        )
+        if isinstance(self._opened.backend, TellsOfCancels):
+            self._opened.backend.hear_cancels(self.end_attempt)
+        self._registry.open_executors()
+        self.sync.hand_over_to(self._opened)
+
+    async def end(self) -> None:
+        """Close what was opened."""
+        if self._stand_in is not None:
+            return
+        opened, self._opened = self.parts, None
+        self.sync.hand_over_to(None)
+        self._registry.close_executors()
+        await opened.backend.close()
+
+    def end_attempt(self, job_id: JobId) -> None:
+        """Ask the attempt of a job to end, if it runs here."""
+        for worker in self.workers:
+            worker.cancel(job_id)
+
+    @asynccontextmanager
+    async def run_workers(self, concurrency: int | None, *, burst: bool, max_jobs: int | None) -> AsyncIterator[Worker]:
+        """Run a worker during the body, and drain it at the end; in a test it runs nothing."""
+        await create_queues(self.parts.admission, self.settings.queues or ())
+        worker = make_worker(
+            self.choices,
+            self.settings,
+            backend=self.parts.backend,
+            registry=self._registry,
+            bus=self._bus,
+            concurrency=concurrency,
+            burst=burst,
+            max_jobs=max_jobs,
+        )
+        if self._stand_in is not None:
+            yield worker  # what runs, and when, is the test's to say
+            return
+        async with self.resources.opened(self._registry.handlers) as variables:
+            running = asyncio.create_task(worker.run(), name="gotaskq-worker", context=variables)
+            self.workers.append(worker)
+            try:
+                yield worker
+            finally:
+                worker.stop()
+                try:
+                    await running
+                finally:
+                    self.workers.remove(worker)
+
+    @asynccontextmanager
+    async def override(
+        self,
+        app: T,
+        backend: str | Backend | None,
+        *,
+        mode: Mode,
+        raise_errors: bool,
+        wrap: Callable[[Backend], Backend] | None,
+        resources: Mapping[type, object] | None,
+    ) -> AsyncIterator[T]:
+        """Put a fresh store in the place of the app's own during the body, and let nothing run by itself."""
+        own = (self.choices, self._opened, self._stand_in)
+        self.choices, self._opened, self._stand_in = stand_in_choices(own[0], self.settings, backend, wrap), None, None
+        try:
+            await self.begin()
+            try:
+                stepper = make_stepper(own[0], self.settings, self.parts.backend, self._registry, self._bus)
+                opened = partial(self.resources.opened, self._registry.handlers, resources)
+                self._stand_in = StandIn(self.choices, self.parts, stepper, opened, mode=mode, raises=raise_errors)
+                yield app
+            finally:
+                self._stand_in = None
+                await self.end()
+        finally:
+            self.choices, self._opened, self._stand_in = own
+            if self._opened is not None:  # its executors and its way in were closed with the stand-in's
+                self._registry.open_executors()
+                self.sync.hand_over_to(self._opened)
