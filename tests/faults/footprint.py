@@ -71,7 +71,7 @@ def _count_tasks(process: ServerProcess, log: Path) -> int:
         return path.read_text().splitlines() if path.exists() else []
 
     asked = len(counts())
-    process.signal(signal.SIGUSR1)
+    process.signal(signal.SIGUSR2)
     eventually(lambda: len(counts()) > asked)
     return int(counts()[-1])
 

@@ -1,6 +1,6 @@
 """The jobs of the fault tests, and the log their handlers keep: a line when one starts and when it ends.
 
-A process that has a log also answers SIGUSR1: it writes down how many tasks its loop has (`tests.faults.footprint`).
+A process that has a log also answers SIGUSR2: it writes down how many tasks its loop has (`tests.faults.footprint`).
 
 Served by worker processes (`tests.faults.handlers:app`, the log named by HANDLER_LOG) and by apps inside a test. Each
 line is one write to a file opened with O_APPEND, so it survives a `kill -9` and never mixes with another process's.
@@ -139,19 +139,19 @@ async def work(job: Job) -> None:
 
 
 def task_counts(log: Path, pid: int) -> Path:
-    """Return where a process writes how many tasks it has: a line for each SIGUSR1."""
+    """Return where a process writes how many tasks it has: a line for each SIGUSR2."""
     return log.with_suffix(f".tasks.{pid}")
 
 
 def count_tasks_at(log: Path) -> None:
-    """Answer SIGUSR1, which comes while the loop runs: all processes of a world are up before they are asked."""
+    """Answer SIGUSR2, which comes while the loop runs: all processes of a world are up before they are asked."""
     path = task_counts(log, os.getpid())
 
     def answer(*_: object) -> None:
         with path.open("a") as file:
             file.write(f"{len(asyncio.all_tasks())}\n")
 
-    signal.signal(signal.SIGUSR1, answer)
+    signal.signal(signal.SIGUSR2, answer)
 
 
 def create_app() -> TaskQ:
