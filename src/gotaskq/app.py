@@ -5,7 +5,7 @@ one process.
 """
 
 import os
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from random import Random
 from typing import TYPE_CHECKING, Self, TypeVar, Unpack, get_args
@@ -253,6 +253,10 @@ class TaskQ:
         """Return a job once it has ended; raises TimeoutError after `timeout` seconds, and JobNotFoundError."""
         return await self._endings.wait(JobId(job_id), self.get, timeout_s=timeout)
 
+    def follow(self, job_id: int) -> AsyncIterator[Job]:
+        """Yield a job as it is, then each time it has changed, until it has ended; raises JobNotFoundError."""
+        return self._endings.follow(JobId(job_id), self.get)
+
     async def list_jobs(
         self,
         *,
@@ -371,10 +375,7 @@ class TaskQ:
         return self._parts.is_reachable
 
     async def check_store(self) -> list[Finding]:
-        """Return what is wrong with the store's version and settings, as far as it can tell.
-
-        Raises BackendUnavailableError. A store that has nothing to set up has no findings.
-        """
+        """Return what is wrong with the store's version and settings; raises BackendUnavailableError."""
         return await self._parts.check()
 
     def stop_accepting(self) -> None:

@@ -3,7 +3,7 @@
 Given out by a task's `enqueue`. Keeps no state of the job: each question is asked of the store.
 """
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Final, Generic, Protocol, TypeVar
 
 import msgspec
@@ -25,6 +25,10 @@ class KeepsJobs(Protocol):
 
     async def wait(self, job_id: int, *, timeout: float | None = None) -> Job:  # noqa: ASYNC109
         """Return a job once it has ended."""
+        ...
+
+    def follow(self, job_id: int) -> AsyncIterator[Job]:
+        """Yield a job each time it has changed."""
         ...
 
     async def cancel(self, job_id: int) -> Job:
@@ -57,6 +61,13 @@ class JobHandle(Generic[R]):
     async def cancel(self) -> Job:
         """Cancel the job if it waits, ask it to end if it runs, leave it if it has ended; raises JobNotFoundError."""
         return await self._app.cancel(self.id)
+
+    def events(self) -> AsyncIterator[Job]:
+        """Yield the job as it is now, then each time it has changed (its status, an attempt, its progress) to its end.
+
+        It is looked at four times a second: what came and went between two looks is not seen. Raises JobNotFoundError.
+        """
+        return self._app.follow(self.id)
 
     async def result(self, timeout: float | None = None) -> R:  # noqa: ASYNC109 - how long is the caller's to say
         """Wait for the job to end, for at most `timeout` seconds, and return what its function returned.

@@ -1,5 +1,6 @@
 """What must not pass a type checker does not, and for the reason that is written beside it."""
 
+import json
 import re
 import subprocess
 import sys
@@ -36,4 +37,26 @@ def test_mypy_refuses_wrong_calls_and_takes_right_ones() -> None:
     }
 
     assert ran.returncode == 1, ran.stdout + ran.stderr
+    assert reported == expected, ran.stdout
+
+
+@pytest.mark.slow
+def test_pyright_refuses_the_same_lines() -> None:
+    """By basedpyright, whose wheel brings all it needs; its errors are pyright's, and its own rules are warnings."""
+    lines = WRONG_CALLS.read_text().splitlines()
+    expected = {number for number, line in enumerate(lines, start=1) if _EXPECTED.search(line)}
+
+    ran = subprocess.run(
+        [sys.executable, "-m", "basedpyright", "--outputjson", "--pythonpath", sys.executable, str(WRONG_CALLS)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    reported = {
+        found["range"]["start"]["line"] + 1
+        for found in json.loads(ran.stdout)["generalDiagnostics"]
+        if found["severity"] == "error"
+    }
+
     assert reported == expected, ran.stdout

@@ -1,6 +1,6 @@
 """GoTaskQ with one thing broken on purpose, each in the way a bug would break it. A simulation must notice them all."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, TypeAlias
 
 import pytest
@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from gotaskq.backend import Enqueued, Extended, Settled
 from gotaskq.backends.memory import MemoryBackend
+from gotaskq.backends.memory.patience import Patience
 from gotaskq.engine.fetcher import Fetcher
 from gotaskq.engine.handover import Handover
 from gotaskq.engine.heartbeat import Heartbeat
@@ -37,6 +38,15 @@ def settle_without_looking_at_the_lease(patch: pytest.MonkeyPatch) -> None:
 async def _lease_now(backend: MemoryBackend, lease: Lease) -> Lease:
     job = await backend.get(lease.job_id)
     return lease if job is None or job.lease is None else job.lease
+
+
+def give_up_waiting_jobs_early(patch: pytest.MonkeyPatch) -> None:
+    intact = Patience.pop_expired
+
+    def pop_expired(self: Patience, *, now_ms: int, limit: int) -> Iterator[JobId]:
+        return intact(self, now_ms=now_ms + 50, limit=limit)
+
+    patch.setattr(Patience, "pop_expired", pop_expired)
 
 
 def call_a_repeat_carried_out(patch: pytest.MonkeyPatch) -> None:
@@ -204,6 +214,7 @@ def count_cancelled_jobs_as_running(patch: pytest.MonkeyPatch) -> None:
 MUTANTS: Final[Sequence[Break]] = (
     settle_without_looking_at_the_lease,
     call_a_repeat_carried_out,
+    give_up_waiting_jobs_early,
     extend_a_lease_that_is_lost,
     reap_leases_that_run,
     reap_without_end,

@@ -1,6 +1,7 @@
 """Handles: what became of a job, and what its function returned."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from random import Random
 from typing import Any
 
@@ -31,6 +32,9 @@ class Ended:
 
     async def wait(self, job_id: int, *, timeout: float | None = None) -> Job:  # noqa: ASYNC109
         return self._job  # type: ignore[no-any-return]
+
+    async def follow(self, job_id: int) -> AsyncIterator[Job]:
+        yield self._job
 
     async def cancel(self, job_id: int) -> Job:
         return self._job  # type: ignore[no-any-return]
@@ -133,3 +137,39 @@ def test_a_handle_shows_its_job() -> None:
     job = pending()
 
     assert repr(JobHandle(Ended(job), job.id, msgspec.json.decode)) == f"<JobHandle {job.id}>"
+
+
+async def test_the_events_of_a_job_are_its_changes_to_its_end(rng: Random, clock: FakeClock) -> None:
+    app = TaskQ(rng=rng, clock=clock)
+
+    @app.task(max_retries=1)
+    async def climb(ctx: Context) -> int:
+        ctx.progress(0.5, "half of it")
+        await clock.sleep(10)
+        if ctx.attempt == 1:
+            raise ValueError("slipped")
+        return ctx.attempt
+
+    seen: list[tuple[Status, int, float | None]] = []
+
+    async def follow(handle: JobHandle[int]) -> None:
+        seen.extend([(job.status, job.attempt, job.trail.progress) async for job in handle.events()])
+
+    async with app, app.workers(concurrency=1):
+        handle = await climb.enqueue()
+        following = asyncio.create_task(follow(handle))
+        for _ in range(300):
+            await clock.advance(0.1)
+        await following
+
+    assert seen[0] == (Status.PENDING, 0, None)
+    assert (Status.RUNNING, 1, 0.5) in seen
+    assert (Status.RUNNING, 2, 0.5) in seen
+    assert seen[-1] == (Status.DONE, 2, 0.5)
+    assert len(seen) == len(set(seen)) <= 8
+
+
+async def test_nobody_follows_a_job_that_is_not_there(app: TaskQ) -> None:
+    async with app:
+        with pytest.raises(JobNotFoundError):
+            await anext(app.follow(7))

@@ -1,12 +1,13 @@
-"""Endings: waiting for a job to end, wherever it runs.
+"""Endings: waiting for a job to end, or to change, wherever it runs.
 
-Used by `TaskQ.wait`. A job that ends in this process is heard of at once; one that ends elsewhere is found by looking.
+Used by `TaskQ.wait` and `TaskQ.follow`. A job that ends in this process is heard of at once; one that ends elsewhere is
+found by looking.
 Invariant: what is told comes from the store; an event only says when to look.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from typing import Final, TypeAlias
 
 from gotaskq.clock import Clock
@@ -17,6 +18,7 @@ from gotaskq.job import FINAL, Job, JobId
 FIRST_LOOK_S: Final = 0.05  # a short job's end is found soon after it
 LAST_LOOK_S: Final = 2.0  # hundreds who wait for long jobs must not be a load on the store
 SLOWER: Final = 1.5
+FOLLOW_EVERY_S: Final = 0.25  # as often as a handler's progress is stored
 
 Ended: TypeAlias = JobDone | JobDied | JobCancelled
 
@@ -48,6 +50,21 @@ class Endings:
                 has_ended.clear()
                 delay_s = min(delay_s * SLOWER, LAST_LOOK_S)
             return job
+
+    async def follow(self, job_id: JobId, look: Callable[[JobId], Awaitable[Job]]) -> AsyncIterator[Job]:
+        """Yield the job as it is, then each time it has changed, until it has ended; raises what `look` raises."""
+        seen: Job | None = None
+        with self._hearing_of(job_id) as has_ended:
+            while seen is None or seen.status not in FINAL:
+                job = await look(job_id)
+                if job != seen:
+                    seen = job
+                    yield job
+                    continue  # whoever looks at it may take long, and much may have happened
+                with contextlib.suppress(TimeoutError):
+                    async with self._clock.timeout(FOLLOW_EVERY_S):
+                        await has_ended.wait()
+                has_ended.clear()
 
     @contextlib.contextmanager
     def _hearing_of(self, job_id: JobId) -> Iterator[asyncio.Event]:

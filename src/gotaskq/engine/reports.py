@@ -43,6 +43,7 @@ class Reports:
         self._came = asyncio.Event()
         self._writing = asyncio.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop_thread = 0
 
     def report_progress(self, job: Job, fraction: float, note: str) -> None:
         """Hear how far a job is."""
@@ -63,7 +64,7 @@ class Reports:
 
     async def run(self) -> None:
         """Write what comes, a few times a second, until cancelled."""
-        self._loop = asyncio.get_running_loop()
+        self._loop, self._loop_thread = asyncio.get_running_loop(), threading.get_ident()
         while True:
             await self._came.wait()
             self._came.clear()
@@ -76,9 +77,13 @@ class Reports:
                 await self._clock.sleep(FLUSH_EVERY_S)
 
     async def write(self) -> None:
-        """Write what waits, or drop it where the store is full; raises BackendUnavailableError, and keeps it then."""
+        """Write what waits now, or drop it where the store is full; raises BackendUnavailableError, and keeps it then.
+
+        What comes meanwhile is for the next time: who waits for this must not wait for handlers that never pause.
+        """
         async with self._writing:
-            while batch := self._take():
+            for _ in range(0, len(self._waiting), MAX_BATCH):
+                batch = self._take()
                 try:
                     replies = await self._backend.note([note for _, note in batch])
                 except StoreFullError as error:
@@ -100,7 +105,9 @@ class Reports:
             self._call_on_loop(self._came.set)
 
     def _call_on_loop(self, call: Callable[[Unpack[A]], object], *arguments: *A) -> None:
-        if self._loop is not None:
+        if threading.get_ident() == self._loop_thread:
+            call(*arguments)
+        elif self._loop is not None:
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody hears what a thread left behind says
                 self._loop.call_soon_threadsafe(call, *arguments)
 

@@ -8,6 +8,8 @@ from typing import Final
 
 from gotaskq.app import TaskQ
 from gotaskq.config import Settings
+from gotaskq.context import Context
+from gotaskq.control import Cancel, Discard, Retry, Snooze
 from gotaskq.errors import GotaskqError
 from gotaskq.job import Job
 from gotaskq.testing.simulation.process import SimProcess
@@ -16,6 +18,7 @@ LEASE_MS: Final = 4_000  # short, so that a run of half a minute sees leases lap
 QUEUES: Final = ("default", "mail")
 JOBS: Final = (4, 12)  # a client brings
 EACH: Final = 4
+STEPS: Final = 5
 BETWEEN_S: Final = (0.0, 1.5)  # one and the next
 
 SETTINGS: Final = Settings(
@@ -46,7 +49,26 @@ def make_app(process: SimProcess) -> TaskQ:
     async def broken(job: Job) -> None:
         raise ValueError("never works")
 
-    @app.handler("stubborn")
+    @app.handler("timed", timeout=1.0)
+    async def timed(job: Job) -> None:
+        await asyncio.sleep(rng.uniform(0, 2))
+
+    @app.handler("talkative")
+    async def talkative(ctx: Context) -> int | Snooze:
+        done: int = ctx.job.checkpoint or 0
+        for step in range(done, STEPS):
+            ctx.progress(step / STEPS)
+            ctx.checkpoint(step)
+            await asyncio.sleep(rng.uniform(0, 0.8))
+            if rng.random() < 0.1:
+                raise Retry(rng.uniform(0, 2))
+        return Snooze(rng.uniform(0, 2)) if rng.random() < 0.2 else STEPS
+
+    @app.handler("choosy")
+    async def choosy(job: Job) -> None:
+        raise Cancel("not today") if rng.random() < 0.5 else Discard("of no use")
+
+    @app.handler("stubborn", timeout=20)
     async def stubborn(job: Job) -> None:
         until_s = process.clock.monotonic_s() + rng.uniform(0, 8)
         while (left_s := until_s - process.clock.monotonic_s()) > 0:
@@ -81,6 +103,7 @@ async def _bring(app: TaskQ, rng: Random) -> list[int]:
             priority=rng.choice((0, 0, 5)),
             delay=rng.choice((0, 0, rng.uniform(0, 5))),
             max_retries=rng.choice((None, 0, 3)),
+            schedule_timeout=rng.choice((None, None, None, 0.5, 5)),
         )
         for _ in range(count)
     ]
