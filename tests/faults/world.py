@@ -34,7 +34,8 @@ WITHIN_S: Final = 60.0  # generous: a recovery that takes longer is a failure on
 POLL_S: Final = 0.02
 SHORT_LEASE_MS: Final = 400  # of apps inside a test; a process takes no less than a second
 LEASE_S: Final = 1.0  # of processes, unless a test says otherwise
-SETTINGS: Final = {"LOG_FORMAT": "text", "NUM_WORKERS": "4", "BASE_DELAY": "20"}
+SLOTS: Final = 4  # of a process, unless a test says otherwise
+SETTINGS: Final = {"LOG_FORMAT": "text", "NUM_WORKERS": str(SLOTS), "BASE_DELAY": "20"}
 WARM_UP_JOBS: Final = 50
 
 T = TypeVar("T")
@@ -184,6 +185,8 @@ class World:
         """Let every process work, and note what each holds at rest: `check` wants it back after the faults (I10)."""
         for process in self.processes:
             self.post_many(process, WARM_UP_JOBS)
+        # Held for longer than it takes to renew a lease, by every slot there is: that opens a connection of its own.
+        self.post_many(self.processes[0], SLOTS * len(self.processes), "slow", payload={"ms": 700 * LEASE_S})
         self.drain()
         self.fleet.rest(self.masters)
 
