@@ -272,12 +272,13 @@ class TaskQ:
 
     async def cancel(self, job_id: int) -> Job:
         """Cancel a waiting job, ask a running one to end, leave an ended one as it is; raises JobNotFoundError."""
-        job = await self._parts.backend.cancel(JobId(job_id))
+        before = await self.get(job_id)
+        job = await self._parts.backend.cancel(before.id)
         if job is None:
             raise JobNotFoundError(job_id)
         if job.is_cancel_requested and job.status is Status.RUNNING:
             self._life.end_attempt(job.id)
-        elif job.status is Status.CANCELLED:
+        elif job.status is Status.CANCELLED and before.status is not Status.CANCELLED:
             self._bus.publish(JobCancelled(job))
         return job
 

@@ -27,7 +27,7 @@ from gotaskq.executors.process.options import ProcessOptions
 from gotaskq.executors.process.supervisor import Child
 from gotaskq.failure import describe
 from gotaskq.job import Job
-from gotaskq.outcome import Outcome
+from gotaskq.outcome import Failed, Outcome
 from gotaskq.testing.clock import FakeClock
 from gotaskq.testing.desk import PATIENCE_S, Desk
 from gotaskq.testing.handlers import echo, fail, linger, meet
@@ -350,7 +350,7 @@ class TestSpeaking:
         ("handler", "control", "said"),
         [
             (crashing.retry, Retry, {"delay_s": 5, "reason": "busy"}),
-            (crashing.retry_after_an_error, Retry, {"delay_s": None, "reason": "KeyError: 'page'"}),
+            (crashing.retry_after_an_error, Retry, {"delay_s": None, "reason": ""}),
             (crashing.snooze, Snooze, {"delay_s": 30}),
             (crashing.return_a_snooze, Snooze, {"delay_s": 30}),
             (crashing.cancel, Cancel, {"reason": "no need"}),
@@ -368,6 +368,13 @@ class TestSpeaking:
             await executor.run(handler, JOB)
 
         assert {name: getattr(raised.value, name) for name in said} == said
+
+    async def test_what_led_to_a_retry_comes_through_with_it(self, executor: ProcessExecutor) -> None:
+        outcome = await run_in_a_slot(executor, crashing.retry_after_an_error, NoReports())
+
+        assert isinstance(outcome, Failed)
+        assert outcome.error == "KeyError: 'page'"
+        assert 'empty["page"]' in outcome.traceback
 
     async def test_code_that_outlives_its_job_does_not_find_the_context_of_the_next(
         self, executor: ProcessExecutor

@@ -183,3 +183,13 @@ async def test_a_job_that_is_not_there_cannot_be_cancelled(app: TaskQ) -> None:
     async with app:
         with pytest.raises(JobNotFoundError):
             await app.cancel(1)
+
+
+async def test_a_job_that_is_cancelled_again_is_told_of_once(app: TaskQ, events: list[Event]) -> None:
+    async with app:
+        enqueued = await app.enqueue("anything")
+        await app.cancel(enqueued.id)
+        again = await app.cancel(enqueued.id)
+
+    assert again.status is Status.CANCELLED
+    assert [type(event) for event in events].count(JobCancelled) == 1

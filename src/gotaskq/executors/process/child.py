@@ -254,17 +254,21 @@ def _told(error: BaseException, rss_bytes: int) -> Reply:
     match error:
         case Retry(delay_s=delay_s, reason=reason):
             led_here = error.__cause__ or error.__context__
-            told = reason or (describe(led_here) if led_here is not None else "")
-            return Asked("retry", delay_s, clip(told, MAX_TEXT_BYTES), rss_bytes)
+            cause = None if led_here is None else _as_raised(led_here, rss_bytes)
+            return Asked("retry", delay_s, clip(reason, MAX_TEXT_BYTES), cause, rss_bytes)
         case Snooze(delay_s=delay_s):
-            return Asked("snooze", delay_s, "", rss_bytes)
+            return Asked("snooze", delay_s, "", None, rss_bytes)
         case Cancel(reason=reason):
-            return Asked("cancel", None, clip(reason, MAX_TEXT_BYTES), rss_bytes)
+            return Asked("cancel", None, clip(reason, MAX_TEXT_BYTES), None, rss_bytes)
         case Discard(reason=reason):
-            return Asked("discard", None, clip(reason, MAX_TEXT_BYTES), rss_bytes)
+            return Asked("discard", None, clip(reason, MAX_TEXT_BYTES), None, rss_bytes)
         case _:
-            name, message = clip(type(error).__name__, MAX_TEXT_BYTES), clip(message_of(error), MAX_TEXT_BYTES)
-            return Raised(name, message, traceback_of(error), rss_bytes)
+            return _as_raised(error, rss_bytes)
+
+
+def _as_raised(error: BaseException, rss_bytes: int) -> Raised:
+    name, message = clip(type(error).__name__, MAX_TEXT_BYTES), clip(message_of(error), MAX_TEXT_BYTES)
+    return Raised(name, message, traceback_of(error), rss_bytes)
 
 
 if __name__ == "__main__":

@@ -147,7 +147,10 @@ def _result(reply: Reply) -> object:
 def _as_control(asked: Asked) -> Control:
     match asked.control:
         case "retry":
-            return Retry(asked.delay_s, asked.reason)
+            retry = Retry(asked.delay_s, asked.reason)
+            if (cause := asked.cause) is not None:
+                retry.__cause__ = RemoteError(cause.type_name, cause.message, traceback=cause.traceback)
+            return retry
         case "snooze":
             return Snooze(asked.delay_s or 0.0)
         case "cancel":

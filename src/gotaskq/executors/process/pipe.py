@@ -96,11 +96,12 @@ class Raised(Frame, frozen=True):
 
 
 class Asked(Frame, frozen=True):
-    """The handler raised or returned a Control: what it wants of its job."""
+    """The handler raised or returned a Control: what it wants of its job, and the exception that led there, if any."""
 
     control: Literal["retry", "snooze", "cancel", "discard"]
     delay_s: float | None
     reason: str
+    cause: Raised | None
     rss_bytes: int
 
 
