@@ -83,6 +83,7 @@ def soak(world: World, rng: Random, *, seconds: float) -> Report:
         world, rng, start_worker=lambda: world.worker(by_proxy=True, COMPLETE_JOB_TTL=KEPT), workers=WORKERS
     )
     memory = _let_loose(world, nemesis, api, rng, seconds=seconds * SETTLING)
+    world.renew_leases()
     world.fleet.rest(world.masters)
     memory += _let_loose(world, nemesis, api, rng, seconds=seconds * (1 - SETTLING))
     nemesis.end()

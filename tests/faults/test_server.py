@@ -205,7 +205,7 @@ def save(world: World, expected: str) -> None:
 @pytest.mark.parametrize("refusal", ["NOREPLICAS", "READONLY"])
 def test_a_server_that_refuses_writes_is_waited_for(world: World, refusal: str) -> None:
     api, worker = world.api(), world.worker(LEASE="10s")
-    world.warm_up()
+    world.warm_up(lease_s=10)
     ids = world.post_many(api, 8, "slow", payload={"ms": 500})
     eventually(lambda: len(world.log.running()) == 4)
 

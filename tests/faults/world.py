@@ -181,14 +181,18 @@ class World:
 
     # -- faults --------------------------------------------------------------------------------------------------------
 
-    def warm_up(self) -> None:
+    def warm_up(self, *, lease_s: float = LEASE_S) -> None:
         """Let every process work, and note what each holds at rest: `check` wants it back after the faults (I10)."""
         for process in self.processes:
             self.post_many(process, WARM_UP_JOBS)
-        # Held for longer than it takes to renew a lease, by every slot there is: that opens a connection of its own.
-        self.post_many(self.processes[0], SLOTS * len(self.processes), "slow", payload={"ms": 700 * LEASE_S})
-        self.drain()
+        self.renew_leases(lease_s=lease_s)
         self.fleet.rest(self.masters)
+
+    def renew_leases(self, *, lease_s: float = LEASE_S) -> None:
+        """Let every slot hold a job until its lease was renewed: for that, each worker has a connection of its own."""
+        running = [process for process in self.processes if process.is_running]
+        self.post_many(running[0], SLOTS * len(running), "slow", payload={"ms": 700 * lease_s})
+        self.drain()
 
     def kill(self, holder: ServerProcess) -> None:
         """Kill a worker of several: `check` wants its jobs to run elsewhere soon (I11)."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import threading
 from collections.abc import AsyncIterator, Sequence
 from random import Random
 
@@ -124,8 +125,14 @@ async def test_a_flood_of_reports_wakes_the_loop_once(
     wake = loop.call_soon_threadsafe
     monkeypatch.setattr(loop, "call_soon_threadsafe", lambda call, *args: woken.append(wake(call, *args)))
 
-    for step in range(1_000):
-        reports.report_progress(JOB, step / 1_000, "")
+    def flood() -> None:
+        for step in range(1_000):
+            reports.report_progress(JOB, step / 1_000, "")
+
+    await clock.settle()
+    thread = threading.Thread(target=flood)
+    thread.start()
+    thread.join()
     await clock.settle()
 
     assert len(woken) == 1
