@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-import threading
 from collections.abc import AsyncIterator, Sequence
 from random import Random
 
