@@ -15,7 +15,7 @@ class ProcessOptions:
     max_jobs_per_child: int = 0  # then the child is replaced; bounds what a library leaks with each job
     max_rss_bytes: int = 0  # resident bytes after a job, above which the child is replaced
     memory_limit_bytes: int = 0  # address space (RLIMIT_AS): beyond it a handler gets MemoryError, not the OOM killer
-    niceness: int = 5  # how far a child stands back from its worker for the CPU, so that HTTP and leases come first
+    niceness: int = 10  # how far a child stands back from its worker for the CPU, so that HTTP and leases come first
     grace_s: float = 5.0  # from SIGTERM to SIGKILL: enough to remove temporary files, short for whoever waits
     heartbeat_s: float = 5.0  # a busy child beats too; rare enough to cost nothing
     max_silence_s: float = 0.0  # a child not heard for so long is killed; a C call that holds the GIL is silent as well

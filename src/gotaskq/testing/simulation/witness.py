@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Any, Final
 
-from gotaskq.backend import Enqueued
+from gotaskq.backend import Enqueued, Extended
 from gotaskq.events import (
     Event,
     JobCancelled,
@@ -59,6 +59,7 @@ class Witness:
         self.calls = 0
         self._granted: dict[str, set[Lease]] = defaultdict(set)  # process → leases it knows to be its own
         self._offered: dict[str, set[Lease]] = defaultdict(set)  # process → leases it has sent a settlement for
+        self._lost: dict[str, set[Lease]] = defaultdict(set)  # process → leases it was told are not its own any more
         self._told: set[tuple[Lease, type[Any]]] = set()
 
     # -- the network's listener --------------------------------------------------------------------------------------
@@ -79,6 +80,10 @@ class Witness:
         """Note what a process now relies on."""
         if call.name == "reserve":
             self._granted[process.name].update(job.lease for job in reply if job.lease is not None)
+        elif call.name == "extend":
+            leases, _ = call.about
+            gone = {lease for lease, said in zip(leases, reply, strict=True) if said is Extended.LOST}
+            self._lost[process.name] |= gone
         elif call.name == "enqueue":
             stored = (Enqueued.OK, Enqueued.DUPLICATE)
             self.acknowledged.update(job.id for job, said in zip(call.about, reply, strict=True) if said in stored)
@@ -107,7 +112,7 @@ class Witness:
 
     def drained(self, process: SimProcess, *, since_ms: int) -> None:
         """Hear that a worker ended well, after it was asked to at `since_ms`."""
-        kept = self._granted[process.name] - self._offered[process.name]
+        kept = self._granted[process.name] - self._offered[process.name] - self._lost[process.name]
         if self.store.disturbed_ms.get(process.name, 0) >= since_ms:
             # What it could not settle in time will lapse, even where an extension of it is still on its way.
             self.store.disturbed_ms[process.name] = FOREVER_MS
