@@ -295,7 +295,7 @@ async def test_a_thread_that_was_abandoned_is_not_heard(app: TaskQ, clock: FakeC
         has_said.set()
         return "done at last"
 
-    async with app, app.workers(concurrency=1):
+    async with app, app.workers(concurrency=3):
         enqueued = await app.enqueue("paging")
         await asyncio.to_thread(started.wait, PATIENCE_S)
         await clock.advance(30 + STOP_GRACE_S + 2)
