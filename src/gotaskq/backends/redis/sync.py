@@ -6,6 +6,7 @@ Invariant: as there, what was answered for is stored, and a call that is sent ag
 
 import logging
 import time
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from random import Random
 from typing import Any, Final, TypeAlias, TypeVar, cast
@@ -113,7 +114,8 @@ class SyncRedis:
     @property
     def _client(self) -> Any:  # either client, whose methods' types differ
         if self._made is None:  # two threads may both make one; the one that is forgotten closes itself
-            self._made = _make_client(self._address)
+            self._made = made = _make_client(self._address)
+            weakref.finalize(self, made.close)  # nobody closes the door of an app that is not open
         return self._made
 
     def _arguments(self, jobs: Sequence[Job]) -> Iterator[str | bytes | int]:
