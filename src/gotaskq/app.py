@@ -5,15 +5,15 @@ one process.
 """
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from random import Random
 from typing import TYPE_CHECKING, Self, TypeVar, Unpack, get_args
 
 from msgspec import Raw
 
-from gotaskq.assembly import Choices, Opened, submit_all
-from gotaskq.backend import Backend, Finding, JobQuery, Page, QueueCounts
+from gotaskq.assembly import Choices, submit_all
+from gotaskq.backend import Backend, Finding
 from gotaskq.backends import is_local
 from gotaskq.clock import Clock, SystemClock
 from gotaskq.config import Settings, load_settings
@@ -25,14 +25,14 @@ from gotaskq.engine.registry import HandlerOptions, Registry
 from gotaskq.engine.resources import ResourceMaker
 from gotaskq.engine.submission import EnqueueMiddleware
 from gotaskq.engine.worker import Worker
-from gotaskq.errors import DeadJobNotFoundError, GotaskqError, JobNotFoundError, RegistrationError
-from gotaskq.events import Event, JobCancelled, JobReplayed, Observer
+from gotaskq.errors import GotaskqError, RegistrationError
+from gotaskq.events import Event, Observer
 from gotaskq.executor import Handler
 from gotaskq.executors.asyncio_task import AsyncioExecutor
 from gotaskq.executors.process.executor import ProcessExecutor
 from gotaskq.executors.process.options import ProcessOptions
 from gotaskq.executors.thread import ThreadExecutor
-from gotaskq.job import Job, JobId, Status
+from gotaskq.job import Job, JobId
 from gotaskq.life import Life
 from gotaskq.observation import Observation
 from gotaskq.payload import encode_payload
@@ -40,6 +40,7 @@ from gotaskq.policies.ordering import Ordering
 from gotaskq.policies.retry import RetryPolicy
 from gotaskq.policies.scheduling import QueueSelector
 from gotaskq.stand_in import Mode, StandIn
+from gotaskq.steering import Steering
 from gotaskq.task import AnyTask, SendOptions, TaskMaker, TaskOptions, checked
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ H = TypeVar("H", bound=Handler)
 M = TypeVar("M", bound=ResourceMaker)
 
 
-class TaskQ:
+class TaskQ(Steering):
     """A job queue: define handlers on it, enqueue jobs, run workers, serve HTTP.
 
     `backend` is a URL (`memory://`) or a Backend of your own. Use it inside `async with`:
@@ -242,90 +243,9 @@ class TaskQ:
         """The one door through which jobs come in, for those who pass it often."""
         return self._parts.admission
 
-    async def get(self, job_id: int) -> Job:
-        """Return a job; raises JobNotFoundError."""
-        job = await self._parts.backend.get(JobId(job_id))
-        if job is None:
-            raise JobNotFoundError(job_id)
-        return job
-
-    async def wait(self, job_id: int, *, timeout: float | None = None) -> Job:  # noqa: ASYNC109
-        """Return a job once it has ended; raises TimeoutError after `timeout` seconds, and JobNotFoundError."""
-        return await self._endings.wait(JobId(job_id), self.get, timeout_s=timeout)
-
-    def follow(self, job_id: int) -> AsyncIterator[Job]:
-        """Yield a job as it is, then each time it has changed, until it has ended; raises JobNotFoundError."""
-        return self._endings.follow(JobId(job_id), self.get)
-
-    async def list_jobs(
-        self,
-        *,
-        status: Status | None = None,
-        queue: str | None = None,
-        job_type: str | None = None,
-        cursor: str | None = None,
-        limit: int = 100,
-    ) -> Page:
-        """List jobs, newest first, from behind a page's `next_cursor`; raises InvalidRequestError for a bad cursor."""
-        query = JobQuery(status=status, queue=queue, type=job_type)
-        return await self._parts.backend.list_jobs(query, after=cursor, limit=limit)
-
-    async def cancel(self, job_id: int) -> Job:
-        """Cancel a waiting job, ask a running one to end, leave an ended one as it is; raises JobNotFoundError."""
-        before = await self.get(job_id)
-        job = await self._parts.backend.cancel(before.id)
-        if job is None:
-            raise JobNotFoundError(job_id)
-        if job.is_cancel_requested and job.status is Status.RUNNING:
-            self._life.end_attempt(job.id)
-        elif job.status is Status.CANCELLED and before.status is not Status.CANCELLED:
-            self._bus.publish(JobCancelled(job))
-        return job
-
-    async def replay(self, job_id: int) -> Job:
-        """Run a dead job again, on its own queue with a fresh count; raises DeadJobNotFoundError."""
-        replayed = await self._parts.backend.replay([JobId(job_id)])
-        if not replayed:
-            raise DeadJobNotFoundError(job_id)
-        self._bus.publish(JobReplayed(replayed[0]))
-        return replayed[0]
-
-    async def delete(self, job_id: int) -> Job:
-        """Forget a job: one that waits is cancelled first, one that runs is asked to end and stays until it has.
-
-        Return the job as it was last; raises JobNotFoundError.
-        """
-        job = await self.cancel(job_id)
-        if job.status is not Status.RUNNING:
-            await self._parts.backend.delete([job.id])
-        return job
-
-    async def delete_dead(self, job_id: int) -> None:
-        """Delete a dead job; raises DeadJobNotFoundError."""
-        if not await self._parts.backend.delete([JobId(job_id)], status=Status.DEAD):
-            raise DeadJobNotFoundError(job_id)
-
-    # -- queues --------------------------------------------------------------------------------------------------------
-
-    async def create_queue(self, name: str) -> str:
-        """Register a queue and return its (lower-cased) name; raises InvalidRequestError or QueueExistsError."""
-        return await self._parts.admission.create_queue(name)
-
     def create_queue_sync(self, name: str) -> str:
         """Do what `create_queue` does, for code that cannot await; raises as it, and ConfigError as `enqueue_sync`."""
         return self._life.sync.create_queue(name, self.settings)
-
-    async def queues(self) -> Mapping[str, QueueCounts]:
-        """Return every queue with its counts, sorted by name."""
-        return await self._parts.backend.queues()
-
-    async def pause(self, queue: str) -> None:
-        """Stop giving out the queue's jobs; raises QueueNotFoundError."""
-        await self._parts.backend.set_paused(queue, paused=True)
-
-    async def resume(self, queue: str) -> None:
-        """Give out the queue's jobs again; raises QueueNotFoundError."""
-        await self._parts.backend.set_paused(queue, paused=False)
 
     # -- surfaces ------------------------------------------------------------------------------------------------------
 
@@ -394,7 +314,3 @@ class TaskQ:
         from gotaskq.api.server import serve
 
         serve(self)
-
-    @property
-    def _parts(self) -> Opened:
-        return self._life.parts

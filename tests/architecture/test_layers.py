@@ -24,6 +24,7 @@ LAYERS = {
     "sync_door": "assembly",
     "stand_in": "assembly",
     "life": "assembly",
+    "steering": "assembly",
     "config": "settings",
     "kinds": "settings",
     "env_file": "settings",

@@ -12,19 +12,8 @@ from typing import Any, Final
 import msgspec
 
 from gotaskq.api.examples import example_of, mend
-from gotaskq.api.operations import (
-    BATCH,
-    BATCH_ANSWER,
-    ERROR,
-    JOB,
-    JSON,
-    OPTIONS,
-    SCHEMAS,
-    TYPES,
-    Schema,
-    operations,
-    ref,
-)
+from gotaskq.api.operations import operations
+from gotaskq.api.operations.words import BATCH, BATCH_ANSWER, ERROR, JOB, JSON, OPTIONS, SCHEMAS, TYPES, Schema, ref
 from gotaskq.custom_types import schema_of
 from gotaskq.task import AnyTask
 

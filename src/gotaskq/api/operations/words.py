@@ -1,11 +1,6 @@
-"""Operations: what each route takes and answers, in OpenAPI's words; a test holds it against the routes.
-
-Used by `openapi`, which adds the job types. Invariant: plain data, the same for every app.
-"""
+"""The words operations are described in: schemas that several share, and how one is put together."""
 
 from typing import Any, Final, TypeAlias
-
-from gotaskq.names import RESERVED_QUEUE_NAMES
 
 Schema: TypeAlias = dict[str, Any]
 
@@ -104,84 +99,10 @@ TYPES: Final[Schema] = {
 }
 
 
-def ref(name: str) -> Schema:
-    """Return a reference to a schema of the document."""
-    return {"$ref": f"{SCHEMAS}{name}"}
-
-
-def operations() -> dict[str, dict[str, Schema]]:
-    """Return every path, with its methods and what they take and answer."""
-    job_id, queue = _in_path("id", "^[0-9]{1,20}$"), _in_path("queue", OPTIONS["queue"]["pattern"])
-    queue["schema"]["not"] = {"enum": sorted(RESERVED_QUEUE_NAMES)}
-    name = _in_path("name", OPTIONS["queue"]["pattern"])
-    submit = {"required": True, "content": {JSON: {"schema": ref("JobRequest")}}}
-    batch = {"required": True, "content": {JSON: {"schema": ref("Batch")}, NDJSON: {"schema": {"type": "string"}}}}
-    a_job, jobs = _json(ref("Job")), _json({"type": "array", "items": ref("Job")})
-    return {
-        "/jobs": {"post": _operation("Store a job", {201: a_job}, (400, 404, 413, 415, 422, 429, 503), body=submit)},
-        "/{queue}/jobs": {
-            "post": _operation(
-                "Store a job on this queue",
-                {201: a_job},
-                (400, 404, 413, 415, 422, 429, 503),
-                parameters=[queue],
-                body=submit,
-            )
-        },
-        "/jobs/batch": {
-            "post": _operation(
-                "Store up to 1,000 jobs",
-                {201: _json(ref("BatchAnswer"))},
-                (400, 404, 409, 413, 415, 422, 429, 503),
-                body=batch,
-            )
-        },
-        "/jobs/{id}": {
-            "get": _operation("Look at a job", {200: a_job}, (404, 503), parameters=[job_id]),
-            "delete": _operation("Delete a job", {200: _json(_MESSAGE), 202: a_job}, (404, 503), parameters=[job_id]),
-        },
-        "/jobs/{id}/cancel": {
-            "post": _operation("Cancel a job", {200: a_job}, (404, 409, 415, 503), parameters=[job_id])
-        },
-        "/dlq": {
-            "get": _operation(
-                "List dead jobs, the latest death first",
-                {200: jobs},
-                (400, 503),
-                parameters=[
-                    _in_query("limit", {"type": "integer", "minimum": 1, "maximum": 1_000}),
-                    _in_query("cursor", {"type": "string"}),
-                ],
-            )
-        },
-        "/dlq/{id}": {
-            "delete": _operation("Delete a dead job", {200: _json(_MESSAGE)}, (404, 503), parameters=[job_id])
-        },
-        "/dlq/{id}/replay": {
-            "post": _operation("Run a dead job again", {200: a_job}, (404, 415, 503), parameters=[job_id])
-        },
-        "/queue": {"get": _operation("List the queues", {200: _json(_NAMES)}, (503,))},
-        "/queue/{name}": {
-            "post": _operation(
-                "Make a queue", {201: _json({"type": "string"})}, (400, 409, 415, 503), parameters=[name]
-            )
-        },
-        "/types": {"get": _operation("List the job types", {200: _json(ref("Types"))})},
-        "/openapi.json": {"get": _operation("This document", {200: _json({"type": "object"})})},
-        "/docs": {"get": _operation("This document, for people", {200: _content("text/html")})},
-        "/docs/{asset}": {
-            "get": _operation("What that page is made of", {200: {}}, (404,), parameters=[_in_path("asset", "")])
-        },
-        "/metrics": {"get": _operation("The counters, for Prometheus", {200: _content("text/plain")}, (503,))},
-        "/healthz": {"get": _operation("Is the process alive?", {200: _json(_STATUS)})},
-        "/readyz": {"get": _operation("Does it take jobs?", {200: _json(_STATUS), 503: _json(_STATUS)})},
-    }
-
-
-_MESSAGE: Final[Schema] = {"type": "object", "required": ["message"]}
-_STATUS: Final[Schema] = {"type": "object", "required": ["status"]}
-_NAMES: Final[Schema] = {"type": "array", "items": {"type": "string"}}
-_MEANING: Final = {
+MESSAGE: Final[Schema] = {"type": "object", "required": ["message"]}
+STATUS: Final[Schema] = {"type": "object", "required": ["status"]}
+NAMES: Final[Schema] = {"type": "array", "items": {"type": "string"}}
+MEANING: Final = {
     200: "done",
     201: "stored",
     202: "it runs, and was asked to end",
@@ -196,7 +117,12 @@ _MEANING: Final = {
 }
 
 
-def _operation(
+def ref(name: str) -> Schema:
+    """Return a reference to a schema of the document."""
+    return {"$ref": f"{SCHEMAS}{name}"}
+
+
+def operation(
     summary: str,
     answers: dict[int, Schema],
     refusals: tuple[int, ...] = (),
@@ -204,10 +130,11 @@ def _operation(
     parameters: list[Schema] | None = None,
     body: Schema | None = None,
 ) -> Schema:
-    all_answers = {status: _json(ref("Error")) for status in refusals} | answers
+    """Describe one method of a path: what it answers by status, and for which it refuses."""
+    all_answers = {status: json_of(ref("Error")) for status in refusals} | answers
     operation: Schema = {
         "summary": summary,
-        "responses": {str(status): {"description": _MEANING[status], **all_answers[status]} for status in all_answers},
+        "responses": {str(status): {"description": MEANING[status], **all_answers[status]} for status in all_answers},
     }
     if parameters:
         operation["parameters"] = parameters
@@ -216,18 +143,22 @@ def _operation(
     return operation
 
 
-def _json(schema: Schema) -> Schema:
+def json_of(schema: Schema) -> Schema:
+    """Return an answer of this JSON."""
     return {"content": {JSON: {"schema": schema}}}
 
 
-def _content(media_type: str) -> Schema:
+def content_of(media_type: str) -> Schema:
+    """Return an answer of text of this media type."""
     return {"content": {media_type: {"schema": {"type": "string"}}}}
 
 
-def _in_path(name: str, pattern: str) -> Schema:
+def in_path(name: str, pattern: str) -> Schema:
+    """Return a parameter of the path."""
     schema = {"type": "string", "pattern": pattern} if pattern else {"type": "string"}
     return {"name": name, "in": "path", "required": True, "schema": schema}
 
 
-def _in_query(name: str, schema: Schema) -> Schema:
+def in_query(name: str, schema: Schema) -> Schema:
+    """Return a parameter of the query, which may be left out."""
     return {"name": name, "in": "query", "required": False, "schema": schema}

@@ -1,0 +1,13 @@
+"""Operations: what each route takes and answers, in OpenAPI's words; a test holds it against the routes.
+
+One module an area of the API. Used by `openapi`, which adds the job types.
+Invariant: plain data, the same for every app.
+"""
+
+from gotaskq.api.operations.core import core_operations
+from gotaskq.api.operations.words import Schema
+
+
+def operations() -> dict[str, dict[str, Schema]]:
+    """Return every path, with its methods and what they take and answer."""
+    return {**core_operations()}

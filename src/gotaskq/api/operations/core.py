@@ -1,0 +1,87 @@
+"""The original's operations, what describes them, and the health checks."""
+
+from gotaskq.api.operations.words import (
+    JSON,
+    MESSAGE,
+    NAMES,
+    NDJSON,
+    OPTIONS,
+    STATUS,
+    Schema,
+    content_of,
+    in_path,
+    in_query,
+    json_of,
+    operation,
+    ref,
+)
+from gotaskq.names import RESERVED_QUEUE_NAMES
+
+
+def core_operations() -> dict[str, dict[str, Schema]]:
+    """Return the paths of the original and its health checks, with their methods and what they take and answer."""
+    job_id, queue = in_path("id", "^[0-9]{1,20}$"), in_path("queue", OPTIONS["queue"]["pattern"])
+    queue["schema"]["not"] = {"enum": sorted(RESERVED_QUEUE_NAMES)}
+    name = in_path("name", OPTIONS["queue"]["pattern"])
+    submit = {"required": True, "content": {JSON: {"schema": ref("JobRequest")}}}
+    batch = {"required": True, "content": {JSON: {"schema": ref("Batch")}, NDJSON: {"schema": {"type": "string"}}}}
+    a_job, jobs = json_of(ref("Job")), json_of({"type": "array", "items": ref("Job")})
+    return {
+        "/jobs": {"post": operation("Store a job", {201: a_job}, (400, 404, 413, 415, 422, 429, 503), body=submit)},
+        "/{queue}/jobs": {
+            "post": operation(
+                "Store a job on this queue",
+                {201: a_job},
+                (400, 404, 413, 415, 422, 429, 503),
+                parameters=[queue],
+                body=submit,
+            )
+        },
+        "/jobs/batch": {
+            "post": operation(
+                "Store up to 1,000 jobs",
+                {201: json_of(ref("BatchAnswer"))},
+                (400, 404, 409, 413, 415, 422, 429, 503),
+                body=batch,
+            )
+        },
+        "/jobs/{id}": {
+            "get": operation("Look at a job", {200: a_job}, (404, 503), parameters=[job_id]),
+            "delete": operation("Delete a job", {200: json_of(MESSAGE), 202: a_job}, (404, 503), parameters=[job_id]),
+        },
+        "/jobs/{id}/cancel": {
+            "post": operation("Cancel a job", {200: a_job}, (404, 409, 415, 503), parameters=[job_id])
+        },
+        "/dlq": {
+            "get": operation(
+                "List dead jobs, the latest death first",
+                {200: jobs},
+                (400, 503),
+                parameters=[
+                    in_query("limit", {"type": "integer", "minimum": 1, "maximum": 1_000}),
+                    in_query("cursor", {"type": "string"}),
+                ],
+            )
+        },
+        "/dlq/{id}": {
+            "delete": operation("Delete a dead job", {200: json_of(MESSAGE)}, (404, 503), parameters=[job_id])
+        },
+        "/dlq/{id}/replay": {
+            "post": operation("Run a dead job again", {200: a_job}, (404, 415, 503), parameters=[job_id])
+        },
+        "/queue": {"get": operation("List the queues", {200: json_of(NAMES)}, (503,))},
+        "/queue/{name}": {
+            "post": operation(
+                "Make a queue", {201: json_of({"type": "string"})}, (400, 409, 415, 503), parameters=[name]
+            )
+        },
+        "/types": {"get": operation("List the job types", {200: json_of(ref("Types"))})},
+        "/openapi.json": {"get": operation("This document", {200: json_of({"type": "object"})})},
+        "/docs": {"get": operation("This document, for people", {200: content_of("text/html")})},
+        "/docs/{asset}": {
+            "get": operation("What that page is made of", {200: {}}, (404,), parameters=[in_path("asset", "")])
+        },
+        "/metrics": {"get": operation("The counters, for Prometheus", {200: content_of("text/plain")}, (503,))},
+        "/healthz": {"get": operation("Is the process alive?", {200: json_of(STATUS)})},
+        "/readyz": {"get": operation("Does it take jobs?", {200: json_of(STATUS), 503: json_of(STATUS)})},
+    }

@@ -1,0 +1,111 @@
+"""What an operator does with jobs and queues: look, wait, cancel, replay, delete, pause.
+
+The base of `TaskQ`, apart from it so that each half can be read at once.
+Invariant: what changed a job is told on the bus.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+
+from gotaskq.assembly import Opened
+from gotaskq.backend import JobQuery, Page, QueueCounts
+from gotaskq.engine.bus import EventBus
+from gotaskq.engine.endings import Endings
+from gotaskq.errors import DeadJobNotFoundError, JobNotFoundError
+from gotaskq.events import JobCancelled, JobReplayed
+from gotaskq.job import Job, JobId, Status
+from gotaskq.life import Life
+
+
+class Steering:
+    """Jobs and queues of an app that is open."""
+
+    _life: Life
+    _bus: EventBus
+    _endings: Endings
+
+    # -- jobs ----------------------------------------------------------------------------------------------------------
+
+    async def get(self, job_id: int) -> Job:
+        """Return a job; raises JobNotFoundError."""
+        job = await self._parts.backend.get(JobId(job_id))
+        if job is None:
+            raise JobNotFoundError(job_id)
+        return job
+
+    async def wait(self, job_id: int, *, timeout: float | None = None) -> Job:  # noqa: ASYNC109
+        """Return a job once it has ended; raises TimeoutError after `timeout` seconds, and JobNotFoundError."""
+        return await self._endings.wait(JobId(job_id), self.get, timeout_s=timeout)
+
+    def follow(self, job_id: int) -> AsyncIterator[Job]:
+        """Yield a job as it is, then each time it has changed, until it has ended; raises JobNotFoundError."""
+        return self._endings.follow(JobId(job_id), self.get)
+
+    async def list_jobs(
+        self,
+        *,
+        status: Status | None = None,
+        queue: str | None = None,
+        job_type: str | None = None,
+        cursor: str | None = None,
+        limit: int = 100,
+    ) -> Page:
+        """List jobs, newest first, from behind a page's `next_cursor`; raises InvalidRequestError for a bad cursor."""
+        query = JobQuery(status=status, queue=queue, type=job_type)
+        return await self._parts.backend.list_jobs(query, after=cursor, limit=limit)
+
+    async def cancel(self, job_id: int) -> Job:
+        """Cancel a waiting job, ask a running one to end, leave an ended one as it is; raises JobNotFoundError."""
+        before = await self.get(job_id)
+        job = await self._parts.backend.cancel(before.id)
+        if job is None:
+            raise JobNotFoundError(job_id)
+        if job.is_cancel_requested and job.status is Status.RUNNING:
+            self._life.end_attempt(job.id)
+        elif job.status is Status.CANCELLED and before.status is not Status.CANCELLED:
+            self._bus.publish(JobCancelled(job))
+        return job
+
+    async def replay(self, job_id: int) -> Job:
+        """Run a dead job again, on its own queue with a fresh count; raises DeadJobNotFoundError."""
+        replayed = await self._parts.backend.replay([JobId(job_id)])
+        if not replayed:
+            raise DeadJobNotFoundError(job_id)
+        self._bus.publish(JobReplayed(replayed[0]))
+        return replayed[0]
+
+    async def delete(self, job_id: int) -> Job:
+        """Forget a job: one that waits is cancelled first, one that runs is asked to end and stays until it has.
+
+        Return the job as it was last; raises JobNotFoundError.
+        """
+        job = await self.cancel(job_id)
+        if job.status is not Status.RUNNING:
+            await self._parts.backend.delete([job.id])
+        return job
+
+    async def delete_dead(self, job_id: int) -> None:
+        """Delete a dead job; raises DeadJobNotFoundError."""
+        if not await self._parts.backend.delete([JobId(job_id)], status=Status.DEAD):
+            raise DeadJobNotFoundError(job_id)
+
+    # -- queues --------------------------------------------------------------------------------------------------------
+
+    async def create_queue(self, name: str) -> str:
+        """Register a queue and return its (lower-cased) name; raises InvalidRequestError or QueueExistsError."""
+        return await self._parts.admission.create_queue(name)
+
+    async def queues(self) -> Mapping[str, QueueCounts]:
+        """Return every queue with its counts, sorted by name."""
+        return await self._parts.backend.queues()
+
+    async def pause(self, queue: str) -> None:
+        """Stop giving out the queue's jobs; raises QueueNotFoundError."""
+        await self._parts.backend.set_paused(queue, paused=True)
+
+    async def resume(self, queue: str) -> None:
+        """Give out the queue's jobs again; raises QueueNotFoundError."""
+        await self._parts.backend.set_paused(queue, paused=False)
+
+    @property
+    def _parts(self) -> Opened:
+        return self._life.parts
