@@ -30,6 +30,7 @@ def test_a_failover_costs_what_was_not_replicated_and_no_more(make_world: MakeWo
     replica = start(servers, {"replicaof": f"{HOST} {world.redis.port}"})
     watch(world, servers, replica, port=world.redis.port)
     api, worker = world.api(), world.worker()
+    world.warm_up()
     world.post_many(api, 20, "slow", payload={"ms": 50})
     with world.redis.client() as client:
         assert client.wait(1, 20_000) == 1
@@ -39,6 +40,7 @@ def test_a_failover_costs_what_was_not_replicated_and_no_more(make_world: MakeWo
         eventually(lambda: len(world.history.accepted) > len(replicated) + 20)
         world.redis.kill()
         eventually(lambda: is_master(replica))
+        world.note_end()
         accepted = len(world.history.accepted)
         eventually(lambda: len(world.history.accepted) > accepted + 20)
     world.masters = [replica]
@@ -59,6 +61,9 @@ def test_a_blocked_loop_loses_no_lease_behind_sentinels(world: World, servers: E
 def block_a_loop_and_lose_nothing(world: World, *, partitions: int) -> None:
     """Let a worker hold a job of every partition while one of its handlers blocks its loop for three leases."""
     api, _ = world.api(PARTITIONS=str(partitions)), world.worker(PARTITIONS=str(partitions), NUM_WORKERS="16")
+    other = world.worker(PARTITIONS=str(partitions))
+    world.warm_up()
+    other.stop()
     others = world.post_many(api, 12, "slow", payload={"ms": 2_000})
     eventually(lambda: set(others) <= world.log.started())
     [blocking] = world.post_many(api, 1, "block", payload={"ms": 3_000})
@@ -122,12 +127,14 @@ def test_a_cluster_uses_all_its_masters_and_outlives_the_crash_of_one(cluster: W
     cluster.post_many(api, 60)
     cluster.drain()
     before = cluster.check()
+    cluster.warm_up()
 
     with cluster.posting(lambda: api, clients=2):
         cluster.masters[1].kill()
         eventually(lambda: len(cluster.history.unknown) > 2)
         cluster.masters[1].start()
         eventually(lambda: is_whole(cluster.masters[1]))
+        cluster.note_end()
         unknown, accepted = len(cluster.history.unknown), len(cluster.history.accepted)
         eventually(lambda: len(cluster.history.accepted) > accepted + 6 * PARTITIONS)
     cluster.drain()
@@ -178,8 +185,7 @@ def test_a_partition_moves_to_another_master_while_it_is_busy(
     cluster: World, move: Callable[[RedisServer, RedisServer, int], None]
 ) -> None:
     api, worker = cluster.api(PARTITIONS="2"), cluster.worker(PARTITIONS="2")
-    cluster.post_many(api, 20)
-    cluster.drain()
+    cluster.warm_up()
     [tag] = [tag for tag in cluster.store().partitions if tag.startswith("{0")]
     source, target = cluster.masters[0], cluster.masters[1]
 
@@ -187,6 +193,7 @@ def test_a_partition_moves_to_another_master_while_it_is_busy(
         with source.client() as client:
             slot = client.execute_command("CLUSTER", "KEYSLOT", tag)
         move(source, target, slot)
+        cluster.note_end()
         accepted = len(cluster.history.accepted)
         eventually(lambda: len(cluster.history.accepted) > accepted + 40)
     cluster.drain()

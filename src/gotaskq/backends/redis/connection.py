@@ -15,7 +15,8 @@ from redis import exceptions as refusals
 
 from gotaskq.backends.redis.keys import NEVER, Keys
 from gotaskq.backends.redis.scripts import Script, ScriptText, load_scripts
-from gotaskq.backends.redis.topology import CONNECT_TIMEOUT_S, Address, Locator, Place, greeting_of, tls_of
+from gotaskq.backends.redis.slots import Place
+from gotaskq.backends.redis.topology import CONNECT_TIMEOUT_S, Address, Locator, greeting_of, tls_of
 from gotaskq.backends.redis.wire import Heard, RefusedError, Wire, Word, open_wire
 from gotaskq.errors import BackendUnavailableError, StoreFullError
 
@@ -103,7 +104,6 @@ class Connection:
             opening.cancel()
         for wire in self._wires.values():
             await wire.close()
-        await self._locator.close()
 
     @property
     def calls_under_way(self) -> int:

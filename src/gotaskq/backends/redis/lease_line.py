@@ -19,7 +19,8 @@ from gotaskq.backends.redis.connection import FAILURES, words_of
 from gotaskq.backends.redis.extensions import extensions, read_extended
 from gotaskq.backends.redis.keys import NEVER, Keys
 from gotaskq.backends.redis.scripts import ScriptText
-from gotaskq.backends.redis.topology import CLIENT_NAME, Address, Place, sentinel_options, tls_options
+from gotaskq.backends.redis.slots import Place
+from gotaskq.backends.redis.topology import CLIENT_NAME, Address, sentinel_options, tls_options
 from gotaskq.errors import BackendUnavailableError
 from gotaskq.job import Lease
 

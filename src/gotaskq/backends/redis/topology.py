@@ -6,14 +6,14 @@ Nothing else in this package knows which of the three it talks to.
 import asyncio
 import ssl
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from redis.asyncio import RedisCluster, Sentinel
-from redis.asyncio.cluster import ClusterNode
+from redis.asyncio import Sentinel
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from gotaskq.backends.redis.slots import Place, SlotMap
 from gotaskq.errors import ConfigError
 
 SCHEMES: Final = (
@@ -40,8 +40,6 @@ PARAMETERS: Final = (
     "sentinel_username",
     "sentinel_password",
 )
-
-Place: TypeAlias = tuple[str, int]  # host and port
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,19 +117,17 @@ def _database(path: list[str]) -> int:
     return int(path[0])
 
 
-def _cluster(address: Address) -> RedisCluster:
-    """Return a client that knows a Cluster's slots; it connects when it is first used."""
-    return RedisCluster(
-        startup_nodes=[ClusterNode(host, port) for host, port in address.hosts],
-        cluster_error_retry_attempts=1,
-        retry=Retry(NoBackoff(), 0),
-        username=address.username,
-        password=address.password,
-        socket_timeout=CONNECT_TIMEOUT_S,
-        socket_connect_timeout=CONNECT_TIMEOUT_S,
-        protocol=2,
+def _slots(address: Address) -> SlotMap:
+    options = {
+        "username": address.username,
+        "password": address.password,
+        "socket_timeout": CONNECT_TIMEOUT_S,
+        "socket_connect_timeout": CONNECT_TIMEOUT_S,
+        "retry": Retry(NoBackoff(), 0),
+        "protocol": 2,
         **tls_options(address),
-    )
+    }
+    return SlotMap(address.hosts, options)
 
 
 def tls_options(address: Address) -> dict[str, Any]:
@@ -192,37 +188,37 @@ class Locator:
     def __init__(self, address: Address) -> None:
         self._address = address
         self._sentinels = _sentinels(address) if address.kind == "sentinel" else None
-        self._cluster = _cluster(address) if address.kind == "cluster" else None
+        self._slots = _slots(address) if address.kind == "cluster" else None
         self._master: Place | None = None
-        self._is_out_of_date = True
         self._looking = asyncio.Lock()  # one look serves all who wait for it
 
     async def place_of(self, key: str) -> Place:
         """Return the host and port of a key's server; raises what the client raises."""
         if self._sentinels is not None:
-            if self._master is None:
-                self._master = await self._sentinels.discover_master(self._address.master)
-            return self._master
-        if self._cluster is not None:
             async with self._looking:
-                if self._is_out_of_date:
-                    await self._cluster.aclose()  # or it would not look again
-                    await self._cluster.initialize()
-                    self._is_out_of_date = False
-            node = self._cluster.get_node_from_key(key)
-            if node is None:
-                raise ConnectionError(f"no server of the Cluster serves the slot of {key}")
-            return node.host, int(node.port)
+                self._master = self._master or await self._ask(self._sentinels)
+                return self._master
+        if self._slots is not None:
+            async with self._looking:
+                if self._slots.is_out_of_date:
+                    await self._slots.refresh()
+            return self._slots.place_of(key)
         return self._address.hosts[0]
+
+    async def _ask(self, sentinels: Sentinel) -> Place:
+        try:
+            host, port = await sentinels.discover_master(self._address.master)
+            return str(host), int(port)
+        finally:  # a failover asks them all, and the next one is far away
+            await _close(sentinels)
 
     def look_again(self) -> None:
         """Forget what was found: a call has failed, and the place may be another one now."""
         self._master = None
-        self._is_out_of_date = True
+        if self._slots is not None:
+            self._slots.is_out_of_date = True
 
-    async def close(self) -> None:
-        """Let go of connections."""
-        if self._cluster is not None:
-            await self._cluster.aclose()
-        for sentinel in self._sentinels.sentinels if self._sentinels is not None else ():
-            await sentinel.aclose()
+
+async def _close(sentinels: Sentinel) -> None:
+    for sentinel in sentinels.sentinels:
+        await sentinel.aclose()
