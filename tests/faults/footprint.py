@@ -4,11 +4,13 @@ Descriptors, threads and memory are read from /proc, connections from the server
 tasks it has when it is asked. One that took another's place is compared with others of its kind.
 """
 
+import asyncio
+import contextlib
 import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 from typing import Final
@@ -19,6 +21,7 @@ from tests.redis_servers import RedisServer
 
 SAME_READS: Final = 5  # in a row, before a process counts as at rest
 READ_EVERY_S: Final = 0.05
+OUR_THREADS: Final = "gotaskq-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,25 @@ def clients_of(servers: Sequence[RedisServer]) -> int:
         with server.client() as client:
             count += len(client.client_list())
     return count
+
+
+@contextlib.asynccontextmanager
+async def returning_what_it_took(masters: Sequence[RedisServer], *, within_s: float) -> AsyncIterator[None]:
+    """I10 of what runs inside the test: raise AssertionError if it holds more after the body than before."""
+    before = _inside(masters)
+    yield
+    deadline_s = time.monotonic() + within_s
+    while more := [name for name, count in _inside(masters).items() if count > before[name]]:
+        assert time.monotonic() < deadline_s, (
+            f"I10: {_inside(masters)} when closed, before it was opened {before}: {more}"
+        )
+        await asyncio.sleep(READ_EVERY_S)
+
+
+def _inside(masters: Sequence[RedisServer]) -> dict[str, int]:
+    """Count what this process holds. Not its descriptors: the test's own proxy and clients have theirs."""
+    threads = sum(thread.name.startswith(OUR_THREADS) for thread in threading.enumerate())
+    return {"tasks": len(asyncio.all_tasks()), "threads": threads, "connections": clients_of(masters)}
 
 
 class Fleet:

@@ -11,6 +11,7 @@ import hashlib
 import socket
 import struct
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future
@@ -50,6 +51,12 @@ class Loss:
     script: str
     nth: int  # counted from when it was asked for
     happened: threading.Event = field(default_factory=threading.Event)
+    at_s: float = 0.0  # when it was lost, on the machine's monotonic clock
+
+    def happen(self) -> None:
+        """Note that it is lost."""
+        self.at_s = time.monotonic()
+        self.happened.set()
 
     def wait(self, within_s: float = START_WAIT_S) -> None:
         """Return when it has been lost."""
@@ -82,7 +89,8 @@ class FaultProxy:
         self.is_raw = is_raw
         self.open_gate = asyncio.Event()
         self._scripts = dict(scripts or {})
-        self._losses: list[Loss] = []
+        self.losses: list[Loss] = []  # all that were asked for
+        self._losses: list[Loss] = []  # those that are still to happen
         self._links: set[_Link] = set()
         self._bytes_left: int | None = None
         self._loop = asyncio.new_event_loop()
@@ -147,6 +155,7 @@ class FaultProxy:
 
     def _lose(self, loss: Loss) -> Loss:
         assert loss.script in self._scripts.values(), f"no script is called {loss.script!r}"
+        self.losses.append(loss)
         self._call(lambda: self._losses.append(loss))
         return loss
 
@@ -291,7 +300,7 @@ class _Link:
                 loss = self._proxy.note_command(command) if frames else None
                 if loss is not None and loss.part == "call":
                     await self._upward.join()
-                    loss.happened.set()
+                    loss.happen()
                     return
                 self._sent += 1
                 self._loss = loss
@@ -308,7 +317,7 @@ class _Link:
                 self._replied += 1
                 if self._loss is not None and self._replied == self._sent and self._is_lost(self._loss, reply):
                     await self._downward.join()
-                    self._loss.happened.set()
+                    self._loss.happen()
                     return
                 if not self._proxy.note_reply(reply):
                     return

@@ -1,10 +1,11 @@
 """What processes hold: the check of it notices each thing that there is too much of."""
 
+import asyncio
 import re
 from dataclasses import replace
 
 import pytest
-from tests.faults.footprint import SLACK, Footprint, excess
+from tests.faults.footprint import SLACK, Footprint, excess, returning_what_it_took
 from tests.faults.world import World
 from tests.integration.http_client import request
 
@@ -41,3 +42,17 @@ def test_what_a_process_and_the_server_hold_is_read_from_outside(world: World) -
     assert re.search(r"I10: \d+ descriptors, at rest \d+ \(process \d+: tests.faults.handlers:app\)", found), found
     assert "connections to the store, at rest" in found
     world.check()
+
+
+@pytest.mark.slow
+async def test_what_an_app_leaves_behind_in_its_test_is_named(world: World) -> None:
+    left = asyncio.Event()
+
+    with world.redis.client() as client, pytest.raises(AssertionError) as raised:
+        async with returning_what_it_took(world.masters, within_s=0):
+            task = asyncio.create_task(left.wait())
+            client.ping()
+    left.set()
+    await task
+
+    assert str(raised.value).startswith("I10: more ['tasks', 'connections'] when closed")

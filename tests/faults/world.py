@@ -15,7 +15,7 @@ from typing import Any, Final, Self, TypeVar
 
 import redis
 from tests.faults.checker import Allow, check, unhandled
-from tests.faults.footprint import Fleet
+from tests.faults.footprint import Fleet, returning_what_it_took
 from tests.faults.handlers import LOG_VARIABLE, TYPES, HandlerLog, add_handlers
 from tests.faults.history import History
 from tests.faults.proxy import FaultProxy
@@ -110,7 +110,7 @@ class World:
         chosen: dict[str, Any] = {"lease_ms": SHORT_LEASE_MS, "base_delay_ms": 20, "shutdown_timeout_ms": 2_000}
         taskq = TaskQ(url, settings=Settings(**(chosen | settings)), rng=Random(self.rng.getrandbits(64)))
         add_handlers(taskq, self.log, TYPES)
-        async with taskq:
+        async with returning_what_it_took(self.masters, within_s=WITHIN_S), taskq:
             yield taskq
 
     # -- callers -------------------------------------------------------------------------------------------------------
@@ -250,12 +250,18 @@ class World:
         """Hold the store, the history, the handlers' log and the processes to the invariants."""
         store, runs = self.store(), self.log.runs()
         check(self.history, store, runs, allow=allow)
-        held_up = late(self.history, runs, self.faults)
+        held_up = late(self.history, runs, [*self.faults, *self._losses()])
         assert held_up == [], "\n".join(held_up)
         self.fleet.check(self.masters, within_s=WITHIN_S)
         for process in self.processes:
             assert unhandled(process.stderr) == [], process.stderr
         return store
+
+    def _losses(self) -> Iterator[Fault]:
+        """Give each call that was lost: one that its own repeat does not make good is as long as an outage."""
+        for loss in self._proxy.losses if self._proxy is not None else ():
+            if loss.happened.is_set():
+                yield Fault(loss.at_s, recovery_s(LEASE_S, was_store_away=True))
 
     def report(self) -> Mapping[str, str]:
         """Return what helps to understand a failure, by title."""

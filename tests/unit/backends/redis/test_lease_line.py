@@ -10,7 +10,8 @@ from gotaskq.backend import Extended
 from gotaskq.backends.redis.keys import Keys
 from gotaskq.backends.redis.lease_line import RedisLeaseLine
 from gotaskq.backends.redis.scripts import Script, ScriptText
-from gotaskq.backends.redis.topology import Place, read_url
+from gotaskq.backends.redis.slots import Place
+from gotaskq.backends.redis.topology import read_url
 from gotaskq.errors import BackendUnavailableError
 from gotaskq.job import JobId, Lease
 
