@@ -95,9 +95,7 @@ async def returning_what_it_took(masters: Sequence[RedisServer], *, within_s: fl
     yield
     deadline_s = time.monotonic() + within_s
     while more := [name for name, count in _inside(masters).items() if count > before[name]]:
-        assert time.monotonic() < deadline_s, (
-            f"I10: {_inside(masters)} when closed, before it was opened {before}: {more}"
-        )
+        assert time.monotonic() < deadline_s, f"I10: more {more} when closed than before it was opened: {before}"
         await asyncio.sleep(READ_EVERY_S)
 
 

@@ -47,11 +47,14 @@ def test_what_a_process_and_the_server_hold_is_read_from_outside(world: World) -
 @pytest.mark.slow
 async def test_what_an_app_leaves_behind_in_its_test_is_named(world: World) -> None:
     left = asyncio.Event()
+    taking = returning_what_it_took(world.masters, within_s=0)
 
-    with world.redis.client() as client, pytest.raises(AssertionError) as raised:
-        async with returning_what_it_took(world.masters, within_s=0):
-            task = asyncio.create_task(left.wait())
-            client.ping()
+    await taking.__aenter__()
+    task = asyncio.create_task(left.wait())
+    with world.redis.client() as client:
+        client.ping()
+        with pytest.raises(AssertionError) as raised:
+            await taking.__aexit__(None, None, None)
     left.set()
     await task
 
