@@ -18,8 +18,11 @@ from gotaskq.env_file import read_env_file
 from gotaskq.errors import ConfigError
 from gotaskq.kinds import (
     DAY_MS,
+    HIDDEN,
     HOST,
     KEY_PREFIX,
+    NAMES,
+    PATH,
     QUEUES,
     SWITCH,
     UNIT_BYTES,
@@ -77,6 +80,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_jobs: int = 0  # after so many a process is replaced; 0: never
     max_rss_bytes: int = 0  # when it holds so much memory, likewise; 0: never
     max_age_ms: int = 0  # when it is so old, likewise; 0: never
+    tokens_file: str | None = None  # None: no tokens, and only this machine is let in
+    tokens: str | None = None  # likewise, for those who have secrets in the environment
+    allowed_hosts: tuple[str, ...] | None = None  # names beside our own; None: ours, or with tokens any
+    insecure_no_auth: bool = False  # listening to others without tokens must be said aloud
+    trusted_proxies: tuple[str, ...] | None = None  # None: X-Forwarded-* is what anybody can write
     handler_threads: int = 0  # 0 means as many as workers, so no `def` handler waits for a thread
 
     @property
@@ -250,5 +258,10 @@ VARIABLES = (
     Variable("MAX_JOBS", "max_jobs", whole_number(0, MOST_JOBS)),
     Variable("MAX_RSS", "max_rss_bytes", size(LEAST_RSS_BYTES, MOST_RSS_BYTES)),
     Variable("MAX_AGE", "max_age_ms", duration(1_000, LONGEST_MS, or_none=True)),
+    Variable("TOKENS_FILE", "tokens_file", PATH),
+    Variable("TOKENS", "tokens", HIDDEN),
+    Variable("ALLOWED_HOSTS", "allowed_hosts", NAMES),
+    Variable("INSECURE_NO_AUTH", "insecure_no_auth", SWITCH),
+    Variable("TRUSTED_PROXIES", "trusted_proxies", NAMES),
     Variable("HANDLER_THREADS", "handler_threads", whole_number(0, 10_000)),
 )

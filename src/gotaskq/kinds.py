@@ -17,6 +17,7 @@ DAY_MS = UNIT_MS["d"]
 UNIT_BYTES = {"GiB": 1 << 30, "GB": 10**9, "MiB": 1 << 20, "MB": 10**6, "KiB": 1 << 10, "KB": 10**3, "B": 1}
 MOST_WEIGHT = 100
 ALL_QUEUES = "*"
+MOST_PATH_CHARS = 4_096
 
 ON = frozenset({"true", "1", "yes", "on"})
 OFF = frozenset({"false", "0", "no", "off"})
@@ -25,6 +26,7 @@ _DURATION = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)(ms|s|m|h|d)")
 _SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)(B|[KMG]i?B)")
 _WHOLE_NUMBER = re.compile(r"[0-9]{1,15}")
 _HOST = re.compile(r"[A-Za-z0-9._:%-]{1,255}")  # names, IPv4, and IPv6 with its zone
+_NAME = re.compile(r"\*|[A-Za-z0-9._:%/\[\]-]{1,255}")  # with a network's length behind its address
 _KEY_PREFIX = re.compile(r"[A-Za-z0-9._-]{1,32}")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _HIDDEN_NAME = r"(?=[^=&;?]*?(?:passw|pwd|token|secret))[^=&;?]*+="  # a lookahead and *+: linear in any text
@@ -218,8 +220,28 @@ def _show_url(value: object) -> object:
     return mask_url(value) if isinstance(value, str) else value
 
 
+def _path(text: str) -> str:
+    if not text.isprintable() or len(text) > MOST_PATH_CHARS:
+        raise ValueError("not a path")
+    return text
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(item.strip() for item in text.split(","))
+    if not all(_NAME.fullmatch(name) for name in names):
+        raise ValueError("not a name")
+    return names
+
+
+def _show_names(value: object) -> object:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else value
+
+
 SWITCH = Kind(_switch, "true or false (also 1 0 yes no on off)")
+HIDDEN = Kind(lambda text: text, "what `gotaskq token new` prints, lines parted by ;", lambda value: value and "***")
 HOST = Kind(_host, "a host name or an IP address, without scheme, port or brackets")
 KEY_PREFIX = Kind(_key_prefix, "1 to 32 of A-Z a-z 0-9 . _ -")
+NAMES = Kind(_names, "names or addresses, parted by commas, or *", _show_names)
+PATH = Kind(_path, "a path of a file")
 QUEUES = Kind(_queues, "* or names of queues with weights from 1 to 100, such as mail:5,default", _show_queues)
 URL = Kind(_url, "a URL with its scheme, such as redis://localhost:6379/0 or sqlite:///jobs.db", _show_url)

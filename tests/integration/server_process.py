@@ -38,7 +38,12 @@ class ServerProcess:
     ) -> None:
         words = [sys.executable, "-m", "gotaskq", *command, *options, *([app] if app else [])]
         self._process = subprocess.Popen(
-            words, env=environment(env), cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+            words,
+            env=environment({"ALLOWED_HOSTS": "*"} | dict(env)),
+            cwd=folder,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         self._lines: list[str] = []
         self._more = threading.Condition()

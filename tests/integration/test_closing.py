@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import time
 from collections.abc import Callable
 
 import pytest
@@ -13,6 +14,7 @@ from gotaskq import TaskQ
 from gotaskq.api import closing
 from gotaskq.api.closing import Server
 from gotaskq.api.listening import bind
+from gotaskq.api.security.access import open_access
 from gotaskq.api.server import Role, _config
 
 LOOPS = [asyncio.new_event_loop, uvloop.new_event_loop]
@@ -35,7 +37,9 @@ class Served:
     def __init__(self, taskq: TaskQ) -> None:
         self.listener = bind("127.0.0.1", 0)
         self.address = self.listener.getsockname()
-        self.server = Server(_config(taskq, Role()))
+        self.server = Server(
+            _config(taskq, Role(), open_access(taskq.settings, clock_s=time.monotonic, is_mounted=True))
+        )
 
     async def start(self) -> None:
         self.server.config.load()

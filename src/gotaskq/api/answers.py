@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from gotaskq.api.schemas import encode_error
+from gotaskq.api.security.request_id import new_request_id, request_id
 from gotaskq.errors import (
     BackendUnavailableError,
     DeadJobNotFoundError,
@@ -77,9 +78,10 @@ def refuse(error: GotaskqError) -> Answer:
 
 
 def fault(error: Exception) -> Answer:
-    """Return the answer for a fault of ours: it says nothing, the log says all."""
-    logger.error("request failed", exc_info=error)
-    return Answer(500, encode_error("internal"))
+    """Return the answer for a fault of ours: it says nothing but the request's id, under which the log says all."""
+    current = request_id.get() or new_request_id()
+    logger.error("request failed", exc_info=error, extra={"request_id": current})
+    return Answer(500, msgspec.json.encode({"error": "internal", "request_id": current}))
 
 
 def _encode_store_away(job_id: JobId | None) -> bytes:

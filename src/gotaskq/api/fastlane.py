@@ -19,6 +19,8 @@ from gotaskq.api.answers import CLOSE, JSON, Answer
 from gotaskq.api.frames import Frames
 from gotaskq.api.protocol import MAX_REQUESTS, HardenedProtocol, render
 from gotaskq.api.schemas import MAX_BODY_BYTES
+from gotaskq.api.security.access import Access
+from gotaskq.api.security.tokens import Scope
 from gotaskq.api.submit import submit, submit_now
 from gotaskq.app import TaskQ
 from gotaskq.errors import InvalidRequestError
@@ -27,6 +29,7 @@ from gotaskq.names import check_queue_name
 BLOCK_END: Final = b"\r\n\r\n"
 MAX_BLOCK_BYTES: Final = 2_048  # a plain client's headers are far below; larger ones take the full way
 MAX_VERDICTS: Final = 1_024  # with their blocks at most 2 MiB; forgotten all at once when full
+PROBLEM: Final = b"problem+json"
 MAX_AWAITED_BYTES: Final = 65_536  # a body that is still coming is waited for here up to this size
 
 # Header names are tokens, values visible characters and spaces; RFC 9110 allows more in values, we do not; the full way
@@ -37,7 +40,7 @@ _BLOCK = re.compile(
 )
 _LENGTH = re.compile(rb"[0-9]{1,7}")
 
-# What needs the full way: framing, negotiation, browsers, idempotency, waiting, tracing.
+# What needs the full way: framing, negotiation, browsers, idempotency, waiting, tracing, ids.
 NOT_PLAIN: Final = frozenset(
     {
         b"content-encoding",
@@ -53,6 +56,7 @@ NOT_PLAIN: Final = frozenset(
         b"trailer",
         b"transfer-encoding",
         b"upgrade",
+        b"x-request-id",
     }
 )
 
@@ -67,7 +71,9 @@ class Verdict(NamedTuple):
 class FastLane:
     """What all connections of a server share: the app, and what is known of header blocks and bodies."""
 
-    def __init__(self, taskq: TaskQ) -> None:
+    def __init__(self, taskq: TaskQ, access: Access) -> None:
+        self._access = access
+        access.on_change(lambda: self.verdicts.clear())
         self.door = taskq.door
         self.is_immediate = taskq.door.is_immediate
         self.frames = Frames(taskq.door)
@@ -81,7 +87,7 @@ class FastLane:
             return None
         if len(self.verdicts) >= MAX_VERDICTS:
             self.verdicts.clear()
-        verdict = _judge(block + BLOCK_END)
+        verdict = _judge(block + BLOCK_END, self._access)
         if verdict is not None:
             self.verdicts[block] = verdict
         return verdict
@@ -207,7 +213,7 @@ class FastLaneProtocol(HardenedProtocol):
         self.was_used = True
 
 
-def _judge(block: bytes) -> Verdict | None:
+def _judge(block: bytes, access: Access) -> Verdict | None:
     request = _BLOCK.fullmatch(block)
     if request is None:
         return None
@@ -220,8 +226,12 @@ def _judge(block: bytes) -> Verdict | None:
         headers[name] = value.lstrip(b" ")
     length = headers.get(b"content-length", b"")
     media_type = headers.get(b"content-type", JSON.encode()).partition(b";")[0].strip().lower()
+    host = headers.get(b"host", b"")
     is_plain = (
-        bool(headers.get(b"host"))
+        bool(host)
+        and access.hosts.admits(host.decode())
+        and _may_submit(headers.get(b"authorization"), access)
+        and PROBLEM not in headers.get(b"accept", b"").lower()
         and _LENGTH.fullmatch(length) is not None
         and int(length) <= MAX_BODY_BYTES
         and media_type == JSON.encode()
@@ -233,6 +243,14 @@ def _judge(block: bytes) -> Verdict | None:
         return Verdict(_queue_of(request[1].decode()), int(length))
     except InvalidRequestError:
         return None
+
+
+def _may_submit(authorization: bytes | None, access: Access) -> bool:
+    """Say whether a request may store jobs beyond doubt; one that may not is counted and refused the full way."""
+    if not access.has_tokens:
+        return True
+    token = access.find((authorization or b"").decode())
+    return token is not None and token.allows(Scope.SUBMIT)
 
 
 def _queue_of(path: str) -> str | None:

@@ -14,6 +14,8 @@ import msgspec
 from gotaskq.api.examples import example_of, mend
 from gotaskq.api.operations import operations
 from gotaskq.api.operations.words import BATCH, BATCH_ANSWER, ERROR, JOB, JSON, OPTIONS, SCHEMAS, TYPES, Schema, ref
+from gotaskq.api.security.access import scope_of
+from gotaskq.api.security.tokens import Scope
 from gotaskq.custom_types import schema_of
 from gotaskq.task import AnyTask
 
@@ -76,7 +78,13 @@ def build_openapi(tasks: Mapping[str, AnyTask], *, only_others: list[str] | None
         "version": version("gotaskq"),
         "description": "A job queue: post jobs, and look at them.",
     }
-    return {"openapi": OPENAPI, "info": info, "paths": _paths(requests.values()), "components": {"schemas": schemas}}
+    components = {
+        "schemas": schemas,
+        "securitySchemes": {
+            "token": {"type": "http", "scheme": "bearer", "description": "made by `gotaskq token new`"}
+        },
+    }
+    return {"openapi": OPENAPI, "info": info, "paths": _paths(requests.values()), "components": components}
 
 
 def _describe(tasks: Sequence[AnyTask], *, template: str) -> list[_Described]:
@@ -124,11 +132,28 @@ def _entry(one: _Described) -> dict[str, Any]:
 def _paths(requests: Iterable[Schema]) -> Schema:
     """Return the operations, with an example of each job type where jobs are posted."""
     paths: Schema = operations()
+    for path, methods in paths.items():
+        for method, described in methods.items():
+            _say_who_may(described, scope_of(method.upper(), path))
     examples = {request["examples"][0]["type"]: {"value": request["examples"][0]} for request in requests}
     if examples:
         for path in ("/jobs", "/{queue}/jobs"):
             paths[path]["post"]["requestBody"]["content"][JSON]["examples"] = examples
     return paths
+
+
+def _say_who_may(described: Schema, scope: Scope | None) -> None:
+    """Say which scope an operation needs where there are tokens, and what who lacks it is answered."""
+    refused = {"content": {JSON: {"schema": ref("Error")}}}
+    responses = described["responses"]
+    responses["421"] = {"description": "the Host header names somebody else", **refused}
+    if scope is None:
+        return
+    described["security"] = [{}, {"token": []}]
+    described["description"] = f"Where there are tokens, one with scope `{scope.value}` is needed."
+    responses["401"] = {"description": "no valid token was sent", **refused}
+    responses["403"] = {"description": f"the token has no scope {scope.value}", **refused}
+    responses.setdefault("429", {"description": "too many wrong tokens came from this address", **refused})
 
 
 def _request(one: _Described) -> Schema:

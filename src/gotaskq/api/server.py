@@ -2,6 +2,7 @@
 
 First SIGTERM or SIGINT: `/readyz` says 503, no job is fetched or accepted any more, running attempts have the shutdown
 timeout to finish. Second: what still runs is given back at once. SIGUSR1: no job is fetched, all else goes on.
+SIGHUP: tokens are read anew.
 """
 
 import asyncio
@@ -12,6 +13,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from functools import partial
@@ -20,11 +22,12 @@ from typing import Any, Final
 
 import uvicorn
 
-from gotaskq.api.asgi import create_health_app
+from gotaskq.api.asgi import create_app, create_health_app
 from gotaskq.api.closing import Server
 from gotaskq.api.fastlane import FastLane, FastLaneProtocol
 from gotaskq.api.listening import BACKLOG, bind, url_of
 from gotaskq.api.protocol import HardenedProtocol
+from gotaskq.api.security.access import Access, open_access, refuse_open_door
 from gotaskq.app import TaskQ
 from gotaskq.clock import SystemClock
 from gotaskq.engine.worker import Worker
@@ -56,10 +59,13 @@ def serve(taskq: TaskQ, role: Role | None = None, *, announce: Callable[[str], N
     """Be what the role says until SIGTERM or SIGINT; raises ConfigError, such as for a port that is taken."""
     role = role or Role()
     _refuse_lone_store(taskq, role)
+    access = open_access(taskq.settings, clock_s=time.monotonic)
+    if role.with_api:
+        refuse_open_door(taskq.settings, access)
     port = taskq.settings.port if role.with_api else role.health_port
     listener = None if port is None else bind(taskq.settings.host, port, is_shared=role.member is not None)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        worker = runner.run(_serve(taskq, listener, role, announce))
+        worker = runner.run(_serve(taskq, listener, role, access, announce))
         exit_code = int(worker is not None and worker.is_worn_out)
         if worker is not None and worker.abandoned_on_loop:
             # A handler that will not end must not keep the process from ending; its job has been given back.
@@ -71,7 +77,7 @@ def serve(taskq: TaskQ, role: Role | None = None, *, announce: Callable[[str], N
 
 
 async def _serve(
-    taskq: TaskQ, listener: socket.socket | None, role: Role, announce: Callable[[str], None]
+    taskq: TaskQ, listener: socket.socket | None, role: Role, access: Access, announce: Callable[[str], None]
 ) -> Worker | None:
     async with taskq, contextlib.AsyncExitStack() as stack:
         taskq.is_draining = False  # it may have been served before
@@ -79,7 +85,7 @@ async def _serve(
         if member is not None:
             counts = SharedCounts(member.folder, number=member.number, counted=taskq.observation.counted)
             taskq.observation.gather_with((await stack.enter_async_context(counts)).gather)
-        server = None if listener is None else Server(_config(taskq, role))
+        server = None if listener is None else Server(_config(taskq, role, access))
         worker = None
         if role.with_workers:
             limits = Limits.of(taskq.settings)
@@ -88,7 +94,11 @@ async def _serve(
             worker = await stack.enter_async_context(taskq.workers(burst=role.burst, max_jobs=limits.max_jobs))
             await stack.enter_async_context(_recycling(worker, limits))
         end = _End(taskq, role, server, worker)
-        _on_signals(drain=end.drain if member is not None else end.drain_or_hurry, quiet=end.quiet)
+        _on_signals(
+            drain=end.drain if member is not None else end.drain_or_hurry,
+            quiet=end.quiet,
+            reload=lambda: access.reload(taskq.settings),
+        )
         _tune_garbage_collection()
         if listener is not None:
             listener.listen(BACKLOG)
@@ -164,10 +174,13 @@ async def _stopping_with(worker: Worker | None, server: uvicorn.Server) -> Async
         watching.cancel()
 
 
-def _config(taskq: TaskQ, role: Role) -> uvicorn.Config:
+def _config(taskq: TaskQ, role: Role, access: Access) -> uvicorn.Config:
+    proxies = taskq.settings.trusted_proxies
     return uvicorn.Config(
-        taskq.asgi() if role.with_api else create_health_app(taskq),
-        http=_protocol(taskq, role),
+        create_app(taskq, access) if role.with_api else create_health_app(taskq, access),
+        http=_protocol(taskq, role, access),
+        proxy_headers=proxies is not None,  # else anybody says who they are
+        forwarded_allow_ips=list(proxies or ()),
         ws="none",
         lifespan="off",
         log_config=None,
@@ -179,7 +192,7 @@ def _config(taskq: TaskQ, role: Role) -> uvicorn.Config:
     )
 
 
-def _protocol(taskq: TaskQ, role: Role) -> Any:
+def _protocol(taskq: TaskQ, role: Role, access: Access) -> Any:
     """Return what makes a connection's protocol; with a uvicorn we have not tried, its own."""
     if not uvicorn.__version__.startswith(TRIED_UVICORN):
         logger.warning(
@@ -188,7 +201,7 @@ def _protocol(taskq: TaskQ, role: Role) -> Any:
         return "httptools"
     if not (taskq.settings.fast_lane and role.with_api):
         return HardenedProtocol
-    return partial(FastLaneProtocol, lane=FastLane(taskq))
+    return partial(FastLaneProtocol, lane=FastLane(taskq, access))
 
 
 @contextlib.asynccontextmanager
@@ -210,11 +223,12 @@ async def _sweeping(server: uvicorn.Server) -> AsyncIterator[None]:
         sweeping.cancel()
 
 
-def _on_signals(*, drain: Callable[[], None], quiet: Callable[[], None]) -> None:
+def _on_signals(*, drain: Callable[[], None], quiet: Callable[[], None], reload: Callable[[], None]) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, drain)
     loop.add_signal_handler(signal.SIGUSR1, quiet)
+    loop.add_signal_handler(signal.SIGHUP, reload)
 
 
 class _End:

@@ -11,6 +11,7 @@ from gotaskq.errors import BackendUnavailableError, ConfigError
 COMMANDS: Final = {
     "config": "gotaskq.cli.settings",
     "run": "gotaskq.cli.run",
+    "token": "gotaskq.cli.token",
     "version": "gotaskq.cli.version",
     "worker": "gotaskq.cli.worker",
 }

@@ -13,6 +13,7 @@ import click
 from gotaskq.app import TaskQ
 from gotaskq.config import VARIABLES, Settings, load_settings
 from gotaskq.errors import ConfigError
+from gotaskq.kinds import SWITCH
 from gotaskq.logs import configure_logging, log_events
 from gotaskq.processes.member import Member
 
@@ -66,7 +67,12 @@ def run_process(
     is_one_of_several = member is not None or settings.processes > 1
     configure_logging(level=settings.log_level, style=settings.log_format, show_pid=is_one_of_several)
     if member is None and settings.processes > 1:
-        given = [word for v in VARIABLES if (value := options.get(v.field)) for word in (v.option, value)]
+        given = [
+            word
+            for v in VARIABLES
+            if (value := options.get(v.field)) and v.kind is not SWITCH
+            for word in (v.option, value)
+        ]
         files = [] if env_file is None else ["--env-file", str(env_file)]
         rest = [*given, *files, *flags]
         sys.exit(_supervise(name, rest, app, settings=settings, role=role(None)))

@@ -16,9 +16,18 @@ if TYPE_CHECKING:
 @process_options
 @click.option("--port", help="Listen on this port; 0 takes a free one.  [PORT, 8000]")
 @click.option("--workers", "num_workers", help="Run at most this many jobs at once.  [NUM_WORKERS, 10]")
+@click.option("--tokens-file", help="Let in only who sends one of these tokens.  [TOKENS_FILE]")
+@click.option("--allowed-hosts", help="Answer to these names too, or to * any.  [ALLOWED_HOSTS]")
+@click.option("--insecure-no-auth", is_flag=True, help="Listen to other machines without tokens.  [INSECURE_NO_AUTH]")
 @click.option("--no-workers", is_flag=True, help="Serve HTTP only; run no jobs.")
 def command(
-    app: str | None, env_file: Path | None, member: str | None, *, no_workers: bool, **options: str | None
+    app: str | None,
+    env_file: Path | None,
+    member: str | None,
+    *,
+    no_workers: bool,
+    insecure_no_auth: bool,
+    **options: str | None,
 ) -> None:
     """Serve HTTP and run jobs until SIGTERM or SIGINT.
 
@@ -32,4 +41,7 @@ def command(
         return Role(with_workers=not no_workers, member=member)
 
     flags = ["--no-workers"] if no_workers else []
+    if insecure_no_auth:
+        flags.append("--insecure-no-auth")
+        options["insecure_no_auth"] = "true"
     run_process(role, name="run", app=app, env_file=env_file, member=member, flags=flags, options=options)

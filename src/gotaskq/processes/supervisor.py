@@ -125,6 +125,7 @@ class Supervisor:
         for heard in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(heard, self._pass_on)
         loop.add_signal_handler(signal.SIGUSR1, self._quiet)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
         first = await self._start(0)
         if not await self._hear(first):
             code = await first.ended()
@@ -201,6 +202,12 @@ class Supervisor:
         self._is_quiet = True
         for child in self._children.values():
             child.tell(QUIET)
+
+    def _reload(self) -> None:
+        """Let them read their tokens anew; one that has not begun to listen reads them when it does."""
+        for child in self._children.values():
+            if child.is_ready:  # before that it would end by the signal
+                child.send(signal.SIGHUP)
 
     def _pass_on(self) -> None:
         """Drain at the first signal, hurry at the second, kill at the third.

@@ -1,5 +1,7 @@
 """Refusals: each error of ours has its status, and what is not ours says nothing."""
 
+import json
+
 import pytest
 
 from gotaskq.api.answers import Answer, refuse
@@ -62,6 +64,8 @@ def test_what_may_work_later_says_when(error: GotaskqError, status: int) -> None
 def test_a_fault_of_ours_says_nothing_and_the_log_says_all(caplog: pytest.LogCaptureFixture) -> None:
     answer = refuse(IllegalTransitionError("job 7 is DONE and cannot become DEAD"))
 
-    assert answer == Answer(500, b'{"error":"internal"}')
+    said = json.loads(answer.body)
+    assert (answer.status, said.keys(), said["error"]) == (500, {"error", "request_id"}, "internal")
+    assert caplog.records[-1].__dict__["request_id"] == said["request_id"]
     assert caplog.messages == ["request failed"]
     assert "cannot become DEAD" in caplog.text

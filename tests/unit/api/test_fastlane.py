@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from typing import cast
 
 import pytest
-from tests.unit.api.test_protocol import GET, HEALTHY, InProcess, answered, in_process, post, until
+from tests.unit.api.test_protocol import GET, HEALTHY, InProcess, answered, any_access, in_process, post, until
 
 from gotaskq.api import fastlane
 from gotaskq.api.answers import Answer
@@ -133,16 +133,16 @@ NOT = [
 
 @pytest.mark.parametrize(("head", "verdict"), PLAIN)
 def test_a_plain_block_is_taken(head: bytes, verdict: Verdict) -> None:
-    assert _judge(head) == verdict
+    assert _judge(head, any_access()) == verdict
 
 
 @pytest.mark.parametrize("head", NOT)
 def test_anything_unusual_is_left_to_the_full_way(head: bytes) -> None:
-    assert _judge(head) is None
+    assert _judge(head, any_access()) is None
 
 
 async def test_verdicts_are_remembered_within_bounds(server: InProcess) -> None:
-    lane = FastLane(server.taskq)
+    lane = FastLane(server.taskq, any_access())
 
     for number in range(MAX_VERDICTS + 10):
         assert lane.judge(block(f"x: {number}").removesuffix(b"\r\n\r\n")) is not None
@@ -324,7 +324,7 @@ async def test_a_fault_of_ours_is_answered_without_detail(server: InProcess, mon
     connection.data_received(post())
 
     assert transport.sent.startswith(b"HTTP/1.1 500 Internal Server Error\r\n")
-    assert b'{"error":"internal"}' in transport.sent
+    assert b'{"error":"internal","request_id":"' in transport.sent
     assert b"secret" not in transport.sent
     assert transport.sent.count(CREATED) == 1
 
@@ -445,6 +445,6 @@ async def test_a_fault_while_waiting_is_answered_without_detail(
     connection.data_received(post() + GET)
     await answered(connection)
 
-    assert b'{"error":"internal"}' in transport.sent
+    assert b'{"error":"internal","request_id":"' in transport.sent
     assert b"secret" not in transport.sent
     assert transport.sent.endswith(HEALTHY)

@@ -19,6 +19,9 @@ from uvicorn.server import ServerState
 
 from gotaskq import TaskQ
 from gotaskq.api.protocol import MAX_REQUESTS, HardenedProtocol
+from gotaskq.api.security.access import Access
+from gotaskq.api.security.hosts import Hosts
+from gotaskq.api.security.tokens import TokenSet
 from gotaskq.api.server import TRIED_UVICORN, Role, _config
 from gotaskq.config import Settings
 from gotaskq.testing.clock import FakeClock
@@ -80,12 +83,17 @@ class ClockedLoop:
         return getattr(self._loop, name)
 
 
+def any_access() -> Access:
+    """Return the access of a service without tokens that answers to every name."""
+    return Access(TokenSet(), Hosts((), is_open=True), clock_s=lambda: 0.0)
+
+
 class InProcess:
     """A server without sockets: clock and chance are the same in each, so that equal requests get equal bytes."""
 
-    def __init__(self, taskq: TaskQ) -> None:
+    def __init__(self, taskq: TaskQ, access: Access | None = None) -> None:
         self.taskq = taskq
-        self.config = _config(taskq, Role())
+        self.config = _config(taskq, Role(), access or any_access())
         self.config.load()
         self.state = ServerState()
         self.state.default_headers = [(b"date", DATE)]
