@@ -8,7 +8,7 @@ import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from random import Random
-from typing import TYPE_CHECKING, Self, TypeVar, Unpack, get_args
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, get_args
 
 from msgspec import Raw
 
@@ -97,7 +97,8 @@ class TaskQ(Steering):
             threads=threads,
             children=in_children,
         )
-        self.is_draining = False  # set by whoever serves this app, for /readyz
+        self._is_draining = False
+        self._on_drain: list[Callable[[], None]] = []
         self.observation = Observation(self._bus, self._life.workers, self._registry)
 
     @classmethod
@@ -159,6 +160,10 @@ class TaskQ(Steering):
         """Call `observer` for each event of these types (default: all); it must not block, errors are only logged."""
         for event_type in events:
             self._bus.subscribe(event_type, observer)
+
+    def observe_batches(self, event_type: type[Any], observer: Callable[[Sequence[Any]], None]) -> None:
+        """Call `observer` with the events of this type that happened at once; cheaper than one by one."""
+        self._bus.subscribe_to_batches(event_type, observer)
 
     @property
     def job_types(self) -> list[str]:
@@ -298,6 +303,21 @@ class TaskQ(Steering):
     async def check_store(self) -> list[Finding]:
         """Return what is wrong with the store's version and settings; raises BackendUnavailableError."""
         return await self._parts.check()
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether whoever serves this app is about to end; set by them, for `/readyz` and for requests that wait."""
+        return self._is_draining
+
+    @is_draining.setter
+    def is_draining(self, is_so: bool) -> None:
+        self._is_draining = is_so
+        for hear in self._on_drain if is_so else ():
+            hear()
+
+    def on_drain(self, hear: Callable[[], None]) -> None:
+        """Call `hear` once this app is draining."""
+        self._on_drain.append(hear)
 
     def stop_accepting(self) -> None:
         """Refuse new jobs from now on with ShuttingDownError; those that are stored go on."""

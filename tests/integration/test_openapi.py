@@ -209,7 +209,7 @@ async def test_there_is_no_other_asset() -> None:
 def served() -> Any:
     app = TaskQ()
     define(app)
-    return schemathesis.openapi.from_asgi("/openapi.json", app.asgi())
+    return schemathesis.openapi.from_asgi("/openapi.json", app.asgi()).exclude(path="/events")  # it has no end
 
 
 # To JSON Schema 12.0 is an integer, and to the door it is none; a cursor is a text that we have given out.
@@ -223,6 +223,15 @@ ALSO_A_JOBS_PATH = [unsupported_method]
 @settings(max_examples=25)  # beside those that try each rule of the schema once
 @served().parametrize()  # type: ignore[untyped-decorator]
 def test_every_answer_is_as_it_says(case: Any) -> None:
+    if _is_seconds(case.query.get("wait")):
+        case.query["wait"] = 0.001  # nobody runs these jobs, so each would be waited for to its time
     assume((case.path_parameters or {}).get("queue") != "queue")  # reserved: that path makes a queue
     is_shared = case.operation.path == "/jobs/batch"
     case.call_and_validate(excluded_checks=[*TOO_STRICT, *(ALSO_A_JOBS_PATH if is_shared else ())])
+
+
+def _is_seconds(wait: object) -> bool:
+    try:
+        return isinstance(wait, str | int | float) and 0 < float(wait) <= 60
+    except ValueError:
+        return False

@@ -15,6 +15,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from gotaskq.api.answers import CLOSE, Answer
+from gotaskq.api.long_requests import LongRequests
 from gotaskq.api.schemas import encode_error
 
 MAX_REQUEST_LINE_BYTES: Final = 4_096
@@ -65,6 +66,7 @@ class HardenedProtocol(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
+        self._long_requests: LongRequests = app_state.setdefault("long_requests", LongRequests())
         self.was_used = False  # answered something since the last sweep, which notes when
         self.requests = 0  # taken in so far
         self.unanswered = 0  # requests given to the application whose answers are not complete
@@ -264,7 +266,7 @@ class HardenedProtocol(HttpToolsProtocol):
             self._is_upgrade = True
             return
         self._body_left = body_bytes
-        if len(self.tasks) >= MAX_REQUESTS_UNDER_WAY:
+        if len(self.tasks) - self._long_requests.count >= MAX_REQUESTS_UNDER_WAY:
             raise RefusedError(BUSY)
         super().on_headers_complete()
         self.unanswered += 1

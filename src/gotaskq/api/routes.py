@@ -21,8 +21,9 @@ from gotaskq.api.requests import (
     read_body,
     refuse_cross_site_forms,
 )
-from gotaskq.api.schemas import encode_job, encode_jobs
+from gotaskq.api.schemas import decode_submission, encode_job, encode_jobs
 from gotaskq.api.submit import submit, submit_batch
+from gotaskq.api.watching import Watching, wish_of
 from gotaskq.app import TaskQ
 from gotaskq.errors import DeadJobNotFoundError, GotaskqError, JobEndedError, JobNotFoundError
 from gotaskq.job import JobId, Status
@@ -39,6 +40,7 @@ class Routes:
 
     def __init__(self, taskq: TaskQ) -> None:
         self._taskq = taskq
+        self._watching = Watching(taskq)
 
     def routes(self) -> list[Route]:
         """Return every route, in the order they are matched."""
@@ -53,6 +55,7 @@ class Routes:
             Route("/dlq/{id}/replay", _endpoint(self.replay_dead), methods=["POST"]),
             Route("/queue", _endpoint(self.list_queues), methods=["GET"]),
             Route("/queue/{name}", _endpoint(self.create_queue), methods=["POST"]),
+            *self._watching.routes(),
             *Described(self._taskq).routes(),
             *self.health_routes(),
             Route("/{queue}/jobs", _endpoint(self.submit_job), methods=["POST"]),
@@ -69,8 +72,13 @@ class Routes:
     async def submit_job(self, request: Request) -> Answer:
         """`POST /jobs`, `POST /{queue}/jobs`: store a job."""
         queue = request.path_params.get("queue")
+        wish = wish_of(request)
         body = await read_body(request)
-        return await submit(self._taskq.door, body, None if queue is None else check_queue_name(queue))
+        queue = None if queue is None else check_queue_name(queue)
+        if not wish.seconds:
+            return await submit(self._taskq.door, body, queue)
+        job = await self._taskq.submit(decode_submission(body, queue))
+        return await self._watching.answer(request, wish, job, status=201, with_attempts=True)
 
     async def submit_batch(self, request: Request) -> Answer:
         """`POST /jobs/batch`: store many jobs in one call."""
@@ -83,8 +91,10 @@ class Routes:
         return await (self.delete_job if request.method == "DELETE" else self.get_job)(request)
 
     async def get_job(self, request: Request) -> Answer:
-        """`GET /jobs/{id}`: look at a job, and at its last attempts that failed."""
-        return Answer(200, encode_job(await self._taskq.get(_job_id(request)), with_attempts=True))
+        """`GET /jobs/{id}`: look at a job, and at its last attempts that failed; with `?wait=` once it has ended."""
+        wish = wish_of(request)
+        job = await self._taskq.get(_job_id(request))
+        return await self._watching.answer(request, wish, job, status=200, with_attempts=True)
 
     async def cancel_job(self, request: Request) -> Answer:
         """`POST /jobs/{id}/cancel`: cancel a job that waits, ask one that runs to end."""

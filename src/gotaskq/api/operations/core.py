@@ -1,5 +1,6 @@
 """The original's operations, what describes them, and the health checks."""
 
+from gotaskq.api.operations.watching import wait_parameter
 from gotaskq.api.operations.words import (
     JSON,
     MESSAGE,
@@ -27,13 +28,21 @@ def core_operations() -> dict[str, dict[str, Schema]]:
     batch = {"required": True, "content": {JSON: {"schema": ref("Batch")}, NDJSON: {"schema": {"type": "string"}}}}
     a_job, jobs = json_of(ref("Job")), json_of({"type": "array", "items": ref("Job")})
     return {
-        "/jobs": {"post": operation("Store a job", {201: a_job}, (400, 404, 413, 415, 422, 429, 503), body=submit)},
+        "/jobs": {
+            "post": operation(
+                "Store a job",
+                {201: a_job},
+                (400, 404, 413, 415, 422, 429, 503),
+                parameters=[wait_parameter()],
+                body=submit,
+            )
+        },
         "/{queue}/jobs": {
             "post": operation(
                 "Store a job on this queue",
                 {201: a_job},
                 (400, 404, 413, 415, 422, 429, 503),
-                parameters=[queue],
+                parameters=[queue, wait_parameter()],
                 body=submit,
             )
         },
@@ -46,7 +55,7 @@ def core_operations() -> dict[str, dict[str, Schema]]:
             )
         },
         "/jobs/{id}": {
-            "get": operation("Look at a job", {200: a_job}, (404, 503), parameters=[job_id]),
+            "get": operation("Look at a job", {200: a_job}, (400, 404, 503), parameters=[job_id, wait_parameter()]),
             "delete": operation("Delete a job", {200: json_of(MESSAGE), 202: a_job}, (404, 503), parameters=[job_id]),
         },
         "/jobs/{id}/cancel": {
