@@ -12,6 +12,7 @@ SRC = Path(__file__).parents[2] / "src" / "gotaskq"
 LAYERS = {
     "api": "surfaces",
     "cli": "surfaces",
+    "client": "surfaces",
     "contrib": "surfaces",
     "demo": "surfaces",
     "processes": "surfaces",
@@ -87,6 +88,7 @@ DOORS = {
 }
 
 THIRD_PARTIES = {
+    "httpx2": {"client"},
     "redis": {"backends.redis"},
     "starlette": {"api", "app"},  # app: the type of asgi()'s answer only
     "uvicorn": {"api"},

@@ -1,0 +1,21 @@
+"""A typed client of the HTTP API, for programs that do not hold the store: `Client`, and `AsyncClient` for asyncio.
+
+Needs the extra `client`: `pip install gotaskq[client]`.
+"""
+
+from gotaskq.client.asynchronous import AsyncClient
+from gotaskq.client.calls import ApiError, NoAnswerError
+from gotaskq.client.models import BatchResult, JobEvent, JobInfo, JobPage, TypeInfo
+from gotaskq.client.synchronous import Client
+
+__all__ = [
+    "ApiError",
+    "AsyncClient",
+    "BatchResult",
+    "Client",
+    "JobEvent",
+    "JobInfo",
+    "JobPage",
+    "NoAnswerError",
+    "TypeInfo",
+]

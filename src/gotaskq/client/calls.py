@@ -1,0 +1,215 @@
+"""Calls of the API without a connection: what is sent, how an answer is read, and when a call is sent again.
+
+Shared by both clients, which only carry the bytes.
+Invariant: a call that might store something twice is sent again only with a key under which the service knows it again.
+"""
+
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, Final, Generic, TypeVar
+from urllib.parse import quote
+
+import msgspec
+
+from gotaskq.client.models import BatchResult, JobInfo, JobPage, TypeInfo
+from gotaskq.errors import GotaskqError, InvalidRequestError
+
+T = TypeVar("T")
+
+FIRST_DELAY_S: Final = 0.1
+MAX_DELAY_S: Final = 5.0
+MAX_RETRY_AFTER_S: Final = 30.0
+PASSING: Final = frozenset({429, 502, 503, 504})
+LONG_POLL_S: Final = 20.0
+
+Params = Mapping[str, str]
+
+
+class ApiError(GotaskqError):
+    """The service refused a call: its `status`, its words, the `field` to blame, and the id it is logged under."""
+
+    def __init__(self, status: int, error: str, *, field: str | None = None, request_id: str | None = None) -> None:
+        super().__init__(f"{status}: {error}" + (f" ({field})" if field else ""))
+        self.status = status
+        self.error = error
+        self.field = field
+        self.request_id = request_id
+
+
+class NoAnswerError(GotaskqError):
+    """The service did not answer, however often it was asked; whether it did what was asked is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[T]):
+    """One request, and how its answer is read."""
+
+    method: str
+    path: str
+    read: Callable[[bytes], T]
+    params: Params = field(default_factory=dict)
+    body: bytes | None = None
+    headers: Params = field(default_factory=dict)
+    may_repeat: bool = True
+    waits_s: float = 0.0  # the service may take so much longer to answer
+
+
+class _Refusal(msgspec.Struct):
+    error: str = ""
+    field: str | None = None
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Retries:
+    """How often and after how long a call is sent again."""
+
+    count: int
+    rng: Random
+
+    def delay_s(self, call: Call[Any], tried: int, *, status: int | None, retry_after: str | None) -> float | None:
+        """Return how long to wait before the next try, after `tried` of them; None: there is none.
+
+        `status` is None where there was no answer. Full jitter: those who failed together do not come back together.
+        """
+        if tried > self.count or not call.may_repeat or (status is not None and status not in PASSING):
+            return None
+        if retry_after is not None and retry_after.isdecimal():
+            return min(float(retry_after), MAX_RETRY_AFTER_S) + self.rng.uniform(0, FIRST_DELAY_S)
+        return self.rng.uniform(0, min(FIRST_DELAY_S * 2**tried, MAX_DELAY_S))
+
+
+def read_answer(call: Call[T], status: int, body: bytes) -> T:
+    """Return what a call was answered; raises ApiError."""
+    if status < 400:
+        return call.read(body)
+    try:
+        refusal = msgspec.json.decode(body, type=_Refusal)
+    except msgspec.MsgspecError:  # a proxy's page, perhaps
+        refusal = _Refusal(body[:200].decode(errors="replace"))
+    raise ApiError(status, refusal.error, field=refusal.field, request_id=refusal.request_id)
+
+
+def nothing(_: bytes) -> None:
+    """Read an answer that says no more than that it was done."""
+
+
+read_job = msgspec.json.Decoder(JobInfo).decode
+read_page = msgspec.json.Decoder(JobPage).decode
+read_batch = msgspec.json.Decoder(BatchResult).decode
+read_names = msgspec.json.Decoder(list[str]).decode
+read_object = msgspec.json.Decoder(dict[str, Any]).decode
+_read_jobs = msgspec.json.Decoder(list[JobInfo]).decode
+_read_deleted = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+class _Types(msgspec.Struct):
+    types: list[TypeInfo]
+
+
+_read_types = msgspec.json.Decoder(_Types).decode
+
+
+def enqueue(job_type: str, payload: object, options: Mapping[str, Any], *, wait_s: float) -> Call[JobInfo]:
+    """`POST /jobs`, under a key of its own unless one is given, so that it can be sent again."""
+    given = {name: value for name, value in options.items() if value is not None}
+    key = str(given.pop("idempotency_key", None) or secrets.token_urlsafe(18))
+    return Call(
+        "POST",
+        "/jobs",
+        read_job,
+        params={"wait": f"{wait_s:g}"} if wait_s else {},
+        body=_json({"type": job_type, "payload": payload, **given}),
+        headers={"content-type": "application/json", "idempotency-key": key},
+        waits_s=wait_s,
+    )
+
+
+def enqueue_many(jobs: "list[Mapping[str, Any]]", *, atomic: bool) -> Call[BatchResult]:
+    """`POST /jobs/batch`, each job under a key of its own."""
+    keyed = [{"idempotency_key": secrets.token_urlsafe(18), **job} for job in jobs]
+    body = _json({"jobs": keyed, **({"atomic": True} if atomic else {})})
+    return Call("POST", "/jobs/batch", read_batch, body=body, headers={"content-type": "application/json"})
+
+
+def get(job_id: str | int, *, wait_s: float = 0.0) -> Call[JobInfo]:
+    """`GET /jobs/{id}`."""
+    params = {"wait": f"{wait_s:g}"} if wait_s else {}
+    return Call("GET", f"/jobs/{_part(job_id)}", read_job, params=params, waits_s=wait_s)
+
+
+def act(job_id: str | int, action: str) -> Call[JobInfo]:
+    """`POST /jobs/{id}/{action}`: cancel, retry or run."""
+    return Call("POST", f"/jobs/{_part(job_id)}/{action}", read_job)
+
+
+def delete(job_id: str | int) -> Call[None]:
+    """`DELETE /jobs/{id}`."""
+    return Call("DELETE", f"/jobs/{_part(job_id)}", nothing)
+
+
+def list_jobs(filters: Mapping[str, Any]) -> Call[JobPage]:
+    """`GET /jobs`."""
+    return Call("GET", "/jobs", read_page, params=_params(filters))
+
+
+def explain(job_id: str | int) -> Call[dict[str, Any]]:
+    """`GET /jobs/{id}/explain`."""
+    return Call("GET", f"/jobs/{_part(job_id)}/explain", read_object)
+
+
+def list_dead(filters: Mapping[str, Any]) -> Call[list[JobInfo]]:
+    """`GET /dlq`."""
+    return Call("GET", "/dlq", _read_jobs, params=_params(filters))
+
+
+def replay(job_id: str | int) -> Call[JobInfo]:
+    """`POST /dlq/{id}/replay`; sent once: a repeat would find it replayed."""
+    return Call("POST", f"/dlq/{_part(job_id)}/replay", read_job, may_repeat=False)
+
+
+def delete_dead(job_id: str | int) -> Call[None]:
+    """`DELETE /dlq/{id}`; sent once: a repeat would not find it."""
+    return Call("DELETE", f"/dlq/{_part(job_id)}", nothing, may_repeat=False)
+
+
+def queue_names() -> Call[list[str]]:
+    """`GET /queue`."""
+    return Call("GET", "/queue", read_names)
+
+
+def create_queue(name: str) -> Call[None]:
+    """`POST /queue/{name}`; sent once: a repeat would find it made."""
+    return Call("POST", f"/queue/{_part(name)}", nothing, may_repeat=False)
+
+
+def queue_stats(name: str) -> Call[dict[str, Any]]:
+    """`GET /queues/{name}/stats`."""
+    return Call("GET", f"/queues/{_part(name)}/stats", read_object)
+
+
+def steer_queue(name: str, action: str) -> Call[dict[str, Any]]:
+    """`POST /queues/{name}/{action}`: pause, resume, purge or drain."""
+    return Call("POST", f"/queues/{_part(name)}/{action}", read_object)
+
+
+def types() -> Call[list[TypeInfo]]:
+    """`GET /types`."""
+    return Call("GET", "/types", lambda body: _read_types(body).types)
+
+
+def _params(filters: Mapping[str, Any]) -> dict[str, str]:
+    return {name: str(value) for name, value in filters.items() if value is not None}
+
+
+def _json(value: object) -> bytes:
+    try:
+        return msgspec.json.encode(value)
+    except (TypeError, ValueError, msgspec.MsgspecError) as error:
+        raise InvalidRequestError(f"payload cannot be JSON: {error}", field="payload") from error
+
+
+def _part(value: str | int) -> str:
+    return quote(str(value), safe="")

@@ -1,0 +1,107 @@
+"""What the service answers, as the client returns it. Members a newer service adds are passed over."""
+
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+
+ENDED: Final = frozenset({"DONE", "DEAD", "CANCELLED"})
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """How far a running job is."""
+
+    fraction: float
+    note: str = ""
+
+
+class AttemptInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """An attempt that failed."""
+
+    attempt: int
+    status: str
+    error: str = ""
+    traceback: str = ""
+    worker: str = ""
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+
+
+class JobInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """A job as the service shows it; what it leaves out is as if it were empty."""
+
+    id: str
+    type: str
+    payload: Any = None
+    status: str
+    priority: int
+    delay: float
+    max_retries: int
+    retry_count: int
+    created_at: datetime
+    updated_at: datetime
+    run_after: datetime
+    queue: str = "default"
+    result: Any = None
+    error: str | None = None
+    reason: str | None = None
+    attempt: int = 0
+    crashes: int = 0
+    replays: int = 0
+    cancel_requested: bool = False
+    timeout: float | None = None
+    schedule_timeout: float | None = None
+    unique_key: str | None = None
+    headers: dict[str, str] = {}
+    progress: Progress | None = None
+    attempts: list[AttemptInfo] = []
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it will not change any more: DONE, DEAD or CANCELLED."""
+        return self.status in ENDED
+
+
+class JobPage(msgspec.Struct, frozen=True):
+    """Some jobs of a listing, and the cursor of the next ones; None at the end."""
+
+    jobs: list[JobInfo]
+    next_cursor: str | None = None
+
+
+class BatchError(msgspec.Struct, frozen=True):
+    """Why one job of a batch was not stored."""
+
+    index: int
+    error: str
+    field: str | None = None
+
+
+class BatchResult(msgspec.Struct, frozen=True):
+    """What became of a batch: the stored jobs in order, and the refusals by the index of their job."""
+
+    jobs: list[JobInfo]
+    errors: list[BatchError] = []
+
+
+class TypeInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """A job type; what is known of a task beside its name."""
+
+    type: str
+    description: str | None = None
+    queue: str | None = None
+    priority: int | None = None
+    max_retries: int | None = None
+    version: int | None = None
+    schema: dict[str, Any] = {}
+    example: Any = None
+
+
+class JobEvent(msgspec.Struct, frozen=True):
+    """One event of a stream: its name, such as `job.done`, the id to go on from, and the job or its summary."""
+
+    name: str
+    id: str
+    data: dict[str, Any]
