@@ -252,7 +252,7 @@ def test_events_are_read_from_lines() -> None:
         "",
     ]
 
-    events = [event for line in [*lines, "data:{}", ""] for event in reader.feed(line)]
+    events = [event for line in lines for event in reader.feed(line)]
 
     assert [(event.name, event.id, event.data) for event in events] == [
         ("job.done", "a-1", {"id": "7"}),
