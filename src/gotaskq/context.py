@@ -66,6 +66,11 @@ class Context:
         return self.job.attempt
 
     @property
+    def headers(self) -> dict[str, str]:
+        """The headers that came with the job."""
+        return self.job.headers
+
+    @property
     def log(self) -> "logging.LoggerAdapter[logging.Logger]":
         """A logger whose lines carry the job's id, type, queue and attempt."""
         job = self.job

@@ -6,7 +6,7 @@ Invariant: a task is still its function; calling it calls the function, here and
 
 import functools
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, MutableMapping
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypedDict, TypeVar, Unpack, cast, overload
 
 import msgspec
@@ -40,6 +40,7 @@ class SendOptions(TypedDict, total=False):
     max_retries: int | None  # MAX_RETRIES
     timeout: float | None  # seconds an attempt may take
     schedule_timeout: float | None  # seconds the job may wait once it is due
+    headers: Mapping[str, str] | None  # at most 16 short texts that go with the job
 
 
 class TaskOptions(HandlerOptions, total=False):

@@ -43,6 +43,7 @@ LAYERS = {
     "control": "vocabulary",
     "errors": "vocabulary",
     "failure": "vocabulary",
+    "headers": "vocabulary",
     "trail": "vocabulary",
     "job": "vocabulary",
     "payload": "vocabulary",

@@ -60,6 +60,8 @@ class Frames:
 
     def learn(self, body: bytes, queue: str | None, request: JobRequest) -> None:
         """Remember the frame of a body that was taken as this request."""
+        if request.headers is not None:  # no two are alike, so a frame with them would serve once
+            return
         head, mark, rest = body.partition(MARK)
         payload = bytes(request.payload)
         rest = rest.lstrip(WHITESPACE)

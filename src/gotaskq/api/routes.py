@@ -25,6 +25,7 @@ from gotaskq.api.schemas import encode_job, encode_jobs
 from gotaskq.api.submit import submit, submit_batch
 from gotaskq.app import TaskQ
 from gotaskq.errors import DeadJobNotFoundError, GotaskqError, JobEndedError, JobNotFoundError
+from gotaskq.headers import TRACEPARENT, trace_of
 from gotaskq.job import JobId, Status
 from gotaskq.names import check_queue_name
 
@@ -70,13 +71,15 @@ class Routes:
         """`POST /jobs`, `POST /{queue}/jobs`: store a job."""
         queue = request.path_params.get("queue")
         body = await read_body(request)
-        return await submit(self._taskq.door, body, None if queue is None else check_queue_name(queue))
+        named = None if queue is None else check_queue_name(queue)
+        return await submit(self._taskq.door, body, named, trace=_trace_of(request))
 
     async def submit_batch(self, request: Request) -> Answer:
         """`POST /jobs/batch`: store many jobs in one call."""
         media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         body = await read_body(request, max_bytes=MAX_BATCH_BYTES)
-        return await submit_batch(self._taskq.door, body, lines=media_type in NDJSON)
+        is_lines = media_type in NDJSON
+        return await submit_batch(self._taskq.door, body, lines=is_lines, trace=_trace_of(request))
 
     async def get_or_delete_job(self, request: Request) -> Answer:
         """`/jobs/{id}`: look at a job, or forget it."""
@@ -157,6 +160,10 @@ class Routes:
         if not self._taskq.is_reachable:
             return Answer(503, b'{"status":"store unavailable"}')
         return Answer(200, OK)
+
+
+def _trace_of(request: Request) -> str | None:
+    return trace_of(request.headers.getlist(TRACEPARENT))
 
 
 def _job_id(request: Request) -> JobId:

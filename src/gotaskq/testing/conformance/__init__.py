@@ -78,6 +78,7 @@ from gotaskq.testing.conformance.retention import (  # noqa: E402
 from gotaskq.testing.conformance.settle import FencingConformance, SettleConformance  # noqa: E402
 from gotaskq.testing.conformance.trail import (  # noqa: E402
     AttemptsConformance,
+    HeadersConformance,
     ResultConformance,
     TimeoutsConformance,
 )
@@ -114,8 +115,8 @@ class CoreBackendConformance(
 ):
     """What no backend can do without: no job is lost, run by two at once, or settled twice.
 
-    Beyond it are atomic batches, pages, timeouts, notes, retention and prompt waking: without them an app runs, and
-    what stands on them does less or nothing.
+    Beyond it are atomic batches, pages, timeouts, headers, notes, retention and prompt waking: without them an app
+    runs, and what stands on them does less or nothing.
     """
 
 
@@ -123,6 +124,7 @@ class BackendConformance(
     CoreBackendConformance,
     AtomicEnqueueConformance,
     TimeoutsConformance,
+    HeadersConformance,
     NoteConformance,
     AfterNotesConformance,
     ExpiryConformance,
