@@ -26,7 +26,7 @@ from gotaskq.engine.resources import ResourceMaker
 from gotaskq.engine.submission import EnqueueMiddleware
 from gotaskq.engine.worker import Worker
 from gotaskq.errors import DeadJobNotFoundError, GotaskqError, JobNotFoundError, RegistrationError
-from gotaskq.events import Event, JobCancelled, JobReplayed, Observer
+from gotaskq.events import Event, JobReplayed, Observer
 from gotaskq.executor import Handler
 from gotaskq.executors.asyncio_task import AsyncioExecutor
 from gotaskq.executors.process.executor import ProcessExecutor
@@ -34,6 +34,7 @@ from gotaskq.executors.process.options import ProcessOptions
 from gotaskq.executors.thread import ThreadExecutor
 from gotaskq.job import Job, JobId, Status
 from gotaskq.life import Life
+from gotaskq.lifespan import Lifespan
 from gotaskq.observation import Observation
 from gotaskq.payload import encode_payload
 from gotaskq.policies.ordering import Ordering
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 
 H = TypeVar("H", bound=Handler)
 M = TypeVar("M", bound=ResourceMaker)
+L = TypeVar("L", bound=Lifespan)
 
 
 class TaskQ:
@@ -125,7 +127,8 @@ class TaskQ:
         """
         if self.is_open:
             raise RegistrationError("this TaskQ is open; define its tasks before `async with app`")
-        return TaskMaker(self, self._registry, self._tasks, job_type, options)
+        kinds = self._life.resources.kinds
+        return TaskMaker(self, self._registry, self._tasks, job_type, options, injectable=kinds)
 
     @property
     def tasks(self) -> Mapping[str, AnyTask]:
@@ -149,10 +152,19 @@ class TaskQ:
     def resource(self, maker: M) -> M:
         """Let each worker open what this `async def` yields at its start, and close it after its drain.
 
-        Handlers and later resources get it by a parameter annotated with its type. Raises RegistrationError.
+        Handlers, and tasks and resources below it, get it by a parameter annotated with its type. Raises
+        RegistrationError.
         """
-        self._life.resources.add(maker)
+        self._life.add_resource(maker)
         return maker
+
+    def lifespan(self, lifespan: L) -> L:
+        """Run this `async def` up to its `yield` when the app is opened, and on from there when it is closed.
+
+        Once a process, whether it runs jobs or not; the store is open on both sides. Raises RegistrationError.
+        """
+        self._life.lifespans.add(lifespan)
+        return lifespan
 
     def observe(self, observer: Observer, events: Iterable[type[Event]] = get_args(Event)) -> None:
         """Call `observer` for each event of these types (default: all); it must not block, errors are only logged."""
@@ -272,15 +284,7 @@ class TaskQ:
 
     async def cancel(self, job_id: int) -> Job:
         """Cancel a waiting job, ask a running one to end, leave an ended one as it is; raises JobNotFoundError."""
-        before = await self.get(job_id)
-        job = await self._parts.backend.cancel(before.id)
-        if job is None:
-            raise JobNotFoundError(job_id)
-        if job.is_cancel_requested and job.status is Status.RUNNING:
-            self._life.end_attempt(job.id)
-        elif job.status is Status.CANCELLED and before.status is not Status.CANCELLED:
-            self._bus.publish(JobCancelled(job))
-        return job
+        return await self._life.cancel(await self.get(job_id))
 
     async def replay(self, job_id: int) -> Job:
         """Run a dead job again, on its own queue with a fresh count; raises DeadJobNotFoundError."""
@@ -344,11 +348,7 @@ class TaskQ:
 
     def handler_of(self, job_type: str) -> Handler:
         """Return the function that handles jobs of this type; raises RegistrationError for a type without one."""
-        registration = self._registry.find(job_type)
-        if registration is None:
-            known = ", ".join(self.job_types) or "none"
-            raise RegistrationError(f"no handler for job type {job_type!r}; registered here: {known}")
-        return registration.handler
+        return self._registry.handler_of(job_type)
 
     @property
     def is_open(self) -> bool:

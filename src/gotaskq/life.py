@@ -15,12 +15,14 @@ from gotaskq.backend import Backend, TellsOfCancels
 from gotaskq.config import Settings
 from gotaskq.engine.bus import EventBus
 from gotaskq.engine.registry import Registry
-from gotaskq.engine.resources import Resources
+from gotaskq.engine.resources import ResourceMaker, Resources
 from gotaskq.engine.worker import Worker
-from gotaskq.errors import GotaskqError, NotOpenError
+from gotaskq.errors import GotaskqError, JobNotFoundError, NotOpenError
+from gotaskq.events import JobCancelled
 from gotaskq.executors.process.executor import ProcessExecutor
 from gotaskq.executors.thread import ThreadExecutor
-from gotaskq.job import JobId
+from gotaskq.job import Job, JobId, Status
+from gotaskq.lifespan import Lifespans
 from gotaskq.stand_in import Mode, StandIn, stand_in_choices
 from gotaskq.sync_door import SyncDoor
 from gotaskq.task import AnyTask
@@ -46,6 +48,7 @@ class Life:
         self.settings = settings
         self.workers: list[Worker] = []  # those that run
         self.resources = Resources()
+        self.lifespans = Lifespans()
         self.sync = SyncDoor(choices, bus, tasks=tasks, known_types=registry.types)
         self._bus = bus
         self._registry = registry
@@ -74,12 +77,32 @@ class Life:
             raise GotaskqError("this TaskQ is not overridden; use it inside `async with app.override():`")
         return self._stand_in
 
+    def add_resource(self, maker: ResourceMaker) -> None:
+        """Let workers open what this yields; raises RegistrationError."""
+        self.resources.add(maker, in_payloads={name: task.parameter_types for name, task in self._tasks.items()})
+
     async def begin(self) -> None:
-        """Open the store and get ready to run; in a test, it has been opened in another way."""
+        """Open the store, enter the lifespans and get ready to run; in a test, it has been opened in another way."""
         if self._stand_in is not None:
             return
         if self._opened is not None:
             raise GotaskqError("this TaskQ is open already; one `async with app` at a time")
+        await self._open()
+        try:
+            await self.lifespans.enter()
+        except BaseException:
+            await self._close()
+            raise
+
+    async def end(self) -> None:
+        """Leave the lifespans, and close what was opened."""
+        if self._stand_in is None:
+            try:
+                await self.lifespans.leave()
+            finally:
+                await self._close()
+
+    async def _open(self) -> None:
         self._threads.max_threads = self.settings.effective_handler_threads
         self._children.max_children = self.settings.num_workers
         self._opened = await open_parts(
@@ -90,14 +113,22 @@ class Life:
         self._registry.open_executors()
         self.sync.hand_over_to(self._opened)
 
-    async def end(self) -> None:
-        """Close what was opened."""
-        if self._stand_in is not None:
-            return
+    async def _close(self) -> None:
         opened, self._opened = self.parts, None
         self.sync.hand_over_to(None)
         self._registry.close_executors()
         await opened.backend.close()
+
+    async def cancel(self, before: Job) -> Job:
+        """Cancel a job, which was this when it was last looked at, and say so; raises JobNotFoundError."""
+        job = await self.parts.backend.cancel(before.id)
+        if job is None:
+            raise JobNotFoundError(before.id)
+        if job.is_cancel_requested and job.status is Status.RUNNING:
+            self.end_attempt(job.id)
+        elif job.status is Status.CANCELLED and before.status is not Status.CANCELLED:
+            self._bus.publish(JobCancelled(job))
+        return job
 
     def end_attempt(self, job_id: JobId) -> None:
         """Ask the attempt of a job to end, if it runs here."""
@@ -147,8 +178,10 @@ class Life:
         """Put a fresh store in the place of the app's own during the body, and let nothing run by itself."""
         own = (self.choices, self._opened, self._stand_in)
         self.choices, self._opened, self._stand_in = stand_in_choices(own[0], self.settings, backend, wrap), None, None
+        # What the lifespans set up is the process's: where the app is open already, it is there.
+        begin, end = (self.begin, self.end) if own[1] is None else (self._open, self._close)
         try:
-            await self.begin()
+            await begin()
             try:
                 stepper = make_stepper(own[0], self.settings, self.parts.backend, self._registry, self._bus)
                 opened = partial(self.resources.opened, self._registry.handlers, resources)
@@ -156,7 +189,7 @@ class Life:
                 yield app
             finally:
                 self._stand_in = None
-                await self.end()
+                await end()
         finally:
             self.choices, self._opened, self._stand_in = own
             if self._opened is not None:  # its executors and its way in were closed with the stand-in's
