@@ -26,7 +26,7 @@ from gotaskq.engine.resources import ResourceMaker
 from gotaskq.engine.submission import EnqueueMiddleware
 from gotaskq.engine.worker import Worker
 from gotaskq.errors import DeadJobNotFoundError, GotaskqError, JobNotFoundError, RegistrationError
-from gotaskq.events import Event, JobReplayed, Observer
+from gotaskq.events import Event, JobCancelled, JobReplayed, Observer
 from gotaskq.executor import Handler
 from gotaskq.executors.asyncio_task import AsyncioExecutor
 from gotaskq.executors.process.executor import ProcessExecutor
@@ -284,7 +284,15 @@ class TaskQ:
 
     async def cancel(self, job_id: int) -> Job:
         """Cancel a waiting job, ask a running one to end, leave an ended one as it is; raises JobNotFoundError."""
-        return await self._life.cancel(await self.get(job_id))
+        before = await self.get(job_id)
+        job = await self._parts.backend.cancel(before.id)
+        if job is None:
+            raise JobNotFoundError(job_id)
+        if job.is_cancel_requested and job.status is Status.RUNNING:
+            self._life.end_attempt(job.id)
+        elif job.status is Status.CANCELLED and before.status is not Status.CANCELLED:
+            self._bus.publish(JobCancelled(job))
+        return job
 
     async def replay(self, job_id: int) -> Job:
         """Run a dead job again, on its own queue with a fresh count; raises DeadJobNotFoundError."""
@@ -348,7 +356,11 @@ class TaskQ:
 
     def handler_of(self, job_type: str) -> Handler:
         """Return the function that handles jobs of this type; raises RegistrationError for a type without one."""
-        return self._registry.handler_of(job_type)
+        registration = self._registry.find(job_type)
+        if registration is None:
+            known = ", ".join(self.job_types) or "none"
+            raise RegistrationError(f"no handler for job type {job_type!r}; registered here: {known}")
+        return registration.handler
 
     @property
     def is_open(self) -> bool:

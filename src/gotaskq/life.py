@@ -17,11 +17,10 @@ from gotaskq.engine.bus import EventBus
 from gotaskq.engine.registry import Registry
 from gotaskq.engine.resources import ResourceMaker, Resources
 from gotaskq.engine.worker import Worker
-from gotaskq.errors import GotaskqError, JobNotFoundError, NotOpenError
-from gotaskq.events import JobCancelled
+from gotaskq.errors import GotaskqError, NotOpenError
 from gotaskq.executors.process.executor import ProcessExecutor
 from gotaskq.executors.thread import ThreadExecutor
-from gotaskq.job import Job, JobId, Status
+from gotaskq.job import JobId
 from gotaskq.lifespan import Lifespans
 from gotaskq.stand_in import Mode, StandIn, stand_in_choices
 from gotaskq.sync_door import SyncDoor
@@ -118,17 +117,6 @@ class Life:
         self.sync.hand_over_to(None)
         self._registry.close_executors()
         await opened.backend.close()
-
-    async def cancel(self, before: Job) -> Job:
-        """Cancel a job, which was this when it was last looked at, and say so; raises JobNotFoundError."""
-        job = await self.parts.backend.cancel(before.id)
-        if job is None:
-            raise JobNotFoundError(before.id)
-        if job.is_cancel_requested and job.status is Status.RUNNING:
-            self.end_attempt(job.id)
-        elif job.status is Status.CANCELLED and before.status is not Status.CANCELLED:
-            self._bus.publish(JobCancelled(job))
-        return job
 
     def end_attempt(self, job_id: JobId) -> None:
         """Ask the attempt of a job to end, if it runs here."""

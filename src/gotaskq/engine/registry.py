@@ -139,14 +139,6 @@ class Registry:
         """Return the registration for a job type, or None."""
         return self._registrations.get(job_type)
 
-    def handler_of(self, job_type: str) -> Handler:
-        """Return the handler of a job type; raises RegistrationError for a type without one."""
-        registration = self.find(job_type)
-        if registration is None:
-            known = ", ".join(self.types()) or "none"
-            raise RegistrationError(f"no handler for job type {job_type!r}; registered here: {known}")
-        return registration.handler
-
     def types(self) -> list[str]:
         """Return the registered job types, sorted."""
         return sorted(self._registrations)
