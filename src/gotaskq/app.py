@@ -8,7 +8,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from random import Random
-from typing import TYPE_CHECKING, Self, TypeVar, Unpack, get_args
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, get_args
 
 from msgspec import Raw
 
@@ -170,6 +170,14 @@ class TaskQ:
         """Call `observer` for each event of these types (default: all); it must not block, errors are only logged."""
         for event_type in events:
             self._bus.subscribe(event_type, observer)
+
+    @property
+    def types_elsewhere(self) -> list[Mapping[str, Any]]:
+        """What workers of other programs on the same store say of the types nobody has here, as `GET /types` shows it.
+
+        Read when the app is opened, and every few seconds from then on.
+        """
+        return self._parts.elsewhere.shown() if self.is_open else []
 
     @property
     def job_types(self) -> list[str]:

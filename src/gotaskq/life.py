@@ -6,7 +6,7 @@ Invariant: whatever ends the body of an opened app, of its workers or of a test,
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import TypeVar
 
@@ -55,6 +55,7 @@ class Life:
         self._threads = threads
         self._children = children
         self._opened: Opened | None = None
+        self._beside = AsyncExitStack()  # what goes on while it is open
         self._stand_in: StandIn | None = None
 
     @property
@@ -104,11 +105,18 @@ class Life:
     async def _open(self) -> None:
         self._threads.max_threads = self.settings.effective_handler_threads
         self._children.max_children = self.settings.num_workers
-        self._opened = await open_parts(
+        opened = await open_parts(
             self.choices, self.settings, bus=self._bus, registry=self._registry, tasks=self._tasks
         )
-        if isinstance(self._opened.backend, TellsOfCancels):
-            self._opened.backend.hear_cancels(self.end_attempt)
+        if isinstance(opened.backend, TellsOfCancels):
+            opened.backend.hear_cancels(self.end_attempt)
+        if opened.sharing is not None:
+            try:
+                await self._beside.enter_async_context(opened.sharing.reading())
+            except BaseException:
+                await opened.backend.close()
+                raise
+        self._opened = opened
         self._registry.open_executors()
         self.sync.hand_over_to(self._opened)
 
@@ -116,6 +124,7 @@ class Life:
         opened, self._opened = self.parts, None
         self.sync.hand_over_to(None)
         self._registry.close_executors()
+        await self._beside.aclose()
         await opened.backend.close()
 
     def end_attempt(self, job_id: JobId) -> None:
@@ -140,7 +149,10 @@ class Life:
         if self._stand_in is not None:
             yield worker  # what runs, and when, is the test's to say
             return
-        async with self.resources.opened(self._registry.handlers) as variables:
+        async with AsyncExitStack() as stack:
+            variables = await stack.enter_async_context(self.resources.opened(self._registry.handlers))
+            if self.parts.sharing is not None:
+                await stack.enter_async_context(self.parts.sharing.saying())
             running = asyncio.create_task(worker.run(), name="gotaskq-worker", context=variables)
             self.workers.append(worker)
             try:
@@ -164,8 +176,9 @@ class Life:
         resources: Mapping[type, object] | None,
     ) -> AsyncIterator[T]:
         """Put a fresh store in the place of the app's own during the body, and let nothing run by itself."""
-        own = (self.choices, self._opened, self._stand_in)
+        own = (self.choices, self._opened, self._stand_in, self._beside)
         self.choices, self._opened, self._stand_in = stand_in_choices(own[0], self.settings, backend, wrap), None, None
+        self._beside = AsyncExitStack()
         # What the lifespans set up is the process's: where the app is open already, it is there.
         begin, end = (self.begin, self.end) if own[1] is None else (self._open, self._close)
         try:
@@ -179,7 +192,7 @@ class Life:
                 self._stand_in = None
                 await end()
         finally:
-            self.choices, self._opened, self._stand_in = own
+            self.choices, self._opened, self._stand_in, self._beside = own
             if self._opened is not None:  # its executors and its way in were closed with the stand-in's
                 self._registry.open_executors()
                 self.sync.hand_over_to(self._opened)

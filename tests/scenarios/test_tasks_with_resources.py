@@ -7,7 +7,7 @@ import pytest
 from msgspec import Meta
 
 from gotaskq import INJECTED, Context, Job, NoRetry, TaskQ
-from gotaskq.api.openapi import describe_types
+from gotaskq.descriptions import describe_types
 from gotaskq.errors import GotaskqError, InvalidPayloadError, JobFailedError, RegistrationError
 from gotaskq.testing import Trial, drain, run_job
 
@@ -64,7 +64,7 @@ async def test_they_are_no_part_of_the_payload(app: TaskQ) -> None:
         await note.enqueue("x", database=Database())
 
     assert job.payload == {"word": "x"}
-    [entry] = describe_types(app.tasks, app.job_types)["types"]
+    [entry] = describe_types(app.tasks, app.job_types)
     assert list(entry["schema"]["properties"]) == ["word"]
 
 

@@ -39,6 +39,7 @@ class Frames:
     def __init__(self, door: Admission) -> None:
         self._door = door
         self._frames: dict[tuple[str | None, bytes], list[Frame]] = {}
+        door.forget_with(self._frames.clear)
 
     def match(self, body: bytes, queue: str | None) -> tuple[Job, bytes] | None:
         """Return the mould and the payload of a body with a known frame; raises InvalidRequestError for the payload."""

@@ -141,10 +141,23 @@ class Admission:
         self._default_max_retries = max_retries
         self._max_queue_depth = max_queue_depth
         self._moulds: dict[object, Job] = {}
+        self._forget_too: list[Callable[[], None]] = []
         self._instant_ms = 0
         self._ranks: dict[int, int] = {}  # of this instant, by priority
         self._way: Submits | None = None  # None: straight into the store
         self.is_closed = False
+
+    def learn(self, types: Mapping[str, JobType]) -> None:
+        """Go by these types from now on; what was remembered with those before is forgotten."""
+        self._types = types
+        self._checks = {job_type: known.check for job_type, known in types.items()}
+        self._moulds.clear()
+        for forget in self._forget_too:
+            forget()
+
+    def forget_with(self, forget: Callable[[], None]) -> None:
+        """Call this whenever moulds are not to be used any more, for those that keep some."""
+        self._forget_too.append(forget)
 
     def surround(self, put_around: Callable[[Submits], Submits]) -> None:
         """Put something around every enqueue, and around what is there; none is immediate from now on."""
