@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from gotaskq.app import TaskQ as TaskQ
     from gotaskq.backend import QueueCounts as QueueCounts
     from gotaskq.config import Settings as Settings
+    from gotaskq.context import INJECTED as INJECTED
     from gotaskq.context import Context as Context
     from gotaskq.context import current_context as current_context
     from gotaskq.control import Cancel as Cancel
@@ -40,6 +41,7 @@ _HOMES: Final = {
     "Fifo": "gotaskq.policies.ordering",
     "FixedDelay": "gotaskq.policies.retry",
     "GotaskqError": "gotaskq.errors",
+    "INJECTED": "gotaskq.context",
     "Job": "gotaskq.job",
     "JobHandle": "gotaskq.handle",
     "JobRequest": "gotaskq.engine.admission",
@@ -60,6 +62,7 @@ _HOMES: Final = {
 }
 
 __all__ = [
+    "INJECTED",
     "Cancel",
     "Context",
     "Discard",

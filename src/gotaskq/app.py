@@ -34,6 +34,7 @@ from gotaskq.executors.process.options import ProcessOptions
 from gotaskq.executors.thread import ThreadExecutor
 from gotaskq.job import Job, JobId
 from gotaskq.life import Life
+from gotaskq.lifespan import Lifespan
 from gotaskq.observation import Observation
 from gotaskq.payload import encode_payload
 from gotaskq.policies.ordering import Ordering
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 
 H = TypeVar("H", bound=Handler)
 M = TypeVar("M", bound=ResourceMaker)
+L = TypeVar("L", bound=Lifespan)
 
 
 class TaskQ(Steering):
@@ -127,7 +129,8 @@ class TaskQ(Steering):
         """
         if self.is_open:
             raise RegistrationError("this TaskQ is open; define its tasks before `async with app`")
-        return TaskMaker(self, self._registry, self._tasks, job_type, options)
+        kinds = self._life.resources.kinds
+        return TaskMaker(self, self._registry, self._tasks, job_type, options, injectable=kinds)
 
     @property
     def tasks(self) -> Mapping[str, AnyTask]:
@@ -151,10 +154,19 @@ class TaskQ(Steering):
     def resource(self, maker: M) -> M:
         """Let each worker open what this `async def` yields at its start, and close it after its drain.
 
-        Handlers and later resources get it by a parameter annotated with its type. Raises RegistrationError.
+        Handlers, and tasks and resources below it, get it by a parameter annotated with its type. Raises
+        RegistrationError.
         """
-        self._life.resources.add(maker)
+        self._life.add_resource(maker)
         return maker
+
+    def lifespan(self, lifespan: L) -> L:
+        """Run this `async def` up to its `yield` when the app is opened, and on from there when it is closed.
+
+        Once a process, whether it runs jobs or not; the store is open on both sides. Raises RegistrationError.
+        """
+        self._life.lifespans.add(lifespan)
+        return lifespan
 
     def observe(self, observer: Observer, events: Iterable[type[Event]] = get_args(Event)) -> None:
         """Call `observer` for each event of these types (default: all); it must not block, errors are only logged."""
@@ -164,6 +176,14 @@ class TaskQ(Steering):
     def observe_batches(self, event_type: type[Any], observer: Callable[[Sequence[Any]], None]) -> None:
         """Call `observer` with the events of this type that happened at once; cheaper than one by one."""
         self._bus.subscribe_to_batches(event_type, observer)
+
+    @property
+    def types_elsewhere(self) -> list[Mapping[str, Any]]:
+        """What workers of other programs on the same store say of the types nobody has here, as `GET /types` shows it.
+
+        Read when the app is opened, and every few seconds from then on.
+        """
+        return self._parts.elsewhere.shown() if self.is_open else []
 
     @property
     def job_types(self) -> list[str]:

@@ -12,10 +12,11 @@ from functools import partial
 from random import Random
 from typing import NamedTuple
 
-from gotaskq.backend import Backend, ChecksItself, Finding, ReportsHealth, StoreLayout, StoreLimits
-from gotaskq.backends import open_backend
+from gotaskq.backend import Backend, ChecksItself, Finding, ReportsHealth, SharesTypes, StoreLayout, StoreLimits
+from gotaskq.backends import is_local, open_backend
 from gotaskq.clock import Clock, SystemClock
 from gotaskq.config import Settings
+from gotaskq.descriptions import notices_of
 from gotaskq.engine.admission import Admission, JobRequest, JobType
 from gotaskq.engine.bus import EventBus
 from gotaskq.engine.options import WorkerOptions
@@ -30,6 +31,8 @@ from gotaskq.policies.ordering import Ordering, PriorityFifo
 from gotaskq.policies.retry import ExponentialBackoff, RetryPolicy
 from gotaskq.policies.scheduling import QueueSelector, RoundRobin, Weighted
 from gotaskq.task import AnyTask
+from gotaskq.type_sharing import TypeSharing
+from gotaskq.types_elsewhere import TypesElsewhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,8 @@ class Opened(NamedTuple):
 
     backend: Backend
     admission: Admission
+    elsewhere: TypesElsewhere
+    sharing: TypeSharing | None  # None: nobody else sees the store
 
     @property
     def is_reachable(self) -> bool:
@@ -98,15 +103,28 @@ async def open_parts(
 ) -> Opened:
     """Open the store of an app, with the queues its tasks name, and make its door; raises ConfigError."""
     types = types_of(tasks)
+    elsewhere = TypesElsewhere(types, registry.types)
     backend = make_backend(choices, settings)
     await backend.open()
     try:
-        admission = make_admission(choices, settings, backend=backend, bus=bus, types=types, known_types=registry.types)
+        admission = make_admission(
+            choices, settings, backend=backend, bus=bus, types=types, known_types=elsewhere.names
+        )
         await create_queues(admission, (known.queue for known in types.values()))
     except BaseException:
         await backend.close()
         raise
-    return Opened(backend, admission)
+    sharing = None
+    if isinstance(backend, SharesTypes) and not is_local(backend):
+        sharing = TypeSharing(
+            backend.type_board,
+            elsewhere,
+            admission,
+            notices=lambda: notices_of(tasks, registry.types()),
+            clock=choices.clock,
+            rng=choices.rng,
+        )
+    return Opened(backend, admission, elsewhere, sharing)
 
 
 def types_of(tasks: Mapping[str, AnyTask]) -> dict[str, JobType]:

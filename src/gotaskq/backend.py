@@ -75,6 +75,8 @@ class StoreLimits(msgspec.Struct, frozen=True, kw_only=True):
     max_completed_jobs: int = 1_000_000  # bounds memory whatever the rate
     max_dead_jobs: int = 10_000
     dead_job_ttl_ms: int = 90 * 86_400_000
+    max_types: int = 1_000  # notices of job types, which are read every few seconds
+    type_ttl_ms: int = 86_400_000  # a fleet that works by day has its types in the morning
 
 
 class StoreLayout(msgspec.Struct, frozen=True, kw_only=True):
@@ -262,6 +264,38 @@ class TellsOfCancels(Protocol):
 
     def hear_cancels(self, hear: Callable[[JobId], None]) -> None:
         """Let `hear` get, on the event loop, the id of each running job whose end is asked for, from now on."""
+        ...
+
+
+class TypeNotice(msgspec.Struct, frozen=True):
+    """What a process that runs a job type said of it, to those that do not have its code."""
+
+    body: bytes  # the store does not look into it
+    age_ms: int  # how long ago it was said last
+
+
+class TypeBoard(Protocol):
+    """Where processes say which job types they run."""
+
+    async def publish(self, bodies: Sequence[bytes]) -> None:
+        """Say this; what was said before is not said twice, and begins to be remembered anew.
+
+        Forgotten is what nobody has said for `type_ttl_ms`, and beyond `max_types` what was said longest ago.
+        """
+        ...
+
+    async def read(self) -> list[TypeNotice]:
+        """Return what is remembered, in no order."""
+        ...
+
+
+@runtime_checkable
+class SharesTypes(Protocol):
+    """What a backend offers beside the rest when programs share it: each then knows the job types of the others."""
+
+    @property
+    def type_board(self) -> TypeBoard:
+        """The board that all of its processes share."""
         ...
 
 

@@ -7,6 +7,7 @@ Invariant: code that outlives its attempt finds no context, and never that of th
 import logging
 import math
 import threading
+from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any, Final, Protocol
 
@@ -17,6 +18,17 @@ from gotaskq.payload import encode_payload
 from gotaskq.trail import MAX_NOTE_BYTES, MAX_STATE_BYTES
 
 logger: Final = logging.getLogger("gotaskq.handler")
+
+
+class _Injected:
+    """The class of INJECTED."""
+
+    def __repr__(self) -> str:
+        return "INJECTED"
+
+
+# The default of a parameter that a resource is for: with it, type checkers do not ask for the argument at an enqueue.
+INJECTED: Final[Any] = _Injected()
 
 
 class TakesReports(Protocol):
@@ -44,6 +56,7 @@ class Seat(Protocol):
 
 
 SEAT: Final[ContextVar[Seat]] = ContextVar("gotaskq-seat")
+RESOURCES: Final[ContextVar[Mapping[type, object]]] = ContextVar("gotaskq-resources")  # what the worker has opened
 RUNNING_JOB: Final[ContextVar[Job]] = ContextVar("gotaskq-running-job")  # tells the code of one attempt from the next's
 
 
@@ -64,6 +77,11 @@ class Context:
     def attempt(self) -> int:
         """The number of this attempt, from 1."""
         return self.job.attempt
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers that came with the job."""
+        return self.job.headers
 
     @property
     def log(self) -> "logging.LoggerAdapter[logging.Logger]":

@@ -17,6 +17,7 @@ GotaskqError
 │   ├── StoreFullError      the store has no room; nothing was stored
 │   └── BackendUnavailableError
 ├── RegistrationError       a handler cannot be registered as asked
+├── StartError              a resource or a lifespan could not be opened
 ├── JobTimeoutError         an attempt ran for longer than it may
 ├── NoAttemptError          `current_context()` outside of an attempt
 ├── RemoteError             a handler raised in a child process
@@ -168,6 +169,13 @@ class BackendUnavailableError(UnavailableError):
 
 class RegistrationError(GotaskqError):
     """A handler cannot be registered as asked."""
+
+
+class StartError(GotaskqError):
+    """A resource or a lifespan of the program could not be opened, so nothing was started; `__cause__` is why."""
+
+    def __init__(self, what: str, error: BaseException) -> None:
+        super().__init__(f"{what} could not be opened: {type(error).__name__}: {error}")
 
 
 class RemoteError(GotaskqError):

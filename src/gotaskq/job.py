@@ -12,6 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from gotaskq.errors import IllegalTransitionError
+from gotaskq.headers import decode_headers
 from gotaskq.payload import decode_payload
 from gotaskq.trail import NO_TRAIL, Attempt, Trail, with_attempt, without_progress
 
@@ -122,6 +123,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     worker: str | None = None
     is_cancel_requested: bool = False
     timeouts: Timeouts = NO_TIMEOUTS
+    headers_json: bytes | None = None
     trail: Trail = NO_TRAIL
     result_json: bytes | None = None
     version: int = RECORD_VERSION
@@ -133,6 +135,11 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         Raises PayloadDecodeError for JSON that Python cannot hold, such as an integer of ten thousand digits.
         """
         return decode_payload(self.payload_json)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers that came with the job, the same for all its attempts; decoded anew at each access."""
+        return {} if self.headers_json is None else decode_headers(self.headers_json)
 
     @property
     def result(self) -> Any:

@@ -6,7 +6,7 @@ Invariant: whatever ends the body of an opened app, of its workers or of a test,
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import TypeVar
 
@@ -15,12 +15,13 @@ from gotaskq.backend import Backend, TellsOfCancels
 from gotaskq.config import Settings
 from gotaskq.engine.bus import EventBus
 from gotaskq.engine.registry import Registry
-from gotaskq.engine.resources import Resources
+from gotaskq.engine.resources import ResourceMaker, Resources
 from gotaskq.engine.worker import Worker
 from gotaskq.errors import GotaskqError, NotOpenError
 from gotaskq.executors.process.executor import ProcessExecutor
 from gotaskq.executors.thread import ThreadExecutor
 from gotaskq.job import JobId
+from gotaskq.lifespan import Lifespans
 from gotaskq.stand_in import Mode, StandIn, stand_in_choices
 from gotaskq.sync_door import SyncDoor
 from gotaskq.task import AnyTask
@@ -46,6 +47,7 @@ class Life:
         self.settings = settings
         self.workers: list[Worker] = []  # those that run
         self.resources = Resources()
+        self.lifespans = Lifespans()
         self.sync = SyncDoor(choices, bus, tasks=tasks, known_types=registry.types)
         self._bus = bus
         self._registry = registry
@@ -53,6 +55,7 @@ class Life:
         self._threads = threads
         self._children = children
         self._opened: Opened | None = None
+        self._beside = AsyncExitStack()  # what goes on while it is open
         self._stand_in: StandIn | None = None
 
     @property
@@ -74,29 +77,54 @@ class Life:
             raise GotaskqError("this TaskQ is not overridden; use it inside `async with app.override():`")
         return self._stand_in
 
+    def add_resource(self, maker: ResourceMaker) -> None:
+        """Let workers open what this yields; raises RegistrationError."""
+        self.resources.add(maker, in_payloads={name: task.parameter_types for name, task in self._tasks.items()})
+
     async def begin(self) -> None:
-        """Open the store and get ready to run; in a test, it has been opened in another way."""
+        """Open the store, enter the lifespans and get ready to run; in a test, it has been opened in another way."""
         if self._stand_in is not None:
             return
         if self._opened is not None:
             raise GotaskqError("this TaskQ is open already; one `async with app` at a time")
+        await self._open()
+        try:
+            await self.lifespans.enter()
+        except BaseException:
+            await self._close()
+            raise
+
+    async def end(self) -> None:
+        """Leave the lifespans, and close what was opened."""
+        if self._stand_in is None:
+            try:
+                await self.lifespans.leave()
+            finally:
+                await self._close()
+
+    async def _open(self) -> None:
         self._threads.max_threads = self.settings.effective_handler_threads
         self._children.max_children = self.settings.num_workers
-        self._opened = await open_parts(
+        opened = await open_parts(
             self.choices, self.settings, bus=self._bus, registry=self._registry, tasks=self._tasks
         )
-        if isinstance(self._opened.backend, TellsOfCancels):
-            self._opened.backend.hear_cancels(self.end_attempt)
+        if isinstance(opened.backend, TellsOfCancels):
+            opened.backend.hear_cancels(self.end_attempt)
+        if opened.sharing is not None:
+            try:
+                await self._beside.enter_async_context(opened.sharing.reading())
+            except BaseException:
+                await opened.backend.close()
+                raise
+        self._opened = opened
         self._registry.open_executors()
         self.sync.hand_over_to(self._opened)
 
-    async def end(self) -> None:
-        """Close what was opened."""
-        if self._stand_in is not None:
-            return
+    async def _close(self) -> None:
         opened, self._opened = self.parts, None
         self.sync.hand_over_to(None)
         self._registry.close_executors()
+        await self._beside.aclose()
         await opened.backend.close()
 
     def end_attempt(self, job_id: JobId) -> None:
@@ -121,7 +149,10 @@ class Life:
         if self._stand_in is not None:
             yield worker  # what runs, and when, is the test's to say
             return
-        async with self.resources.opened(self._registry.handlers) as variables:
+        async with AsyncExitStack() as stack:
+            variables = await stack.enter_async_context(self.resources.opened(self._registry.handlers))
+            if self.parts.sharing is not None:
+                await stack.enter_async_context(self.parts.sharing.saying())
             running = asyncio.create_task(worker.run(), name="gotaskq-worker", context=variables)
             self.workers.append(worker)
             try:
@@ -145,10 +176,13 @@ class Life:
         resources: Mapping[type, object] | None,
     ) -> AsyncIterator[T]:
         """Put a fresh store in the place of the app's own during the body, and let nothing run by itself."""
-        own = (self.choices, self._opened, self._stand_in)
+        own = (self.choices, self._opened, self._stand_in, self._beside)
         self.choices, self._opened, self._stand_in = stand_in_choices(own[0], self.settings, backend, wrap), None, None
+        self._beside = AsyncExitStack()
+        # What the lifespans set up is the process's: where the app is open already, it is there.
+        begin, end = (self.begin, self.end) if own[1] is None else (self._open, self._close)
         try:
-            await self.begin()
+            await begin()
             try:
                 stepper = make_stepper(own[0], self.settings, self.parts.backend, self._registry, self._bus)
                 opened = partial(self.resources.opened, self._registry.handlers, resources)
@@ -156,9 +190,9 @@ class Life:
                 yield app
             finally:
                 self._stand_in = None
-                await self.end()
+                await end()
         finally:
-            self.choices, self._opened, self._stand_in = own
+            self.choices, self._opened, self._stand_in, self._beside = own
             if self._opened is not None:  # its executors and its way in were closed with the stand-in's
                 self._registry.open_executors()
                 self.sync.hand_over_to(self._opened)

@@ -103,7 +103,7 @@ class PayloadType:
 
     def _read_other_version(self, payload_json: bytes, refused: msgspec.DecodeError) -> msgspec.Struct:
         """Read what is not as this version has it, or raise what is wrong with it."""
-        payload = _members(payload_json)
+        payload = members_of(payload_json)
         if payload is None:
             raise self._mismatch(refused) from refused
         version = payload.pop(VERSION_MEMBER, 1)
@@ -132,11 +132,11 @@ class PayloadType:
             raise PayloadMismatchError(self.job_type, reason) from error
 
     def _mismatch(self, error: Exception) -> PayloadMismatchError:
-        reason, path = _blame(error)
+        reason, path = blame(error)
         return PayloadMismatchError(self.job_type, reason, path=path)
 
 
-def _members(payload_json: bytes) -> dict[str, Any] | None:
+def members_of(payload_json: bytes) -> dict[str, Any] | None:
     """Return the members of an object; none of `null`, which is what stands for a payload that was not given."""
     try:
         payload = decode_payload(payload_json)
@@ -151,7 +151,7 @@ def _as_it_is(payload: dict[str, Any], _: int) -> dict[str, Any]:
     return payload
 
 
-def _blame(error: Exception) -> tuple[str, str]:
+def blame(error: Exception) -> tuple[str, str]:
     """Return what is wrong and where, from msgspec's "Expected `str`, got `int` - at `$.to`"."""
     reason, _, path = str(error).partition(" - at `$")
     path = path.removesuffix("`")

@@ -7,7 +7,7 @@ Invariant: what is described can be written as JSON and read back; the rest is r
 import copy
 import inspect
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, time
 from functools import partial
@@ -17,7 +17,7 @@ from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, 
 import msgspec
 from msgspec import NODEFAULT, Meta
 
-from gotaskq.context import Context
+from gotaskq.context import INJECTED, Context
 from gotaskq.custom_types import from_json, is_model, to_json
 from gotaskq.errors import RegistrationError
 
@@ -25,7 +25,8 @@ VERSION_MEMBER: Final = "$v"  # no parameter can have this name
 VERSION_FIELD: Final = "gotaskq_payload_version"
 WHAT_IS_TAKEN: Final = (
     "use what JSON can hold: str, int, float, bool, None, datetime, UUID, Decimal, bytes, enums, Literal, "
-    "list, dict, tuple, set, dataclasses, attrs classes, TypedDict, msgspec Structs or pydantic models"
+    "list, dict, tuple, set, dataclasses, attrs classes, TypedDict, msgspec Structs or pydantic models. "
+    "What a worker opens is injected: define an @app.resource that yields it, above the task"
 )
 
 _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9._-]")
@@ -42,16 +43,20 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """What a function takes beside its context, and what it returns."""
+    """What a function takes beside its context and its resources (by name), and what it returns."""
 
     parameters: tuple[Parameter, ...]
     positional: tuple[str, ...]  # the parameters that may be given by position, in order
     takes_context: bool
+    resources: Mapping[str, type]
     returns: Any
 
 
-def read_signature(function: Callable[..., object]) -> Signature:
-    """Describe a function; raises RegistrationError that names the parameter no payload could fill."""
+def read_signature(function: Callable[..., object], *, injectable: Collection[type] = ()) -> Signature:
+    """Describe a function, whose parameters of these types are injected.
+
+    Raises RegistrationError that names the parameter no payload could fill.
+    """
     name = getattr(function, "__qualname__", repr(function))
     if not inspect.isfunction(function):
         raise RegistrationError(f"{name} is no function; decorate a `def` or an `async def`")
@@ -60,14 +65,21 @@ def read_signature(function: Callable[..., object]) -> Signature:
     given = list(inspect.signature(function).parameters.values())
     types = {parameter.name: _type_of(function, parameter) for parameter in given}
     takes_context = bool(given) and types[given[0].name] is Context
-    arguments = given[1:] if takes_context else given
-    for parameter in arguments:
+    resources: dict[str, type] = {}
+    arguments: list[inspect.Parameter] = []
+    for parameter in given[1:] if takes_context else given:
         _check_kind(name, parameter)
-        _check_type(name, parameter, types[parameter.name])
+        annotation = types[parameter.name]
+        if any(annotation is kind for kind in injectable):
+            resources[parameter.name] = annotation
+        else:
+            _check_type(name, parameter, annotation)
+            arguments.append(parameter)
     return Signature(
         tuple(_parameter(name, parameter, types[parameter.name]) for parameter in arguments),
         tuple(parameter.name for parameter in arguments if parameter.kind is parameter.POSITIONAL_OR_KEYWORD),
         takes_context,
+        resources,
         _returned_type(function),
     )
 
@@ -157,6 +169,10 @@ def _check_kind(function: str, parameter: inspect.Parameter) -> None:
 def _check_type(function: str, parameter: inspect.Parameter, annotation: Any) -> None:
     if annotation is Context:
         raise _refusal(function, parameter, "is a Context, which only the first parameter can be")
+    if parameter.default is INJECTED:
+        shown = getattr(annotation, "__qualname__", repr(annotation))
+        reason = f"is to be injected, and no resource yields a {shown}; define one with @app.resource, above the task"
+        raise _refusal(function, parameter, reason)
     try:
         info = msgspec.inspect.type_info(annotation)
         msgspec.json.Decoder(annotation, dec_hook=from_json)

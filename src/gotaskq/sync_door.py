@@ -90,8 +90,8 @@ class SyncDoor:
         own = self._own
         if own is None or own.pid != os.getpid() or own.settings is not settings:
             # No lock, which a fork could leave held for ever: of two threads that come here at once, each gets one.
-            admit = partial(make_admission, types=types_of(self._tasks), known_types=self._known_types)
-            own = self._own = _open_entrance(self._choices, settings, self._bus, admit)
+            admit = partial(make_admission, known_types=self._known_types)
+            own = self._own = _open_entrance(self._choices, settings, self._bus, admit, self._tasks)
         return own
 
 
@@ -120,6 +120,7 @@ class _PerThread(threading.local):
     """What each thread has for itself."""
 
     admission: Admission | None = None
+    tasks: int = 0  # how many it knows
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +132,7 @@ class _OwnEntrance:
     settings: Settings
     bus: EventBus
     admit: Callable[..., Admission]
+    tasks: Mapping[str, AnyTask]
     pid: int
     telling: threading.Lock = field(default_factory=threading.Lock)
     mine: _PerThread = field(default_factory=_PerThread)
@@ -138,13 +140,24 @@ class _OwnEntrance:
     @property
     def admission(self) -> Admission:
         """The calling thread's admission: it draws ids, which must never be drawn twice."""
-        if self.mine.admission is None:
+        if self.mine.admission is None or self.mine.tasks < len(self.tasks):  # modules may be imported one by one
             bus = EventBus()
             bus.subscribe(JobEnqueued, self._tell)
             bus.subscribe(QueueCreated, self._tell)
-            backend = cast("Backend", _NeverWaiting(self.store))  # as much of one as admission uses
-            self.mine.admission = self.admit(self.choices, self.settings, backend=backend, bus=bus)
+            backend = cast("Backend", _NeverWaiting(self.store, self._create_own))  # as much of one as admission uses
+            self.mine.admission = self.admit(
+                self.choices, self.settings, backend=backend, bus=bus, types=types_of(self.tasks)
+            )
+            self.mine.tasks = len(self.tasks)
         return self.mine.admission
+
+    def _create_own(self, queue: str) -> bool:
+        """Register a queue that a task names, as opening the app would have done; say whether it is one."""
+        if all(task.at_the_door.queue != queue for task in self.tasks.values()):
+            return False
+        if self.store.create_queue(queue):
+            self._tell(QueueCreated(queue))
+        return True
 
     def _tell(self, event: Event) -> None:
         with self.telling:  # observers know of no threads
@@ -154,8 +167,9 @@ class _OwnEntrance:
 class _NeverWaiting:
     """A store as admission calls it: each coroutine ends without having waited."""
 
-    def __init__(self, store: "SyncRedis") -> None:
+    def __init__(self, store: "SyncRedis", create_own: Callable[[str], bool]) -> None:
         self._store = store
+        self._create_own = create_own
 
     @property
     def partitions(self) -> int:
@@ -164,7 +178,13 @@ class _NeverWaiting:
     async def enqueue(self, jobs: Sequence[Job], *, atomic: bool = False) -> list[Enqueued]:
         if atomic:
             raise NotImplementedError("no sync call asks for all or nothing")
-        return self._store.enqueue(jobs)
+        replies = self._store.enqueue(jobs)
+        missing = {job.queue for job, reply in zip(jobs, replies, strict=True) if reply is Enqueued.NO_QUEUE}
+        created = {queue for queue in missing if self._create_own(queue)}
+        if not created:
+            return replies
+        again = iter(self._store.enqueue([job for job in jobs if job.queue in created]))
+        return [next(again) if job.queue in created else reply for job, reply in zip(jobs, replies, strict=True)]
 
     async def create_queue(self, name: str) -> bool:
         return self._store.create_queue(name)
@@ -187,7 +207,11 @@ def _is_running_here(loop: asyncio.AbstractEventLoop) -> bool:
 
 
 def _open_entrance(
-    choices: Choices, settings: Settings, bus: EventBus, admit: Callable[..., Admission]
+    choices: Choices,
+    settings: Settings,
+    bus: EventBus,
+    admit: Callable[..., Admission],
+    tasks: Mapping[str, AnyTask],
 ) -> _OwnEntrance:
     url = choices.backend_or(settings)
     if is_local(url):
@@ -210,4 +234,4 @@ def _open_entrance(
         clock=choices.clock,
         rng=rng,
     )
-    return _OwnEntrance(store, replace(choices, rng=rng), settings, bus, admit, os.getpid())
+    return _OwnEntrance(store, replace(choices, rng=rng), settings, bus, admit, tasks, os.getpid())

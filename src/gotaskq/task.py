@@ -6,7 +6,7 @@ Invariant: a task is still its function; calling it calls the function, here and
 
 import functools
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, MutableMapping
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypedDict, TypeVar, Unpack, cast, overload
 
 import msgspec
@@ -17,6 +17,7 @@ from gotaskq.control import Discard
 from gotaskq.custom_types import from_json
 from gotaskq.engine.admission import JobRequest, JobType
 from gotaskq.engine.registry import HandlerOptions, Registry
+from gotaskq.engine.resources import given
 from gotaskq.errors import InvalidRequestError, PayloadMismatchError, RegistrationError
 from gotaskq.executor import Handler
 from gotaskq.handle import JobHandle, KeepsJobs
@@ -40,6 +41,7 @@ class SendOptions(TypedDict, total=False):
     max_retries: int | None  # MAX_RETRIES
     timeout: float | None  # seconds an attempt may take
     schedule_timeout: float | None  # seconds the job may wait once it is due
+    headers: Mapping[str, str] | None  # at most 16 short texts that go with the job
 
 
 class TaskOptions(HandlerOptions, total=False):
@@ -105,9 +107,15 @@ class Task(Sender[P, R], Generic[P, R, CallP, CallR]):
     """A function whose calls can be enqueued; called, it is the function."""
 
     def __init__(
-        self, function: Callable[CallP, CallR], app: TakesJobs, job_type: str | None, options: TaskOptions
+        self,
+        function: Callable[CallP, CallR],
+        app: TakesJobs,
+        job_type: str | None,
+        options: TaskOptions,
+        *,
+        injectable: Collection[type] = (),
     ) -> None:
-        signature = read_signature(function)
+        signature = read_signature(function, injectable=injectable)
         payload_type = PayloadType(
             signature,
             job_type=job_type or function.__name__,
@@ -118,6 +126,8 @@ class Task(Sender[P, R], Generic[P, R, CallP, CallR]):
         super().__init__(app, payload_type, read_result, {})
         self._function: Callable[..., Any] = function
         self._takes_context = signature.takes_context
+        self.resources: Mapping[str, type] = signature.resources
+        self.parameter_types = [parameter.type for parameter in signature.parameters]
         self.payload_type = payload_type
         self.returns: object = signature.returns
         self.at_the_door = _job_type(payload_type, options)
@@ -149,9 +159,10 @@ class Task(Sender[P, R], Generic[P, R, CallP, CallR]):
 
     def _arguments(self, job: Job) -> dict[str, Any]:
         try:
-            return self._payload_type.arguments(job.payload_json)
+            arguments = self._payload_type.arguments(job.payload_json)
         except PayloadMismatchError as error:
             raise Discard(str(error)) from error  # no retry makes it fit
+        return arguments | given(self.resources) if self.resources else arguments
 
 
 class TaskMaker:
@@ -164,6 +175,8 @@ class TaskMaker:
         tasks: "MutableMapping[str, AnyTask]",
         job_type: str | None,
         options: TaskOptions,
+        *,
+        injectable: Collection[type],
     ) -> None:
         """Raise RegistrationError where the function itself was given: `@app.task` would register nothing."""
         if not isinstance(job_type, str | None):
@@ -173,6 +186,7 @@ class TaskMaker:
         self._tasks = tasks
         self._job_type = job_type
         self._options = options
+        self._injectable = injectable
 
     @overload
     def __call__(
@@ -191,7 +205,8 @@ class TaskMaker:
     def __call__(self, function: Callable[..., Any]) -> "AnyTask":
         """Make the function a task; raises RegistrationError for one that cannot be."""
         options = self._options
-        task: AnyTask = Task(function, self._app, self._job_type, options)
+        task: AnyTask = Task(function, self._app, self._job_type, options, injectable=self._injectable)
+        _refuse_in_child(task, options)
         of_handler = {name: value for name, value in options.items() if name in HandlerOptions.__annotations__}
         self._registry.register(task.job_type, task.handler, **cast("HandlerOptions", of_handler))
         self._tasks[task.job_type] = task
@@ -199,6 +214,15 @@ class TaskMaker:
 
 
 AnyTask = Task[..., Any, ..., Any]
+
+
+def _refuse_in_child(task: AnyTask, options: TaskOptions) -> None:
+    if task.resources and (options.get("executor") == "process" or options.get("isolate_after_crash")):
+        wanted = ", ".join(kind.__name__ for kind in task.resources.values())
+        raise RegistrationError(
+            f"{task!r} wants {wanted}, and cannot run in a process: resources are opened in the worker. "
+            f"Open what it needs inside the function"
+        )
 
 
 def _job_type(payload_type: PayloadType, options: TaskOptions) -> JobType:

@@ -6,6 +6,7 @@ import sys
 import gotaskq
 
 PUBLIC = [
+    "INJECTED",
     "Cancel",
     "Context",
     "Discard",

@@ -3,7 +3,7 @@
 Checked by test_wrong_calls.py; left out of the ordinary run of mypy.
 """
 
-from gotaskq import Context, JobHandle, TaskQ
+from gotaskq import INJECTED, Context, JobHandle, TaskQ
 
 app = TaskQ()
 
@@ -11,6 +11,15 @@ app = TaskQ()
 @app.task("email", queue="mail", priority=5)
 async def send_email(ctx: Context, to: str, subject: str = "hi") -> int:
     return 1
+
+
+class Mailer:
+    pass
+
+
+@app.task()
+async def invite(to: str, *, mailer: Mailer = INJECTED) -> None:
+    pass
 
 
 @app.task()
@@ -24,6 +33,8 @@ async def right(ctx: Context) -> None:
     text: str = await (await resize.options(delay=1, priority=9).enqueue("a.png", width=1)).result()
     direct: int = await send_email(ctx, "a@b.c")
     at_once: str = resize("a.png", width=number)
+    await invite.enqueue("a@b.c")
+    await invite("a@b.c", mailer=Mailer())
     await app.enqueue_many([send_email.job("a@b.c"), resize.job(path=text + at_once * direct)])
 
 
@@ -40,6 +51,7 @@ async def wrong(ctx: Context) -> None:
     resize.job("a.png", 800)  # E: call-arg
     text: str = await (await send_email.enqueue("a@b.c")).result()  # E: assignment
     await send_email("a@b.c")  # E: arg-type, call-arg
+    await invite("a@b.c", mailer="smtp")  # E: arg-type
     resize(7)  # E: arg-type
     number: int = resize(text)  # E: assignment
     await app.enqueue("email", {}, prioritty=number)  # E: call-arg

@@ -84,3 +84,22 @@ def test_a_mistake_is_exit_code_2_without_a_traceback(arguments: list[str]) -> N
     assert (ran.returncode, ran.stdout) == (2, "")
     assert "Error: " in ran.stderr
     assert "Traceback" not in ran.stderr
+
+
+def test_what_cannot_be_opened_is_one_line_and_exit_code_1(tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text(
+        "from gotaskq import TaskQ\n"
+        "app = TaskQ()\n"
+        "@app.lifespan\n"
+        "async def connect():\n"
+        "    raise OSError('no route to the mail server')\n"
+        "    yield\n"
+    )
+
+    ran = run_command("run", "broken:app", "--port", "0", folder=tmp_path)
+
+    assert ran.returncode == 1
+    assert ran.stderr.splitlines()[-1] == (
+        "gotaskq: lifespan connect could not be opened: OSError: no route to the mail server"
+    )
+    assert ", in connect" in ran.stderr  # the log has the stack

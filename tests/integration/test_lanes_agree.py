@@ -62,7 +62,7 @@ HEADERS = [
     b"host: a\r\nconnection: upgrade\r\nupgrade: h2c\r\n",
     b"host: a\r\nexpect: 100-continue\r\n",
     b"host: a\r\ncontent-encoding: gzip\r\n",
-    b"host: a\r\nidempotency-key: k\r\nprefer: wait=1\r\ntraceparent: 00-1-1-00\r\n",
+    b"host: a\r\nidempotency-key: k\r\nprefer: return=minimal\r\ntraceparent: 00-1-1-00\r\n",
     b"host:\r\n",
     b"host: a b\r\n",
     b"host: \xe9\r\n",

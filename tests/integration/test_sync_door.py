@@ -30,7 +30,7 @@ from gotaskq.errors import (
     QueueNotFoundError,
     StoreFullError,
 )
-from gotaskq.events import Event, JobEnqueued
+from gotaskq.events import Event, JobEnqueued, QueueCreated
 from gotaskq.job import JobId, Status
 from gotaskq.snowflake import partition_of
 
@@ -45,6 +45,15 @@ def server(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
     flavour: Flavour = request.param
     with RedisServer(flavour) as started:
         yield started
+
+
+def send(to: str) -> None:
+    pass
+
+
+async def queues_of(url: str) -> list[str]:
+    async with TaskQ(url) as app:
+        return [*await app.queues()]
 
 
 def test_a_job_goes_in_without_a_loop_and_a_worker_runs_it(server: RedisServer) -> None:
@@ -73,6 +82,43 @@ def test_a_queue_is_made_once(server: RedisServer) -> None:
     assert app.enqueue_sync("email", queue="mail").queue == "mail"
     with pytest.raises(QueueExistsError):
         TaskQ(server.url).create_queue_sync("mail")
+
+
+def test_the_queue_of_a_task_is_made_when_it_is_missing(server: RedisServer) -> None:
+    events: list[Event] = []
+    app = TaskQ(server.url)
+    app.observe(events.append, [QueueCreated, JobEnqueued])
+    send_email = app.task("email", queue="mail")(send)
+
+    jobs = [app.enqueue_sync("email", {"to": "a@b.c"}), app.enqueue_sync("other", queue="mail")]
+    app.task("late", queue="late")(send)
+    jobs.append(app.enqueue_sync("late", {"to": "a@b.c"}))
+    with pytest.raises(QueueNotFoundError, match="nowhere"):
+        app.enqueue_sync("email", {"to": "a@b.c"}, queue="nowhere")
+
+    assert send_email.at_the_door.queue == "mail"
+    assert [job.queue for job in jobs] == ["mail", "mail", "late"]
+    assert [type(event) for event in events] == [QueueCreated, JobEnqueued, JobEnqueued, QueueCreated, JobEnqueued]
+    assert sorted(asyncio.run(queues_of(server.url))) == ["default", "late", "mail"]
+
+
+SCRIPT = """
+import sys
+from gotaskq import TaskQ
+app = TaskQ(sys.argv[1])
+@app.task(queue="reports")
+def report(day: str) -> None: ...
+print(app.enqueue_sync("report", {"day": "2026-11-23"}).queue)
+"""
+
+
+def test_a_plain_script_needs_no_more_than_the_task(server: RedisServer) -> None:
+    for _ in range(2):  # the queue is there the second time
+        ran = subprocess.run(
+            [sys.executable, "-c", SCRIPT, server.url], capture_output=True, text=True, timeout=60, check=False
+        )
+
+        assert (ran.stdout, ran.stderr) == ("reports\n", "")
 
 
 def test_a_delayed_job_waits(server: RedisServer) -> None:

@@ -26,6 +26,7 @@ class NewJob(NamedTuple):
     delay_s: int
     schedule_s: int
     execution_s: int
+    headers: dict[str, str] | None
 
 
 new_jobs = st.builds(
@@ -36,6 +37,7 @@ new_jobs = st.builds(
     delay_s=st.sampled_from(DELAYS_S),
     schedule_s=st.sampled_from(SCHEDULES_S),
     execution_s=st.sampled_from((0, 0, 7)),
+    headers=st.sampled_from((None, None, {"tenant": "größe"}, {"a": "\\t", "b": ""})),
 )
 turns = st.lists(
     st.builds(Turn, queue=st.sampled_from(QUEUES), take=st.integers(0, 3)),

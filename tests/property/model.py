@@ -49,6 +49,7 @@ class Record:
     death_reason: str | None = None
     execution_ms: int = 0
     schedule_ms: int = 0
+    headers_json: bytes | None = None
     failures: list[Failure] = field(default_factory=list)  # of all attempts, the latest last
     progress: float | None = None
     note: str = ""

@@ -14,7 +14,7 @@ from gotaskq.trail import KEPT_ATTEMPTS
 SAME: Final = (
     *("id", "enqueue_nonce", "queue", "type", "payload_json", "priority", "rank", "max_retries", "retry_count"),
     *("attempt", "crashes", "releases", "replays", "created_at_ms", "run_after_ms", "started_at_ms", "finished_at_ms"),
-    *("unhandled_since_ms", "error", "worker", "is_cancel_requested", "result_json"),
+    *("unhandled_since_ms", "error", "worker", "is_cancel_requested", "result_json", "headers_json"),
 )
 QUERIES: Final = (
     JobQuery(),
@@ -40,7 +40,7 @@ class Walk:
 
 def record_of(job: Job) -> Record:
     members = ("id", "enqueue_nonce", "queue", "type", "payload_json", "priority", "rank", "max_retries")
-    same = {name: getattr(job, name) for name in (*members, "created_at_ms", "run_after_ms")}
+    same = {name: getattr(job, name) for name in (*members, "headers_json", "created_at_ms", "run_after_ms")}
     return Record(**same, execution_ms=job.timeouts.execution_ms, schedule_ms=job.timeouts.schedule_ms)
 
 

@@ -28,6 +28,7 @@ submissions = st.fixed_dictionaries(
         "queue": st.sampled_from(["default", "mail", "MAIL", "nowhere"]) | values,
         "timeout": st.sampled_from([0, 0.001, 30, 1.0]) | values,
         "schedule_timeout": st.sampled_from([0, 0.001, 60, True]) | values,
+        "headers": st.sampled_from([{}, {"tenant": "blue"}, {"X": "y"}]) | values,
         "unknown": values,
     },
 ).map(lambda members: json.dumps(members).encode())

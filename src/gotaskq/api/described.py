@@ -4,7 +4,7 @@ Invariant: the page loads nothing from elsewhere and holds no script of its own,
 """
 
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from starlette.exceptions import HTTPException
@@ -13,8 +13,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gotaskq.api.answers import JSON
-from gotaskq.api.openapi import build_openapi, describe_types
+from gotaskq.api.openapi import build_openapi
 from gotaskq.app import TaskQ
+from gotaskq.descriptions import describe_types
 
 VIEWER: Final = Path(__file__).with_name("viewer")
 ASSETS: Final = {"docs.css": "text/css", "docs.js": "text/javascript"}
@@ -30,7 +31,7 @@ class Described:
 
     def __init__(self, taskq: TaskQ) -> None:
         self._taskq = taskq
-        self._documents: dict[int, bytes] = {}  # by the number of job types: they are added and never taken away
+        self._document: tuple[object, bytes] = (None, b"")  # and what it was made of
 
     def routes(self) -> list[Route]:
         """Return the routes."""
@@ -43,19 +44,26 @@ class Described:
 
     async def types(self, _: Request) -> Response:
         """`GET /types`: the job types known here, with their schemas."""
-        types = describe_types(self._taskq.tasks, self._taskq.job_types)
-        return Response(msgspec.json.encode(types), media_type=JSON)
+        types = [*describe_types(self._taskq.tasks, self._taskq.job_types), *self._taskq.types_elsewhere]
+        types.sort(key=lambda entry: str(entry["type"]))
+        return Response(msgspec.json.encode({"types": types}), media_type=JSON)
 
     async def openapi(self, _: Request) -> Response:
         """`GET /openapi.json`: the API as OpenAPI 3.1."""
-        job_types = self._taskq.job_types
-        document = self._documents.get(len(job_types))
-        if document is None:
-            others = [name for name in job_types if name not in self._taskq.tasks]
-            only = others if self._taskq.settings.strict_types else None
-            document = msgspec.json.encode(build_openapi(self._taskq.tasks, only_others=only))
-            self._documents = {len(job_types): document}
+        taskq = self._taskq
+        made_of = (taskq.job_types, taskq.types_elsewhere)
+        known, document = self._document
+        if known != made_of:
+            document = msgspec.json.encode(self._build())
+            self._document = (made_of, document)
         return Response(document, media_type=JSON)
+
+    def _build(self) -> dict[str, Any]:
+        taskq, elsewhere = self._taskq, self._taskq.types_elsewhere
+        others = [name for name in taskq.job_types if name not in taskq.tasks]
+        others += [entry["type"] for entry in elsewhere if "schema" not in entry]
+        only = sorted(others) if taskq.settings.strict_types else None
+        return build_openapi(taskq.tasks, elsewhere=elsewhere, only_others=only)
 
     async def docs(self, _: Request) -> Response:
         """`GET /docs`: a page that shows the document."""

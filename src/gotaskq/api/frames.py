@@ -39,6 +39,7 @@ class Frames:
     def __init__(self, door: Admission) -> None:
         self._door = door
         self._frames: dict[tuple[str | None, bytes], list[Frame]] = {}
+        door.forget_with(self._frames.clear)
 
     def match(self, body: bytes, queue: str | None) -> tuple[Job, bytes] | None:
         """Return the mould and the payload of a body with a known frame; raises InvalidRequestError for the payload."""
@@ -60,6 +61,8 @@ class Frames:
 
     def learn(self, body: bytes, queue: str | None, request: JobRequest) -> None:
         """Remember the frame of a body that was taken as this request."""
+        if request.headers is not None:  # no two are alike, so a frame with them would serve once
+            return
         head, mark, rest = body.partition(MARK)
         payload = bytes(request.payload)
         rest = rest.lstrip(WHITESPACE)

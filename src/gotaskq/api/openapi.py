@@ -1,72 +1,66 @@
-"""The OpenAPI 3.1 document and the list of job types, made of the tasks an app has.
+"""The OpenAPI 3.1 document, made of the tasks an app has and of what is known of other programs' types.
 
-Served at `/openapi.json` and `/types`. Pure: tasks go in, plain data comes out.
+Served at `/openapi.json`. Pure: descriptions go in, plain data comes out.
 Invariant: a payload the document calls right is one the door takes; both are made from the same types.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, Final
 
-import msgspec
-
-from gotaskq.api.examples import example_of, mend
 from gotaskq.api.operations import operations
 from gotaskq.api.operations.words import BATCH, BATCH_ANSWER, ERROR, JOB, JSON, OPTIONS, SCHEMAS, TYPES, Schema, ref
 from gotaskq.api.security.access import scope_of
 from gotaskq.api.security.tokens import Scope
-from gotaskq.custom_types import schema_of
+from gotaskq.descriptions import WITHIN, Description, describe
 from gotaskq.task import AnyTask
 
 OPENAPI: Final = "3.1.0"
-DECIMAL: Final = r"^-?[0-9]+(\.[0-9]+)?$"
 PAYLOAD: Final = "payload."  # before the names of users' types, which may be called what ours are
+ELSEWHERE: Final = "elsewhere."  # before those of other programs, which may be called what this one's are
 REQUEST: Final = "job."
+DEFINITIONS: Final = WITHIN.removesuffix("{name}")
+
+_NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9._-]")
 
 
 @dataclass(frozen=True, slots=True)
 class _Described:
-    """A task, the name of its payload's schema among those it is made of, and an example."""
+    """A job type as the document has it: the name of its payload's schema, and all that this is made of, by name."""
 
-    task: AnyTask
+    job_type: str
     name: str
     schemas: Schema
+    summary: str | None
+    example: Any
 
     @property
-    def schema(self) -> Schema:
-        """The payload's own schema."""
-        own: Schema = self.schemas[self.name]
-        return own
-
-    @property
-    def summary(self) -> str | None:
-        """The first line of the function's docstring."""
-        lines = (self.task.__doc__ or "").strip().splitlines()
-        return lines[0] if lines else None
-
-    def example(self) -> Any:
-        """Return a payload the door takes, or if none can be made up, one that shows its members."""
-        return mend(example_of(self.schema, self.schemas), self.task.payload_type.check)
+    def is_needed(self) -> bool:
+        """Whether a job must have a payload."""
+        return bool(self.schemas[self.name].get("required"))
 
 
-def describe_types(tasks: Mapping[str, AnyTask], job_types: Iterable[str]) -> dict[str, Any]:
-    """Return what `GET /types` answers: every job type, and of a task its defaults, its schema and an example."""
-    plain = [{"type": job_type} for job_type in job_types if job_type not in tasks]
-    described = [_entry(_describe([task], template="#/$defs/{name}")[0]) for task in tasks.values()]
-    return {"types": sorted([*plain, *described], key=lambda entry: entry["type"])}
+def build_openapi(
+    tasks: Mapping[str, AnyTask],
+    *,
+    elsewhere: Sequence[Mapping[str, Any]] = (),
+    only_others: list[str] | None = None,
+) -> dict[str, Any]:
+    """Return the document, of these tasks and the entries that other programs publish of theirs.
 
-
-def build_openapi(tasks: Mapping[str, AnyTask], *, only_others: list[str] | None = None) -> dict[str, Any]:
-    """Return the document; jobs of other types than these tasks' are said to be taken, or only of `only_others`."""
-    described = _describe([tasks[job_type] for job_type in sorted(tasks)], template=f"{SCHEMAS}{PAYLOAD}{{name}}")
+    Jobs of types without a schema are said to be taken, or only those of `only_others`.
+    """
+    described = [*map(_of_task, describe(_sorted(tasks), template=f"{SCHEMAS}{PAYLOAD}{{name}}"))]
+    described += [_of_entry(entry) for entry in elsewhere if "schema" in entry]
     requests = {f"{REQUEST}{one.name.removeprefix(PAYLOAD)}": _request(one) for one in described}
     kinds = [ref(name) for name in requests] + ([] if only_others == [] else [ref("AnyJob")])
     schemas: Schema = {
         "Job": JOB,
         "Error": ERROR,
         "JobRequest": {"oneOf": kinds} if kinds else {"not": {}},
-        "AnyJob": _any_request(sorted(tasks), only_others),
+        "AnyJob": _any_request([one.job_type for one in described], only_others),
         "Batch": BATCH,
         "BatchAnswer": BATCH_ANSWER,
         "Types": TYPES,
@@ -87,46 +81,36 @@ def build_openapi(tasks: Mapping[str, AnyTask], *, only_others: list[str] | None
     return {"openapi": OPENAPI, "info": info, "paths": _paths(requests.values()), "components": components}
 
 
-def _describe(tasks: Sequence[AnyTask], *, template: str) -> list[_Described]:
-    """Return each task with the schema of its payload, and of all the payloads are made of, by name."""
-    lifted: Schema = {}
-
-    def hook(cls: Any) -> Schema:
-        schema = schema_of(cls, template.replace("{name}", "{model}"))
-        lifted.update(schema.pop("$defs", {}))
-        return schema
-
-    structs = [task.payload_type.struct for task in tasks]
-    references, schemas = msgspec.json.schema_components(structs, schema_hook=hook, ref_template=template)
-    prefix = template.removesuffix("{name}").rpartition("/")[2]
-    every = {f"{prefix}{name}": _with_decimals(schema) for name, schema in {**lifted, **schemas}.items()}
-    names = [str(reference["$ref"]).rpartition("/")[2] for reference in references]
-    return [_Described(task, name, every) for task, name in zip(tasks, names, strict=True)]
+def _sorted(tasks: Mapping[str, AnyTask]) -> list[AnyTask]:
+    return [tasks[job_type] for job_type in sorted(tasks)]
 
 
-def _with_decimals(schema: Any) -> Any:
-    """Return a schema that says all of what msgspec takes for a Decimal: a number, or text that is one."""
+def _of_task(one: Description) -> _Described:
+    return _Described(one.task.job_type, one.name, one.schemas, one.summary, one.example())
+
+
+def _of_entry(entry: Mapping[str, Any]) -> _Described:
+    """Return what another program publishes, with its parts moved to where the document's are."""
+    name = f"{ELSEWHERE}{_NOT_IN_A_NAME.sub(_as_number, entry['type'])}"
+    schema = {part: value for part, value in entry["schema"].items() if part != "$defs"}
+    parts = {f"{name}.{part}": value for part, value in entry["schema"].get("$defs", {}).items()}
+    schemas: Schema = _moved({name: schema, **parts}, f"{SCHEMAS}{name}.")
+    return _Described(entry["type"], name, schemas, entry.get("description"), entry.get("example"))
+
+
+def _moved(schema: Any, to: str) -> Any:
+    """Return a schema whose references to its `$defs` lead elsewhere."""
     if isinstance(schema, list):
-        return [_with_decimals(part) for part in schema]
+        return [_moved(part, to) for part in schema]
     if not isinstance(schema, dict):
         return schema
-    parts = {name: _with_decimals(part) for name, part in schema.items()}
-    return {**parts, "type": ["string", "number"], "pattern": DECIMAL} if parts.get("format") == "decimal" else parts
+    moved = {name: _moved(value, to) for name, value in schema.items()}
+    target = schema.get("$ref")
+    return {**moved, "$ref": f"{to}{target.removeprefix(DEFINITIONS)}"} if isinstance(target, str) else moved
 
 
-def _entry(one: _Described) -> dict[str, Any]:
-    door = one.task.at_the_door
-    parts = {name: schema for name, schema in one.schemas.items() if name != one.name}
-    said = {
-        "description": one.summary,
-        "queue": door.queue,
-        "priority": door.priority,
-        "max_retries": door.max_retries,
-        "version": one.task.payload_type.version,
-        "schema": one.schema | ({"$defs": parts} if parts else {}),
-        "example": one.example(),
-    }
-    return {"type": one.task.job_type} | {name: value for name, value in said.items() if value is not None}
+def _as_number(found: re.Match[str]) -> str:
+    return f"_{ord(found[0]):x}_"
 
 
 def _paths(requests: Iterable[Schema]) -> Schema:
@@ -157,10 +141,8 @@ def _say_who_may(described: Schema, scope: Scope | None) -> None:
 
 
 def _request(one: _Described) -> Schema:
-    """Return the schema of a job of this task, with an example."""
-    job_type = one.task.job_type
-    payload = ref(one.name)
-    is_needed = bool(one.schema.get("required"))
+    """Return the schema of a job of this type, with an example."""
+    job_type, payload, is_needed = one.job_type, ref(one.name), one.is_needed
     return {
         "type": "object",
         "description": one.summary or f"A job of type {job_type}.",
@@ -170,7 +152,7 @@ def _request(one: _Described) -> Schema:
             "payload": payload if is_needed else {"anyOf": [payload, {"type": "null"}]},
             **OPTIONS,
         },
-        "examples": [{"type": job_type, "payload": one.example()}],
+        "examples": [{"type": job_type, "payload": one.example}],
     }
 
 

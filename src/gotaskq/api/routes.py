@@ -21,11 +21,12 @@ from gotaskq.api.requests import (
     read_body,
     refuse_cross_site_forms,
 )
-from gotaskq.api.schemas import decode_submission, encode_job, encode_jobs
-from gotaskq.api.submit import submit, submit_batch
+from gotaskq.api.schemas import encode_job, encode_jobs
+from gotaskq.api.submit import accept, submit, submit_batch
 from gotaskq.api.watching import Watching, wish_of
 from gotaskq.app import TaskQ
 from gotaskq.errors import DeadJobNotFoundError, GotaskqError, JobEndedError, JobNotFoundError
+from gotaskq.headers import TRACEPARENT, trace_of
 from gotaskq.job import JobId, Status
 from gotaskq.names import check_queue_name
 
@@ -74,17 +75,18 @@ class Routes:
         queue = request.path_params.get("queue")
         wish = wish_of(request)
         body = await read_body(request)
-        queue = None if queue is None else check_queue_name(queue)
+        named, trace = None if queue is None else check_queue_name(queue), _trace_of(request)
         if not wish.seconds:
-            return await submit(self._taskq.door, body, queue)
-        job = await self._taskq.submit(decode_submission(body, queue))
+            return await submit(self._taskq.door, body, named, trace=trace)
+        job = await accept(self._taskq.door, body, named, trace=trace)
         return await self._watching.answer(request, wish, job, status=201, with_attempts=True)
 
     async def submit_batch(self, request: Request) -> Answer:
         """`POST /jobs/batch`: store many jobs in one call."""
         media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         body = await read_body(request, max_bytes=MAX_BATCH_BYTES)
-        return await submit_batch(self._taskq.door, body, lines=media_type in NDJSON)
+        is_lines = media_type in NDJSON
+        return await submit_batch(self._taskq.door, body, lines=is_lines, trace=_trace_of(request))
 
     async def get_or_delete_job(self, request: Request) -> Answer:
         """`/jobs/{id}`: look at a job, or forget it."""
@@ -167,6 +169,10 @@ class Routes:
         if not self._taskq.is_reachable:
             return Answer(503, b'{"status":"store unavailable"}')
         return Answer(200, OK)
+
+
+def _trace_of(request: Request) -> str | None:
+    return trace_of(request.headers.getlist(TRACEPARENT))
 
 
 def _job_id(request: Request) -> JobId:

@@ -8,7 +8,7 @@ import json
 from collections import Counter
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from msgspec import Raw
@@ -67,6 +67,7 @@ def encode_job(job: Job, *, with_attempts: bool = False) -> bytes:
         and job.queue == DEFAULT_QUEUE
         and job.replays == 0
         and job.timeouts is NO_TIMEOUTS
+        and job.headers_json is None
     )
     more = b"" if is_new else _encode_more(job)
     if with_attempts and job.trail.attempts:
@@ -122,6 +123,7 @@ def _encode_more(job: Job) -> bytes:
         "queue": None if job.queue == DEFAULT_QUEUE else job.queue,
         "timeout": job.timeouts.execution_ms and Raw(_encode_seconds(job.timeouts.execution_ms)),
         "schedule_timeout": job.timeouts.schedule_ms and Raw(_encode_seconds(job.timeouts.schedule_ms)),
+        "headers": None if job.headers_json is None else Raw(job.headers_json),
         "result": None if job.result_json is None else Raw(job.result_json),
         "error": job.error,
         "reason": _reason(job),
@@ -179,13 +181,14 @@ def count_members(request: JobRequest) -> int:
         + (request.queue is not None)
         + (request.timeout is not None)
         + (request.schedule_timeout is not None)
+        + (request.headers is not None)
     )
 
 
 def invalid_member(error: msgspec.ValidationError) -> InvalidRequestError:
     """Turn msgspec's "Expected `int`, got `str` - at `$.priority`" into our words."""
     reason, _, path = str(error).partition(" - at `$.")
-    field = path.rstrip("`") or None
+    field = path.rstrip("`").removesuffix("[...]") or None  # msgspec does not say which of an object's values it was
     if field is None:
         return InvalidRequestError(f"invalid json: {reason}")
     if field == "priority":
@@ -201,21 +204,25 @@ def _check_utf8(body: bytes) -> None:
 
 
 def _refuse_repeated_members(body: bytes) -> None:
-    """Refuse an object that names one member twice: readers would disagree on which one counts."""
-    repeated = [name for name, times in Counter(_member_names(body)).items() if times > 1]
-    if repeated:
-        raise InvalidRequestError(f"member {repeated[0][:64]!r} is there twice", field=repeated[0][:64])
+    """Refuse an object that names one member twice, or a header: readers would disagree on which one counts."""
+    members = _members(body)
+    repeated = _repeated([name for name, _ in members])
+    if repeated is not None:
+        raise InvalidRequestError(f"member {repeated!r} is there twice", field=repeated)
+    headers = [pairs for name, pairs in members if name == "headers"]
+    repeated = _repeated([name for name, _ in headers[0] or ()]) if headers else None
+    if repeated is not None:
+        raise InvalidRequestError(f"header {repeated!r} is there twice", field="headers")
 
 
-def _member_names(body: bytes) -> list[str]:
-    """Return the names of the outermost object's members, repeated ones too."""
-    names: list[list[str]] = []
+def _repeated(names: list[str]) -> str | None:
+    return next((name[:64] for name, times in Counter(names).items() if times > 1), None)
 
-    def keep_names(pairs: list[tuple[str, object]]) -> None:
-        names.append([name for name, _ in pairs])
 
+def _members(body: bytes) -> list[tuple[str, Any]]:
+    """Return the members of the outermost object, repeated ones too; objects in it as their members likewise."""
     try:
-        json.loads(body, object_pairs_hook=keep_names, parse_int=str, parse_float=str)
+        members: list[tuple[str, Any]] = json.loads(body, object_pairs_hook=list, parse_int=str, parse_float=str)
     except (ValueError, RecursionError) as error:
         raise InvalidRequestError("invalid json") from error
-    return names[-1]  # the outermost object ends last
+    return members

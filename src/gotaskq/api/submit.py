@@ -6,18 +6,28 @@ from gotaskq.api.answers import Answer, fault, refuse
 from gotaskq.api.batches import decode_batch, encode_batch
 from gotaskq.api.frames import Frames
 from gotaskq.api.schemas import decode_submission, encode_job
-from gotaskq.engine.admission import Admission
-from gotaskq.errors import GotaskqError, WithheldError
+from gotaskq.engine.admission import Admission, JobRequest
+from gotaskq.errors import GotaskqError, InvalidRequestError, WithheldError
+from gotaskq.headers import TRACEPARENT
+from gotaskq.job import Job
 
 
-async def submit(door: Admission, body: bytes, queue: str | None) -> Answer:
-    """Decode, admit, store, and answer 201 with the job, or with what is wrong."""
+async def submit(door: Admission, body: bytes, queue: str | None, *, trace: str | None = None) -> Answer:
+    """Decode, admit, store, and answer 201 with the job, or with what is wrong; `trace` is that of the request."""
     try:
-        return Answer(201, encode_job(await door.submit(decode_submission(body, queue))))
+        return Answer(201, encode_job(await accept(door, body, queue, trace=trace)))
     except GotaskqError as error:
         return refuse(error)
     except Exception as error:  # noqa: BLE001 - a fault of ours must not take the connection's other requests down
         return fault(error)
+
+
+async def accept(door: Admission, body: bytes, queue: str | None, *, trace: str | None = None) -> Job:
+    """Decode, admit, store, and return the job; raises what is wrong."""
+    request = decode_submission(body, queue)
+    if trace is not None:
+        _add_trace(request, trace)
+    return await door.submit(request)
 
 
 def submit_now(door: Admission, frames: Frames, body: bytes, queue: str | None) -> Answer:
@@ -36,10 +46,13 @@ def submit_now(door: Admission, frames: Frames, body: bytes, queue: str | None) 
         return fault(error)
 
 
-async def submit_batch(door: Admission, body: bytes, *, lines: bool) -> Answer:
+async def submit_batch(door: Admission, body: bytes, *, lines: bool, trace: str | None = None) -> Answer:
     """Store a batch: 201 where any job was stored, else the first refusal's status; errors name the job's index."""
     try:
         requests, is_atomic = decode_batch(body, lines=lines)
+        if trace is not None:
+            for request in requests:
+                _add_trace(request, trace)
         answers = await door.submit_many(requests, atomic=is_atomic)
     except GotaskqError as error:
         return refuse(error)
@@ -49,3 +62,9 @@ async def submit_batch(door: Admission, body: bytes, *, lines: bool) -> Answer:
         return Answer(201, content)
     refusal = refuse(min(errors, key=lambda error: isinstance(error, WithheldError)))
     return Answer(refusal.status, refusal.body[:-1] + b"," + content[1:], refusal.headers)
+
+
+def _add_trace(request: JobRequest | InvalidRequestError, trace: str) -> None:
+    """Let a job belong to the trace of the request it came with, unless it names one itself."""
+    if isinstance(request, JobRequest):
+        request.headers = {TRACEPARENT: trace, **(request.headers or {})}

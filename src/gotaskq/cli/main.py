@@ -1,12 +1,13 @@
 """The `gotaskq` command; each subcommand's module is imported when it is called."""
 
+import logging
 import sys
 from importlib import import_module
 from typing import Final
 
 import click
 
-from gotaskq.errors import BackendUnavailableError, ConfigError
+from gotaskq.errors import BackendUnavailableError, ConfigError, StartError
 
 COMMANDS: Final = {
     "config": "gotaskq.cli.settings",
@@ -15,6 +16,8 @@ COMMANDS: Final = {
     "version": "gotaskq.cli.version",
     "worker": "gotaskq.cli.worker",
 }
+
+logger = logging.getLogger(__name__)
 
 
 class LazyGroup(click.Group):
@@ -39,13 +42,17 @@ def gotaskq() -> None:
 def main() -> None:
     """Run the command line; what an operator can mend is one line on stderr.
 
-    The exit code is 2 for a setting that cannot be used, 1 for a store that is away.
+    The exit code is 2 for a setting that cannot be used, 1 for a store that is away, or what could not be opened.
     """
     try:
         gotaskq()
     except ConfigError as error:
         click.echo(f"gotaskq: {error}", err=True)
         sys.exit(2)
+    except StartError as error:
+        logger.error("start failed", exc_info=error.__cause__)  # noqa: TRY400 - with the stack of the program, not of ours
+        click.echo(f"gotaskq: {error}", err=True)
+        sys.exit(1)
     except BackendUnavailableError as error:
         click.echo(f"gotaskq: {str(error).rstrip('.')}; `gotaskq config --check` says more", err=True)
         sys.exit(1)

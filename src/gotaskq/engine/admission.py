@@ -31,6 +31,7 @@ from gotaskq.errors import (
     WithheldError,
 )
 from gotaskq.events import JobEnqueued, QueueCreated
+from gotaskq.headers import encode_headers
 from gotaskq.job import DEFAULT_QUEUE, Job, JobId
 from gotaskq.names import check_queue_name
 from gotaskq.policies.ordering import Ordering
@@ -47,7 +48,7 @@ class JobRequest(msgspec.Struct, gc=False):
 
     `payload` is JSON that has passed `check_payload`. In seconds are `delay`, `timeout` (for each attempt) and
     `schedule_timeout` (from when the job is due until it starts). A member that is None counts as not given: what the
-    task says holds, else the default.
+    task says holds, else the default. Who changes `headers` puts others in their place: these may be another job's too.
     """
 
     type: str | None = None
@@ -58,6 +59,7 @@ class JobRequest(msgspec.Struct, gc=False):
     queue: str | None = None
     timeout: int | float | None = None
     schedule_timeout: int | float | None = None
+    headers: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,10 +141,23 @@ class Admission:
         self._default_max_retries = max_retries
         self._max_queue_depth = max_queue_depth
         self._moulds: dict[object, Job] = {}
+        self._forget_too: list[Callable[[], None]] = []
         self._instant_ms = 0
         self._ranks: dict[int, int] = {}  # of this instant, by priority
         self._way: Submits | None = None  # None: straight into the store
         self.is_closed = False
+
+    def learn(self, types: Mapping[str, JobType]) -> None:
+        """Go by these types from now on; what was remembered with those before is forgotten."""
+        self._types = types
+        self._checks = {job_type: known.check for job_type, known in types.items()}
+        self._moulds.clear()
+        for forget in self._forget_too:
+            forget()
+
+    def forget_with(self, forget: Callable[[], None]) -> None:
+        """Call this whenever moulds are not to be used any more, for those that keep some."""
+        self._forget_too.append(forget)
 
     def surround(self, put_around: Callable[[Submits], Submits]) -> None:
         """Put something around every enqueue, and around what is there; none is immediate from now on."""
@@ -156,13 +171,13 @@ class Admission:
 
     def submit_now(self, request: JobRequest) -> Job:
         """Admit one job, where the store takes it at once; raises as `submit`."""
-        return self.cast_now(self.mould(request), bytes(request.payload))
+        return self.cast_now(self.mould(request), bytes(request.payload), request.headers)
 
-    def cast_now(self, mould: Job, payload_json: bytes) -> Job:
+    def cast_now(self, mould: Job, payload_json: bytes, headers: Mapping[str, str] | None = None) -> Job:
         """Admit one job of a known mould, where the store takes it at once; raises as `submit`."""
         if self._now is None:
             raise GotaskqError("this store has to be waited for; use submit")
-        job = self._cast(mould, payload_json, self._clock.now_ms())
+        job = self._cast(mould, payload_json, self._clock.now_ms(), headers)
         enqueued = self._now.enqueue_now(job)
         if enqueued is OK:
             self._bus.publish(JobEnqueued(job))
@@ -170,7 +185,7 @@ class Admission:
         for _ in range(COLLISION_TRIES - 1):
             if enqueued is not Enqueued.COLLISION:
                 break
-            job = self._cast(mould, payload_json, self._clock.now_ms())
+            job = self._cast(mould, payload_json, self._clock.now_ms(), headers)
             enqueued = self._now.enqueue_now(job)
         return self._accepted(job, enqueued)
 
@@ -236,7 +251,7 @@ class Admission:
         if isinstance(request, InvalidRequestError):
             return request
         try:
-            return self._cast(self.mould(request), bytes(request.payload), now_ms)
+            return self._cast(self.mould(request), bytes(request.payload), now_ms, request.headers)
         except InvalidRequestError as error:
             return error
 
@@ -252,10 +267,10 @@ class Admission:
 
     def admit(self, request: JobRequest) -> Job:
         """Check a request and make its job; raises InvalidRequestError or ShuttingDownError."""
-        return self._cast(self.mould(request), bytes(request.payload), self._clock.now_ms())
+        return self._cast(self.mould(request), bytes(request.payload), self._clock.now_ms(), request.headers)
 
     def mould(self, request: JobRequest) -> Job:
-        """Check a request but for its payload, and return the mould of its jobs.
+        """Check a request but for its payload and headers, and return the mould of its jobs.
 
         Requests of one kind come in thousands, so each kind is checked and made once; from then on only what no two
         jobs share is filled in (benchmarks/questions/in_process.py). Raises InvalidRequestError or ShuttingDownError.
@@ -269,10 +284,12 @@ class Admission:
         kind = (request.type, request.queue, priority, delay, max_retries, timeout, schedule_timeout, classes)
         return self._moulds.get(kind) or self._make_mould(kind, request)
 
-    def _cast(self, mould: Job, payload_json: bytes, now_ms: int) -> Job:
-        """Make a job of a mould; raises InvalidPayloadError or ShuttingDownError."""
+    def _cast(self, mould: Job, payload_json: bytes, now_ms: int, headers: Mapping[str, str] | None) -> Job:
+        """Make a job of a mould; raises InvalidPayloadError, InvalidRequestError or ShuttingDownError."""
         if self.is_closed:
             raise ShuttingDownError
+        if headers is not None:
+            mould = replace(mould, headers_json=encode_headers(headers))
         check = self._checks.get(mould.type)
         if check is not None:
             check(payload_json)

@@ -2,14 +2,15 @@
 
 import asyncio
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import copy_context
 from typing import Any, Final
 
 import msgspec
 
 from gotaskq.app import TaskQ
-from gotaskq.context import RUNNING_JOB, SEAT, Context
+from gotaskq.context import RESOURCES, RUNNING_JOB, SEAT, Context
+from gotaskq.engine.resources import injected
 from gotaskq.executor import is_async, takes_context
 from gotaskq.job import DEFAULT_QUEUE, Job, JobId, Lease, Status
 from gotaskq.payload import decode_payload, encode_payload
@@ -40,13 +41,18 @@ class Trial:
         crashes: int = 0,
         checkpoint: object = None,
         is_cancelled: bool = False,
+        resources: Mapping[type, object] | None = None,
     ) -> None:
-        """Give the attempt its number, and what earlier ones left; `app` is where a job type is looked up."""
+        """Give the attempt its number, what earlier ones left, and by type what its handler wants to be given.
+
+        `app` is where a job type is looked up.
+        """
         self._app = app
         self._attempt = attempt
         self._max_retries = max_retries
         self._crashes = crashes
         self._is_cancelled = is_cancelled
+        self._resources = resources or {}
         self._saved_json = None if checkpoint is None else encode_payload(checkpoint)
         self.progress: list[tuple[float, str]] = []  # the fraction and the note
         self.extended_s: list[float] = []
@@ -62,7 +68,9 @@ class Trial:
         job = self._job(job_type, payload_json)
         seat = _Seat(Context(job, self, is_cancelled=self._is_cancelled))
         argument = seat.attempt if takes_context(call) else job
-        return await asyncio.create_task(_call(seat, call, argument), context=copy_context())
+        variables = copy_context()
+        variables.run(RESOURCES.set, self._resources)
+        return await asyncio.create_task(_call(seat, injected(call), argument), context=variables)
 
     def report_progress(self, job: Job, fraction: float, note: str) -> None:
         """Hear how far the handler is."""

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gotaskq import Context, Job, NoRetry, TaskQ
-from gotaskq.errors import RegistrationError
+from gotaskq.errors import RegistrationError, StartError
 from gotaskq.events import JobDone
 from gotaskq.testing import drain
 
@@ -120,10 +120,11 @@ async def test_where_one_cannot_be_opened_no_worker_starts_and_the_others_are_cl
         yield 1
 
     async with app:
-        with pytest.raises(OSError, match="no route"):
+        with pytest.raises(StartError, match=r"resource .*fail could not be opened: OSError: no route") as failed:
             async with app.workers():
                 raise AssertionError("never started")
 
+    assert isinstance(failed.value.__cause__, OSError)
     assert log == [*OPENED, *CLOSED]
 
 

@@ -24,6 +24,17 @@ OPTIONS: Final[Schema] = {
     "queue": {"type": ["string", "null"], "pattern": "^[A-Za-z0-9._-]{1,64}$"},
     "timeout": {**SECONDS, "description": "seconds an attempt may take"},
     "schedule_timeout": {**SECONDS, "description": "seconds the job may wait once it is due"},
+    "headers": {
+        "type": ["object", "null"],
+        "maxProperties": 16,
+        "propertyNames": {"pattern": "^[a-z0-9-]{1,64}$"},
+        "additionalProperties": {
+            "type": "string",
+            "maxLength": 1_024,
+            "pattern": r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$",
+        },
+        "description": "texts that go with the job; a value has at most 1 KiB in UTF-8, all together 4 KiB",
+    },
 }
 
 JOB: Final[Schema] = {
@@ -54,6 +65,7 @@ JOB: Final[Schema] = {
         "cancel_requested": {"type": "boolean"},
         "timeout": {"type": "number"},
         "schedule_timeout": {"type": "number"},
+        "headers": {"type": "object", "additionalProperties": {"type": "string"}},
         "result": {"description": "what the handler returned"},
         "progress": {
             "type": "object",

@@ -18,6 +18,7 @@ from gotaskq.backends.memory.ended import DeadJobs, FinishedJobs
 from gotaskq.backends.memory.listing import Listing
 from gotaskq.backends.memory.patience import Patience
 from gotaskq.backends.memory.sleepers import Sleepers
+from gotaskq.backends.memory.type_board import MemoryTypeBoard
 from gotaskq.backends.memory.waiting import WaitingQueue
 from gotaskq.clock import Clock
 from gotaskq.errors import QueueNotFoundError
@@ -51,6 +52,7 @@ class MemoryBackend:
             self._jobs, max_count=limits.max_completed_jobs, ttl_ms=limits.complete_job_ttl_ms
         )
         self._sleepers = Sleepers(clock)
+        self.type_board = MemoryTypeBoard(limits, now_ms=self._now_ms)
         self._latest_ms = 0
 
     async def open(self) -> None:

@@ -36,6 +36,7 @@ from gotaskq.backends.redis.registry import Registry
 from gotaskq.backends.redis.scripts import Script
 from gotaskq.backends.redis.settlements import note_arguments, note_bytes, settlement_arguments, settlement_bytes
 from gotaskq.backends.redis.topology import read_url
+from gotaskq.backends.redis.type_board import RedisTypeBoard
 from gotaskq.backends.redis.wakeups import WakeUps
 from gotaskq.clock import Clock
 from gotaskq.errors import GotaskqError, QueueNotFoundError
@@ -88,6 +89,7 @@ class RedisBackend:
         self._registry = Registry(self._connection, keys, partitions=self._layout.partitions, rng=rng)
         self._wakeups = WakeUps(self._connection, keys.wake, rng=rng)
         self._listing = Listing(self._connection)
+        self.type_board = RedisTypeBoard(self._connection, self._limits)
         self._intake = Intake(self._connection, self._registry, self._wakeups, max_depth=self._limits.max_queue_depth)
         self._lost_claims: dict[tuple[str, int], str] = {}  # nonces of reservations whose fate is not known
         self._first_partition = 0

@@ -33,13 +33,16 @@ class Script(Enum):
     REPLAY = "replay"
     RESERVE = "reserve"
     SETTLE = "settle"
+    TYPES_PUBLISH = "types_publish"
+    TYPES_READ = "types_read"
 
     __hash__ = object.__hash__
 
 
 # What must be refused when memory is full: it brings more. All else must go on, so that the store empties; notes and
 # results too, whose jobs are bounded, for a checkpoint that is refused is work to be done again.
-NEEDS_MEMORY: Final = frozenset({Script.ENQUEUE, Script.REPLAY})
+NEEDS_MEMORY: Final = frozenset({Script.ENQUEUE, Script.REPLAY, Script.TYPES_PUBLISH})
+READS: Final = frozenset({Script.GET, Script.TYPES_READ})
 
 
 class ScriptText:
@@ -49,7 +52,7 @@ class ScriptText:
 
     def __init__(self, script: Script, *, has_flags: bool) -> None:
         before, after = "", ""
-        if script not in NEEDS_MEMORY and script is not Script.GET:
+        if script not in NEEDS_MEMORY | READS:
             before, after = (ALLOW_OOM, "") if has_flags else ("", FIRST_WRITE)
         self.text = before + after + _read("_prelude") + _read(script.value)
         self.digest = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()

@@ -4,7 +4,8 @@
         async def make_backend(self, limits, *, clock, rng):
             return MyBackend(limits, clock=clock, rng=rng)
 
-CoreBackendConformance is its first part. A backend that is `EnqueuesNow` inherits from EnqueuesNowConformance too.
+CoreBackendConformance is its first part. A backend that is `EnqueuesNow` inherits from EnqueuesNowConformance too, and
+one that is `SharesTypes` from SharesTypesConformance.
 
     class TestMyExecutor(ExecutorConformance):
         handlers = DEF_HANDLERS  # of gotaskq.testing.handlers; ASYNC_HANDLERS for one that awaits them
@@ -41,6 +42,7 @@ TOPICS: Final = (
     "retention",
     "settle",
     "trail",
+    "type_board",
     "waiting",
 )
 pytest.register_assert_rewrite(*(f"{__name__}.{topic}" for topic in TOPICS))  # must come before they are imported
@@ -78,9 +80,11 @@ from gotaskq.testing.conformance.retention import (  # noqa: E402
 from gotaskq.testing.conformance.settle import FencingConformance, SettleConformance  # noqa: E402
 from gotaskq.testing.conformance.trail import (  # noqa: E402
     AttemptsConformance,
+    HeadersConformance,
     ResultConformance,
     TimeoutsConformance,
 )
+from gotaskq.testing.conformance.type_board import SharesTypesConformance  # noqa: E402
 from gotaskq.testing.conformance.waiting import WaitingConformance  # noqa: E402
 
 __all__ = [
@@ -92,6 +96,7 @@ __all__ = [
     "OrderingConformance",
     "RetryPolicyConformance",
     "SelectorConformance",
+    "SharesTypesConformance",
 ]
 
 
@@ -114,8 +119,8 @@ class CoreBackendConformance(
 ):
     """What no backend can do without: no job is lost, run by two at once, or settled twice.
 
-    Beyond it are atomic batches, pages, timeouts, notes, retention and prompt waking: without them an app runs, and
-    what stands on them does less or nothing.
+    Beyond it are atomic batches, pages, timeouts, headers, notes, retention and prompt waking: without them an app
+    runs, and what stands on them does less or nothing.
     """
 
 
@@ -123,6 +128,7 @@ class BackendConformance(
     CoreBackendConformance,
     AtomicEnqueueConformance,
     TimeoutsConformance,
+    HeadersConformance,
     NoteConformance,
     AfterNotesConformance,
     ExpiryConformance,

@@ -1,11 +1,12 @@
 """The words the contract's tests are written in: make jobs, bring them where the test begins, look at them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from random import Random
 from typing import Final
 
 from gotaskq.backend import Backend, Enqueued, JobQuery, QueueCounts, Settled
 from gotaskq.clock import Clock
+from gotaskq.headers import encode_headers
 from gotaskq.job import (
     DEFAULT_QUEUE,
     NO_TIMEOUTS,
@@ -51,6 +52,7 @@ class Jobs:
         execution_s: float = 0,
         schedule_s: float = 0,
         version: int = RECORD_VERSION,
+        headers: Mapping[str, str] | None = None,
     ) -> Job:
         now_ms = self._clock.now_ms()
         created_at_ms = now_ms if created_at_ms is None else created_at_ms
@@ -70,6 +72,7 @@ class Jobs:
             enqueue_nonce=nonce,
             timeouts=Timeouts(execution_ms, schedule_ms) if execution_ms or schedule_ms else NO_TIMEOUTS,
             version=version,
+            headers_json=encode_headers(headers),
         )
 
 

@@ -12,6 +12,7 @@ from gotaskq.testing.conformance.given import (
     ALL,
     WORKER,
     Jobs,
+    die,
     enqueue,
     fail,
     given_dead,
@@ -230,3 +231,29 @@ class TimeoutsConformance(ConformanceSuite):
 
         assert await look(backend, given) == given
         assert (await start_again(backend, given)).version == 7
+
+
+class HeadersConformance(ConformanceSuite):
+    async def test_headers_are_read_as_they_were_given(self, backend: Backend, job: Jobs) -> None:
+        given = job(headers={"traceparent": "00-0af7-b7ad-01", "tenant": 'größe "1"\\t', "empty": ""}, schedule_s=60)
+        await enqueue(backend, given)
+
+        assert (await look(backend, given)).headers == given.headers
+        assert (await start_again(backend, given)).headers_json == given.headers_json
+
+    async def test_they_are_kept_through_retries_death_and_replay(self, backend: Backend, job: Jobs) -> None:
+        given = job(headers={"tenant": "blue"})
+        waiting = await fail(backend, await given_running(backend, given))
+        await die(backend, await start_again(backend, waiting))
+        dead = await look(backend, given)
+        [replayed] = await backend.replay([dead.id])
+
+        assert [each.headers for each in (waiting, dead, replayed)] == [{"tenant": "blue"}] * 3
+
+    async def test_jobs_with_and_without_are_told_apart(self, backend: Backend, job: Jobs) -> None:
+        given = [job(), job(headers={"a": "1"}), job(headers={"a": "2"})]
+        await enqueue(backend, *given)
+
+        taken = await reserve(backend)
+
+        assert {each.id: each.headers for each in taken} == {each.id: each.headers for each in given}

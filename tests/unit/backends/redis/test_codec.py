@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from gotaskq.backends.redis.codec import decode_job, decode_leased, encode_record
 from gotaskq.backends.redis.keys import member
+from gotaskq.headers import encode_headers
 from gotaskq.job import NO_TIMEOUTS, Job, JobId, Lease, Status, Timeouts, start
 from gotaskq.trail import NO_TRAIL, Attempt, Trail
 
@@ -27,6 +28,9 @@ new_jobs = st.builds(
     enqueue_nonce=st.text(alphabet="0123456789abcdef", min_size=1, max_size=24),
     timeouts=st.builds(Timeouts, execution_ms=st.integers(0, 2**40), schedule_ms=st.integers(0, 2**40)),
     version=st.integers(1, 9),
+    headers_json=st.dictionaries(
+        st.text("az9-", min_size=1), st.text(st.characters(min_codepoint=32, exclude_categories=["C", "Z"])), max_size=3
+    ).map(encode_headers),
 )
 
 
@@ -56,6 +60,13 @@ def test_parts_that_nobody_knows_yet_are_passed_over() -> None:
 
     assert job is not None
     assert (job.timeouts, job.version, job.payload_json) == (Timeouts(10, 20), 2, b"{}")
+
+
+def test_headers_are_read_beside_parts_that_nobody_knows_yet() -> None:
+    job = decode_job([b"7", b'5\t1000\tn\temail\tmail\t3\t0\t9\ts20\th{"a":"b"}\tzebra\tt10\0{}', []])
+
+    assert job is not None
+    assert (job.headers, job.timeouts, job.payload_json) == ({"a": "b"}, Timeouts(10, 20), b"{}")
 
 
 def test_a_trail_is_read_from_the_state() -> None:

@@ -7,6 +7,7 @@ local meta = KEYS[1]
 local base = string.sub(meta, 1, -5)
 local partition = tonumber(string.match(base, '{(%d+)'))
 local counters, run, ids_index, patience = base .. 'st', base .. 'run', base .. 'ids', base .. 'exp'
+local type_bodies, type_ages = base .. 'typ', base .. 'tys'
 local PENDING, RUNNING, DONE, DEAD, CANCELLED = 'P', 'R', 'D', 'X', 'C'
 
 local function instant()

@@ -1,6 +1,6 @@
 """Examples: a value for a JSON Schema, for people to read and to change.
 
-Used by `openapi`. The schema's own examples and defaults come first; the rest is made up, and may break a rule.
+Used by `descriptions`. The schema's own examples and defaults come first; the rest is made up, and may break a rule.
 """
 
 import re

@@ -5,8 +5,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from gotaskq.api.examples import example_of, mend
 from gotaskq.errors import InvalidPayloadError
+from gotaskq.examples import example_of, mend
 
 NODE = {
     "type": "object",

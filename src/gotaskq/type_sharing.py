@@ -1,0 +1,85 @@
+"""Sharing of types: workers say on the store's board which job types they run; whoever opens the store reads it.
+
+Run by `Life`. Invariant: it is a help and no more: where the board cannot be reached, jobs are taken and run as before.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from random import Random
+from typing import Any, Final
+
+from gotaskq.backend import TypeBoard
+from gotaskq.clock import Clock
+from gotaskq.engine.admission import Admission
+from gotaskq.errors import GotaskqError
+from gotaskq.types_elsewhere import TypesElsewhere
+
+READ_EVERY_S: Final = 5.0
+SAY_EVERY_S: Final = 60.0  # far more often than a type is forgotten, or one version held to be gone
+SPREAD: Final = 0.5  # each pause is drawn from ± 50 %, so that many processes do not come at once
+
+
+class TypeSharing:
+    """One open app's part in it; `notices` makes what is to be said, once it is known."""
+
+    def __init__(
+        self,
+        board: TypeBoard,
+        elsewhere: TypesElsewhere,
+        admission: Admission,
+        *,
+        notices: Callable[[], Sequence[bytes]],
+        clock: Clock,
+        rng: Random,
+    ) -> None:
+        self._board = board
+        self._elsewhere = elsewhere
+        self._admission = admission
+        self._make_notices = notices
+        self._own: Sequence[bytes] = ()
+        self._clock = clock
+        self._rng = rng
+
+    async def read(self) -> None:
+        """Learn what others run; what cannot be read now is read at the next round."""
+        with contextlib.suppress(GotaskqError):  # said by the connection, once
+            if self._elsewhere.hear(await self._board.read(), own=self._own):
+                self._admission.learn(self._elsewhere.at_the_door())
+
+    @contextlib.asynccontextmanager
+    async def reading(self) -> AsyncIterator[None]:
+        """Read now, and go on reading during the body."""
+        await self.read()
+        async with _beside(self._repeat(self.read, every_s=READ_EVERY_S)):
+            yield
+
+    @contextlib.asynccontextmanager
+    async def saying(self) -> AsyncIterator[None]:
+        """Say what runs here, during the body."""
+        self._own = self._own or self._make_notices()
+        async with _beside(self._say_on()):
+            yield
+
+    async def _say_on(self) -> None:
+        await self._say()
+        await self._repeat(self._say, every_s=SAY_EVERY_S)
+
+    async def _say(self) -> None:
+        with contextlib.suppress(GotaskqError):  # as above
+            await self._board.publish(self._own)
+
+    async def _repeat(self, act: Callable[[], Coroutine[Any, Any, None]], *, every_s: float) -> None:
+        while True:
+            await self._clock.sleep(every_s * self._rng.uniform(1 - SPREAD, 1 + SPREAD))
+            await act()
+
+
+@contextlib.asynccontextmanager
+async def _beside(loop: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    running = asyncio.create_task(loop)
+    try:
+        yield
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
