@@ -21,6 +21,7 @@ from gotaskq.engine.admission import Admission, JobRequest
 from gotaskq.engine.bus import EventBus
 from gotaskq.engine.endings import Endings
 from gotaskq.engine.middleware import Middleware
+from gotaskq.engine.rates import FinishRates
 from gotaskq.engine.registry import HandlerOptions, Registry
 from gotaskq.engine.resources import ResourceMaker
 from gotaskq.engine.submission import EnqueueMiddleware
@@ -84,6 +85,7 @@ class TaskQ(Steering):
         in_children = ProcessExecutor(children, clock=clock, rng=rng)
         self._bus = EventBus()
         self._endings = Endings(self._bus, clock)
+        self.rates = FinishRates(self._bus, clock)
         self._tasks: dict[str, AnyTask] = {}
         self._registry = Registry(
             on_loop=AsyncioExecutor(), in_thread=threads, in_child=in_children, middleware=middleware
@@ -96,6 +98,7 @@ class TaskQ(Steering):
             tasks=self._tasks,
             threads=threads,
             children=in_children,
+            rates=self.rates,
         )
         self.is_draining = False  # set by whoever serves this app, for /readyz
         self.observation = Observation(self._bus, self._life.workers, self._registry)

@@ -2,18 +2,19 @@
 
 import msgspec
 
-from gotaskq.api.answers import Answer, fault, refuse
+from gotaskq.api.answers import Answer, fault, quota_headers, refuse
 from gotaskq.api.batches import decode_batch, encode_batch
 from gotaskq.api.frames import Frames
 from gotaskq.api.schemas import decode_submission, encode_job
 from gotaskq.engine.admission import Admission
 from gotaskq.errors import GotaskqError, WithheldError
+from gotaskq.job import Job
 
 
 async def submit(door: Admission, body: bytes, queue: str | None) -> Answer:
     """Decode, admit, store, and answer 201 with the job, or with what is wrong."""
     try:
-        return Answer(201, encode_job(await door.submit(decode_submission(body, queue))))
+        return _created(door, await door.submit(decode_submission(body, queue)))
     except GotaskqError as error:
         return refuse(error)
     except Exception as error:  # noqa: BLE001 - a fault of ours must not take the connection's other requests down
@@ -25,15 +26,21 @@ def submit_now(door: Admission, frames: Frames, body: bytes, queue: str | None) 
     try:
         known = frames.match(body, queue)
         if known is not None:
-            return Answer(201, encode_job(door.cast_now(*known)))
+            return _created(door, door.cast_now(*known))
         request = decode_submission(body, queue)
         job = door.submit_now(request)
         frames.learn(body, queue, request)
-        return Answer(201, encode_job(job))
+        return _created(door, job)
     except GotaskqError as error:
         return refuse(error)
     except Exception as error:  # noqa: BLE001 - as above
         return fault(error)
+
+
+def _created(door: Admission, job: Job) -> Answer:
+    if door.rules and (quota := door.quota(job.queue)) is not None:
+        return Answer(201, encode_job(job), quota_headers(job.queue, quota))
+    return Answer(201, encode_job(job))
 
 
 async def submit_batch(door: Admission, body: bytes, *, lines: bool) -> Answer:

@@ -4,7 +4,8 @@
         async def make_backend(self, limits, *, clock, rng):
             return MyBackend(limits, clock=clock, rng=rng)
 
-CoreBackendConformance is its first part. A backend that is `EnqueuesNow` inherits from EnqueuesNowConformance too.
+CoreBackendConformance is its first part. A backend that is `EnqueuesNow` inherits from EnqueuesNowConformance too,
+and one that `GovernsQueues` from GovernorConformance.
 
     class TestMyExecutor(ExecutorConformance):
         handlers = DEF_HANDLERS  # of gotaskq.testing.handlers; ASYNC_HANDLERS for one that awaits them
@@ -32,6 +33,7 @@ TOPICS: Final = (
     "executors",
     "expiry",
     "given",
+    "governing",
     "leases",
     "listing",
     "notes",
@@ -51,6 +53,7 @@ from gotaskq.testing.conformance.enqueue import AtomicEnqueueConformance, Enqueu
 from gotaskq.testing.conformance.enqueue_now import EnqueuesNowConformance  # noqa: E402
 from gotaskq.testing.conformance.executors import ExecutorConformance  # noqa: E402
 from gotaskq.testing.conformance.expiry import AfterExpiryConformance, ExpiryConformance  # noqa: E402
+from gotaskq.testing.conformance.governing import GovernorConformance  # noqa: E402
 from gotaskq.testing.conformance.leases import (  # noqa: E402
     ExtendConformance,
     LateWorkerConformance,
@@ -89,6 +92,7 @@ __all__ = [
     "CoreBackendConformance",
     "EnqueuesNowConformance",
     "ExecutorConformance",
+    "GovernorConformance",
     "OrderingConformance",
     "RetryPolicyConformance",
     "SelectorConformance",
