@@ -253,8 +253,8 @@ class TaskQ(Steering):
     # -- surfaces ------------------------------------------------------------------------------------------------------
 
     async def metrics_page(self) -> bytes:
-        """Return the metrics in Prometheus' text format; while the store is away, without the depths of queues."""
-        return await self.observation.page(self.queues)
+        """Return the metrics in Prometheus' text format; while the store is away, without the figures of queues."""
+        return await self.observation.page(self.queue_stats)
 
     @property
     def busy(self) -> int:

@@ -7,7 +7,23 @@ tests in `gotaskq.testing.conformance.governing`.
 from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
+import msgspec
+
 from gotaskq.queue_rules import Changes, QueueRules
+
+
+class QueueStats(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The figures of a queue, flat and in the units of the API."""
+
+    name: str
+    ready: int
+    scheduled: int
+    running: int
+    dead: int
+    depth: int
+    paused: bool
+    latency_seconds: float  # for how long the oldest ready job has been due
+    draining: bool = False
 
 
 class Governor(Protocol):

@@ -7,29 +7,13 @@ import asyncio
 from collections.abc import Mapping
 from typing import Final
 
-import msgspec
-
 from gotaskq.backend import Backend, QueueCounts
 from gotaskq.errors import GotaskqError, QueueInUseError, QueueNotFoundError
-from gotaskq.governing import Governor, GovernsQueues
+from gotaskq.governing import Governor, GovernsQueues, QueueStats
 from gotaskq.job import DEFAULT_QUEUE
 from gotaskq.queue_rules import Change, checked_changes
 
 PURGE_BATCH: Final = 1_000  # so that no purge holds a store, or this loop, for more than a moment
-
-
-class QueueStats(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The figures of a queue, flat and in the units of the API."""
-
-    name: str
-    ready: int
-    scheduled: int
-    running: int
-    dead: int
-    depth: int
-    paused: bool
-    latency_seconds: float  # for how long the oldest ready job has been due
-    draining: bool = False
 
 
 class QueueHandle:

@@ -12,10 +12,11 @@ from gotaskq.engine.bus import EventBus
 from gotaskq.engine.endings import Endings
 from gotaskq.errors import DeadJobNotFoundError, JobNotFoundError
 from gotaskq.events import JobCancelled, JobReplayed
+from gotaskq.governing import QueueStats
 from gotaskq.job import Job, JobId, Status
 from gotaskq.life import Life
 from gotaskq.names import check_queue_name
-from gotaskq.queue_handle import QueueHandle, QueueStats, stats_of
+from gotaskq.queue_handle import QueueHandle, stats_of
 
 
 class Steering:

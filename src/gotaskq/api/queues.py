@@ -11,7 +11,7 @@ from gotaskq.api.endpoints import endpoint
 from gotaskq.api.requests import read_body, refuse_cross_site_forms
 from gotaskq.app import TaskQ
 from gotaskq.errors import InvalidRequestError
-from gotaskq.queue_handle import QueueHandle, QueueStats
+from gotaskq.queue_handle import QueueHandle
 
 
 class Queues:
@@ -94,5 +94,5 @@ def _members(body: bytes) -> dict[str, object]:
         raise InvalidRequestError("invalid json: settings must be an object") from error
 
 
-def _ok(content: QueueStats | Mapping[str, object]) -> Answer:
+def _ok(content: msgspec.Struct | Mapping[str, object]) -> Answer:
     return Answer(200, msgspec.json.encode(content))

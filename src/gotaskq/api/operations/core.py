@@ -27,7 +27,9 @@ def core_operations() -> dict[str, dict[str, Schema]]:
     batch = {"required": True, "content": {JSON: {"schema": ref("Batch")}, NDJSON: {"schema": {"type": "string"}}}}
     a_job, jobs = json_of(ref("Job")), json_of({"type": "array", "items": ref("Job")})
     return {
-        "/jobs": {"post": operation("Store a job", {201: a_job}, (400, 404, 409, 413, 415, 422, 429, 503), body=submit)},
+        "/jobs": {
+            "post": operation("Store a job", {201: a_job}, (400, 404, 409, 413, 415, 422, 429, 503), body=submit)
+        },
         "/{queue}/jobs": {
             "post": operation(
                 "Store a job on this queue",

@@ -63,11 +63,7 @@ class RedisGovernor:
 
     def depth_limits(self, jobs: Sequence[Job]) -> int | str:
         """Return the most jobs that may wait, as `enqueue.lua` reads it: in any queue, then in those that differ."""
-        if not self._rules:
-            return self._max_depth
-        queues = {job.queue for job in jobs}
-        own = {queue: rules.max_depth for queue in queues if (rules := self._rules.get(queue)) and rules.max_depth}
-        return " ".join([str(self._max_depth), *(f"{queue} {own[queue]}" for queue in sorted(own))])
+        return spell_depths(self._max_depth, self._rules, jobs)
 
     async def refresh(self) -> None:
         """Read what others may have changed."""
@@ -156,6 +152,15 @@ class RedisGovernor:
 
     async def _run(self, script: Script, partition: int, *arguments: str | int) -> Any:
         return await self._connection.run(script, partition, *arguments)
+
+
+def spell_depths(max_depth: int, rules: Mapping[str, QueueRules], jobs: Sequence[Job]) -> int | str:
+    """Return the most jobs that may wait, as `enqueue.lua` reads it."""
+    if not rules:
+        return max_depth
+    queues = {job.queue for job in jobs}
+    own = {queue: one.max_depth for queue in queues if (one := rules.get(queue)) and one.max_depth}
+    return " ".join([str(max_depth), *(f"{queue} {own[queue]}" for queue in sorted(own))])
 
 
 def read_rules(fields: Mapping[bytes, bytes]) -> dict[str, QueueRules]:
