@@ -154,7 +154,8 @@ async def test_a_late_queue_takes_no_job_until_it_has_caught_up(
     assert isinstance(error, QueueLateError)
     allowed = "its oldest ready job has waited for 12.5 s, and 10 s are allowed"
     assert str(error) == f"queue default is late: {allowed}; try again later"
-    assert await admission.submit(EMAIL)
+    await admission.submit(EMAIL)
+    assert await depth(backend) == 2
 
 
 @pytest.mark.parametrize(("age_s", "told_s"), [(12, UNKNOWN_S), (40, 30), (500, LATEST_S)])
