@@ -15,7 +15,9 @@ from gotaskq.testing.conformance.given import (
     counted,
     counts,
     enqueue,
+    given_cancelled,
     given_dead,
+    given_done,
     given_running,
     ids,
     lease_of,
@@ -273,6 +275,20 @@ class DeleteQueueConformance(ConformanceSuite):
         assert await backend.enqueue([job(queue="mail")]) == [Enqueued.NO_QUEUE]
         with pytest.raises(QueueNotFoundError):
             await reserve(backend, "mail")
+
+    async def test_a_job_that_has_ended_outlives_its_queue(self, backend: Backend, job: Jobs) -> None:
+        await backend.create_queue("mail")
+        done, cancelled = (
+            await given_done(backend, job(queue="mail")),
+            await given_cancelled(backend, job(queue="mail")),
+        )
+        assert await governor_of(backend).delete("mail")
+
+        looked_at = [await backend.get(one.id) for one in (done, cancelled)]
+        asked_to_end = [await backend.cancel(one.id) for one in (done, cancelled)]
+
+        assert looked_at == asked_to_end == [done, cancelled]
+        assert await backend.delete([done.id, cancelled.id]) == 2
 
 
 class GovernorConformance(RulesConformance, AgeConformance, PurgeConformance, DeleteQueueConformance):
