@@ -346,9 +346,7 @@ class MemoryBackend:
     async def cancel(self, job_id: JobId) -> Job | None:
         """Cancel a waiting job, mark a running one, leave an ended one."""
         job = self._jobs.get(job_id)
-        if (
-            job is None or job.queue not in self._queues
-        ):  # of a queue that was deleted only jobs that have ended are left
+        if job is None or job.queue not in self._queues:  # a queue that was deleted had only jobs that have ended
             return job
         now_ms = self._now_ms()
         queue = self._queues[job.queue]
