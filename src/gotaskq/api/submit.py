@@ -14,7 +14,7 @@ from gotaskq.job import Job
 async def submit(door: Admission, body: bytes, queue: str | None) -> Answer:
     """Decode, admit, store, and answer 201 with the job, or with what is wrong."""
     try:
-        return _created(door, await door.submit(decode_submission(body, queue)))
+        return _with_quota(door, await door.submit(decode_submission(body, queue)))
     except GotaskqError as error:
         return refuse(error)
     except Exception as error:  # noqa: BLE001 - a fault of ours must not take the connection's other requests down
@@ -26,21 +26,22 @@ def submit_now(door: Admission, frames: Frames, body: bytes, queue: str | None) 
     try:
         known = frames.match(body, queue)
         if known is not None:
-            return _created(door, door.cast_now(*known))
+            job = door.cast_now(*known)
+            return _with_quota(door, job) if door.rules else Answer(201, encode_job(job))
         request = decode_submission(body, queue)
         job = door.submit_now(request)
         frames.learn(body, queue, request)
-        return _created(door, job)
+        return _with_quota(door, job)
     except GotaskqError as error:
         return refuse(error)
     except Exception as error:  # noqa: BLE001 - as above
         return fault(error)
 
 
-def _created(door: Admission, job: Job) -> Answer:
-    if door.rules and (quota := door.quota(job.queue)) is not None:
-        return Answer(201, encode_job(job), quota_headers(job.queue, quota))
-    return Answer(201, encode_job(job))
+def _with_quota(door: Admission, job: Job) -> Answer:
+    """Answer that a job was stored, and where its queue has a rate limit, what is left of it."""
+    quota = door.quota(job.queue)
+    return Answer(201, encode_job(job), () if quota is None else quota_headers(job.queue, quota))
 
 
 async def submit_batch(door: Admission, body: bytes, *, lines: bool) -> Answer:

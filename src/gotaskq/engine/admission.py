@@ -298,8 +298,7 @@ class Admission:
         rank = self._ranks.get(priority)
         if rank is None:
             rank = self._ranks[priority] = self._ordering.rank(priority=priority, created_at_ms=now_ms)
-        rules = self.rules.get(mould.queue)
-        if rules is not None:
+        if self.rules and (rules := self.rules.get(mould.queue)) is not None:
             mould, rank = self._gate.judge(mould, rules, rank=rank, now_ms=now_ms)
         return replace(
             mould,
