@@ -21,6 +21,7 @@ from gotaskq.engine.admission import Admission, JobRequest
 from gotaskq.engine.bus import EventBus
 from gotaskq.engine.endings import Endings
 from gotaskq.engine.middleware import Middleware
+from gotaskq.engine.rates import FinishRates
 from gotaskq.engine.registry import HandlerOptions, Registry
 from gotaskq.engine.resources import ResourceMaker
 from gotaskq.engine.submission import EnqueueMiddleware
@@ -86,6 +87,7 @@ class TaskQ(Steering):
         in_children = ProcessExecutor(children, clock=clock, rng=rng)
         self._bus = EventBus()
         self._endings = Endings(self._bus, clock)
+        self.rates = FinishRates(self._bus, clock)
         self._tasks: dict[str, AnyTask] = {}
         self._registry = Registry(
             on_loop=AsyncioExecutor(), in_thread=threads, in_child=in_children, middleware=middleware
@@ -98,6 +100,7 @@ class TaskQ(Steering):
             tasks=self._tasks,
             threads=threads,
             children=in_children,
+            rates=self.rates,
         )
         self._is_draining = False
         self._on_drain: list[Callable[[], None]] = []
@@ -275,8 +278,8 @@ class TaskQ(Steering):
     # -- surfaces ------------------------------------------------------------------------------------------------------
 
     async def metrics_page(self) -> bytes:
-        """Return the metrics in Prometheus' text format; while the store is away, without the depths of queues."""
-        return await self.observation.page(self.queues)
+        """Return the metrics in Prometheus' text format; while the store is away, without the figures of queues."""
+        return await self.observation.page(self.queue_stats)
 
     @property
     def busy(self) -> int:

@@ -20,11 +20,14 @@ from gotaskq.descriptions import notices_of
 from gotaskq.engine.admission import Admission, JobRequest, JobType
 from gotaskq.engine.bus import EventBus
 from gotaskq.engine.options import WorkerOptions
+from gotaskq.engine.queue_retry import QueueRetry
+from gotaskq.engine.rates import FinishRates
 from gotaskq.engine.registry import Registry
 from gotaskq.engine.stepper import Stepper
 from gotaskq.engine.submission import EnqueueMiddleware, Surrounded
 from gotaskq.engine.worker import Worker
 from gotaskq.errors import GotaskqError, QueueExistsError, WithheldError
+from gotaskq.governing import GovernsQueues
 from gotaskq.job import Job
 from gotaskq.kinds import mask_url
 from gotaskq.policies.ordering import Ordering, PriorityFifo
@@ -100,6 +103,7 @@ async def open_parts(
     bus: EventBus,
     registry: Registry,
     tasks: Mapping[str, AnyTask],
+    rates: FinishRates | None = None,
 ) -> Opened:
     """Open the store of an app, with the queues its tasks name, and make its door; raises ConfigError."""
     types = types_of(tasks)
@@ -108,7 +112,7 @@ async def open_parts(
     await backend.open()
     try:
         admission = make_admission(
-            choices, settings, backend=backend, bus=bus, types=types, known_types=elsewhere.names
+            choices, settings, backend=backend, bus=bus, types=types, known_types=elsewhere.names, rates=rates
         )
         await create_queues(admission, (known.queue for known in types.values()))
     except BaseException:
@@ -140,6 +144,7 @@ def make_admission(
     bus: EventBus,
     types: Mapping[str, JobType],
     known_types: Callable[[], Iterable[str]],
+    rates: FinishRates | None = None,
 ) -> Admission:
     """Make the door of an app."""
     admission = Admission(
@@ -150,6 +155,7 @@ def make_admission(
         ordering=choices.ordering or PriorityFifo(),
         max_retries=settings.max_retries,
         max_queue_depth=settings.max_queue_depth,
+        rates=rates,
         types=types,
         only_types=known_types if settings.strict_types else None,
     )
@@ -163,7 +169,7 @@ def make_stepper(choices: Choices, settings: Settings, backend: Backend, registr
     return Stepper(
         backend,
         registry=registry,
-        retry=_make_retry(choices, settings),
+        retry=_make_retry(choices, settings, backend),
         selector=_make_selector(choices, settings),
         bus=bus,
         clock=choices.clock,
@@ -206,7 +212,7 @@ def make_worker(
     return Worker(
         backend,
         registry=registry,
-        retry=_make_retry(choices, settings),
+        retry=_make_retry(choices, settings, backend),
         selector=_make_selector(choices, settings),
         bus=bus,
         clock=choices.clock,
@@ -229,8 +235,10 @@ def _worker_name(choices: Choices) -> str:
     return f"{platform.node()}:{os.getpid()}:{choices.rng.getrandbits(64):016x}"
 
 
-def _make_retry(choices: Choices, settings: Settings) -> RetryPolicy:
-    return choices.retry or ExponentialBackoff(settings.base_delay_ms, settings.max_delay_ms)
+def _make_retry(choices: Choices, settings: Settings, backend: Backend) -> RetryPolicy:
+    backoff = ExponentialBackoff(settings.base_delay_ms, settings.max_delay_ms)
+    retry = choices.retry or backoff
+    return QueueRetry(retry, backend.governor.rules, backoff=backoff) if isinstance(backend, GovernsQueues) else retry
 
 
 def _make_selector(choices: Choices, settings: Settings) -> QueueSelector:

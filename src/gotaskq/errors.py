@@ -11,7 +11,12 @@ GotaskqError
 │   └── QueueNotFoundError
 ├── JobEndedError           the job has ended, and cannot be cancelled any more
 ├── QueueExistsError        the name is taken
-├── QueueFullError          max_queue_depth is reached; try again later
+├── QueueInUseError         the queue cannot be deleted
+├── QueueDrainingError      the queue takes no new jobs until it is resumed
+├── QueueBusyError          the queue takes no job now; `retry_after_s` says when to try again
+│   ├── QueueFullError      as many jobs wait as may
+│   ├── QueueLateError      the oldest ready job is older than it may be
+│   └── QueueRateError      more jobs came in the last second than may
 ├── UnavailableError
 │   ├── ShuttingDownError   this process takes no more jobs
 │   ├── StoreFullError      the store has no room; nothing was stored
@@ -33,7 +38,7 @@ GotaskqError
 └── IllegalTransitionError  a job may not go from this status to that one
 """
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -119,13 +124,61 @@ class QueueExistsError(GotaskqError):
         self.queue = queue
 
 
-class QueueFullError(GotaskqError):
-    """The queue holds as many waiting jobs as it may; nothing was enqueued."""
+class QueueInUseError(GotaskqError):
+    """The queue cannot be deleted, for what it holds or what it is."""
 
-    def __init__(self, queue: str, *, max_depth: int, retry_after_s: int = 1) -> None:
-        super().__init__(f"queue {queue} is full: {max_depth} jobs are waiting; try again later")
+    def __init__(self, queue: str, reason: str) -> None:
+        super().__init__(f"queue {queue} cannot be deleted: {reason}")
+        self.queue = queue
+
+
+class QueueDrainingError(GotaskqError):
+    """An operator drains the queue: what is there is finished, and nothing was enqueued."""
+
+    def __init__(self, queue: str) -> None:
+        super().__init__(f"queue {queue} is draining and takes no new jobs until it is resumed")
+        self.queue = queue
+
+
+class QueueBusyError(GotaskqError):
+    """The queue takes no job now; nothing was enqueued. `retry_after_s` says when there should be room."""
+
+    def __init__(self, queue: str, reason: str, *, retry_after_s: int) -> None:
+        super().__init__(f"queue {queue} {reason}; try again later")
         self.queue = queue
         self.retry_after_s = retry_after_s
+
+
+class QueueFullError(QueueBusyError):
+    """The queue holds as many waiting jobs as it may."""
+
+    def __init__(self, queue: str, *, max_depth: int, retry_after_s: int = 1) -> None:
+        super().__init__(queue, f"is full: {max_depth} jobs are waiting", retry_after_s=retry_after_s)
+
+
+class QueueLateError(QueueBusyError):
+    """The oldest ready job of the queue has waited for longer than it may."""
+
+    def __init__(self, queue: str, *, age_ms: int, max_age_ms: int, retry_after_s: int) -> None:
+        late, allowed = f"{age_ms / 1000:g} s", f"{max_age_ms / 1000:g} s"
+        reason = f"is late: its oldest ready job has waited for {late}, and {allowed} are allowed"
+        super().__init__(queue, reason, retry_after_s=retry_after_s)
+
+
+class Quota(NamedTuple):
+    """What a rate limit allows: so many in a second, so many of them now, and more in `reset_s`."""
+
+    limit: int
+    left: int
+    reset_s: int
+
+
+class QueueRateError(QueueBusyError):
+    """More jobs came for the queue than its rate limit allows."""
+
+    def __init__(self, queue: str, quota: Quota) -> None:
+        super().__init__(queue, f"takes {quota.limit} jobs a second, and no more now", retry_after_s=quota.reset_s)
+        self.quota = quota
 
 
 class WithheldError(GotaskqError):

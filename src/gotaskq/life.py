@@ -14,6 +14,7 @@ from gotaskq.assembly import Choices, Opened, create_queues, make_stepper, make_
 from gotaskq.backend import Backend, TellsOfCancels
 from gotaskq.config import Settings
 from gotaskq.engine.bus import EventBus
+from gotaskq.engine.rates import FinishRates
 from gotaskq.engine.registry import Registry
 from gotaskq.engine.resources import ResourceMaker, Resources
 from gotaskq.engine.worker import Worker
@@ -42,6 +43,7 @@ class Life:
         tasks: Mapping[str, AnyTask],
         threads: ThreadExecutor,
         children: ProcessExecutor,
+        rates: FinishRates,
     ) -> None:
         self.choices = choices
         self.settings = settings
@@ -54,6 +56,7 @@ class Life:
         self._tasks = tasks
         self._threads = threads
         self._children = children
+        self._rates = rates
         self._opened: Opened | None = None
         self._beside = AsyncExitStack()  # what goes on while it is open
         self._stand_in: StandIn | None = None
@@ -106,7 +109,12 @@ class Life:
         self._threads.max_threads = self.settings.effective_handler_threads
         self._children.max_children = self.settings.num_workers
         opened = await open_parts(
-            self.choices, self.settings, bus=self._bus, registry=self._registry, tasks=self._tasks
+            self.choices,
+            self.settings,
+            bus=self._bus,
+            registry=self._registry,
+            tasks=self._tasks,
+            rates=self._rates,
         )
         if isinstance(opened.backend, TellsOfCancels):
             opened.backend.hear_cancels(self.end_attempt)

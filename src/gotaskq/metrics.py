@@ -5,14 +5,14 @@ and MAX_QUEUES, so no caller can make the page grow.
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
 
-from gotaskq.backend import QueueCounts
 from gotaskq.events import JobDied, JobDone, JobEnqueued, JobRetryScheduled, LoopStalled
+from gotaskq.governing import QueueStats
 from gotaskq.job import Job
 
 MAX_TYPES: Final = 200
@@ -61,6 +61,27 @@ class Stalls:
         """Count all that another process has counted, too."""
         self.duration_s += other.duration_s
         self.buckets = [mine + its for mine, its in zip(self.buckets, other.buckets, strict=True)]
+
+
+@dataclass(slots=True)
+class QueueGauges:
+    """The figures of a queue, or of all that share a label."""
+
+    ready: int = 0
+    scheduled: int = 0
+    running: int = 0
+    dead: int = 0
+    paused: int = 0
+    oldest_ready_s: float = 0.0
+
+    def add(self, stats: QueueStats) -> None:
+        """Count a queue's figures, too; of ages the largest stands."""
+        self.ready += stats.ready
+        self.scheduled += stats.scheduled
+        self.running += stats.running
+        self.dead += stats.dead
+        self.paused += stats.paused
+        self.oldest_ready_s = max(self.oldest_ready_s, stats.latency_seconds)
 
 
 class Counted(msgspec.Struct):
@@ -147,13 +168,12 @@ class Metrics:
         own = [(queue, job_type, series) for (queue, job_type), series in self._series.items()]
         return add_up([Counted(own, active_workers, self._stalls, loop_lag_s, quiet_processes, abandoned)])
 
-    def depths(self, queues: Mapping[str, QueueCounts]) -> dict[str, int]:
-        """Return how many jobs wait, by label."""
-        depths: dict[str, int] = {}
-        for name, counts in queues.items():
-            label = self.queue_label(name)
-            depths[label] = depths.get(label, 0) + counts.depth
-        return depths
+    def gauges(self, queues: Iterable[QueueStats]) -> dict[str, QueueGauges]:
+        """Return the figures of queues, by label."""
+        gauges: dict[str, QueueGauges] = {}
+        for stats in queues:
+            gauges.setdefault(self.queue_label(stats.name), QueueGauges()).add(stats)
+        return gauges
 
     def queue_label(self, queue: str) -> str:
         """Return the queue's name, or `other` when there are too many to name."""

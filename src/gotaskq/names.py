@@ -9,7 +9,7 @@ from typing import Final
 from gotaskq.errors import InvalidRequestError
 
 QUEUE_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
-RESERVED_QUEUE_NAMES: Final = frozenset({"queue", "v1", ".", ".."})  # their HTTP path would mean something else
+RESERVED_QUEUE_NAMES: Final = frozenset({"queue", "queues", "v1", ".", ".."})  # their HTTP path means another
 
 
 def check_queue_name(name: str) -> str:

@@ -3,14 +3,14 @@
 Held by the app; surfaces ask it.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
-from gotaskq.backend import QueueCounts
 from gotaskq.engine.bus import EventBus
 from gotaskq.engine.registry import Registry
 from gotaskq.engine.worker import Worker
 from gotaskq.errors import BackendUnavailableError
 from gotaskq.events import JobDied, JobDone, JobEnqueued, JobRetryScheduled, LoopStalled
+from gotaskq.governing import QueueStats
 from gotaskq.metrics import Counted, Metrics
 
 
@@ -42,12 +42,12 @@ class Observation:
         """Let `gather` say what the page counts; for a process that is one of several."""
         self._gather = gather
 
-    async def page(self, look: Callable[[], Awaitable[Mapping[str, QueueCounts]]]) -> bytes:
-        """Return the metrics page, with the queues' depths as `look` sees them; while the store is away, without."""
+    async def page(self, look: Callable[[], Awaitable[Sequence[QueueStats]]]) -> bytes:
+        """Return the metrics page, with the queues' figures as `look` sees them; while the store is away, without."""
         from gotaskq.prometheus import render
 
         try:
             queues = await look()
         except BackendUnavailableError:  # the counters are wanted most when something is wrong
-            queues = {}
-        return render(await self._gather(), depths=self._metrics.depths(queues))
+            queues = ()
+        return render(await self._gather(), queues=self._metrics.gauges(queues))

@@ -10,32 +10,29 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import generate_latest
 
-from gotaskq.metrics import BUCKETS_S, STALL_BUCKETS_S, Counted
+from gotaskq.metrics import BUCKETS_S, STALL_BUCKETS_S, Counted, QueueGauges
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
-def render(counted: Counted, *, depths: Mapping[str, int]) -> bytes:
-    """Return the page: what was counted, and how many jobs wait by queue."""
+def render(counted: Counted, *, queues: Mapping[str, QueueGauges]) -> bytes:
+    """Return the page: what was counted, and the figures of queues by their label."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Page(counted, depths))
+    registry.register(_Page(counted, queues))
     return generate_latest(registry)
 
 
 class _Page:
     """What one scrape shows."""
 
-    def __init__(self, counted: Counted, depths: Mapping[str, int]) -> None:
+    def __init__(self, counted: Counted, queues: Mapping[str, QueueGauges]) -> None:
         self._counted = counted
-        self._depths = depths
+        self._queues = queues
 
     def collect(self) -> Iterable[Metric]:
         """Return all families."""
         yield from self._counters()
-        depth = GaugeMetricFamily("gotaskq_queue_depth", "Jobs that wait, due or not.", labels=["queue"])
-        for label, waiting in self._depths.items():
-            depth.add_metric([label], waiting)
-        yield depth
+        yield from self._of_queues()
         active = self._counted.active_workers
         yield GaugeMetricFamily("gotaskq_active_workers", "Slots that run an attempt now.", value=active)
         abandoned = self._counted.abandoned
@@ -43,6 +40,21 @@ class _Page:
         quiet = self._counted.quiet_processes
         yield GaugeMetricFamily("gotaskq_quiet_processes", "Processes told to fetch no more jobs.", value=quiet)
         yield from self._loop()
+
+    def _of_queues(self) -> Iterable[Metric]:
+        depth = _queue_gauge("queue_depth", "Jobs that wait, due or not.")
+        jobs = _queue_gauge("jobs", "Jobs by where they are.", "state")
+        oldest = _queue_gauge("queue_oldest_ready_seconds", "For how long the oldest ready job has been due.")
+        paused = _queue_gauge("queue_paused", "Whether the queue is paused.")
+        dead = _queue_gauge("dlq_depth", "Dead jobs that were not replayed or deleted.")
+        for label, queue in self._queues.items():
+            depth.add_metric([label], queue.ready + queue.scheduled)
+            for state in ("ready", "scheduled", "running", "dead"):
+                jobs.add_metric([label, state], getattr(queue, state))
+            oldest.add_metric([label], queue.oldest_ready_s)
+            paused.add_metric([label], queue.paused)
+            dead.add_metric([label], queue.dead)
+        return [depth, jobs, oldest, paused, dead]
 
     def _loop(self) -> Iterable[Metric]:
         stalls = HistogramMetricFamily("gotaskq_loop_stall_seconds", "How long the event loop stood still.")
@@ -74,6 +86,10 @@ class _Page:
 
 def _counter(name: str, documentation: str, *more_labels: str) -> CounterMetricFamily:
     return CounterMetricFamily(f"gotaskq_{name}", documentation, labels=["queue", "type", *more_labels])
+
+
+def _queue_gauge(name: str, documentation: str, *more_labels: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"gotaskq_{name}", documentation, labels=["queue", *more_labels])
 
 
 def _cumulated(bounds_s: Iterable[float], buckets: list[int]) -> list[tuple[str, float]]:

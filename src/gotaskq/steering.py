@@ -12,8 +12,11 @@ from gotaskq.engine.bus import EventBus
 from gotaskq.engine.endings import Endings
 from gotaskq.errors import DeadJobNotFoundError, JobNotFoundError
 from gotaskq.events import JobCancelled, JobReplayed
+from gotaskq.governing import QueueStats
 from gotaskq.job import Job, JobId, Status
 from gotaskq.life import Life
+from gotaskq.names import check_queue_name
+from gotaskq.queue_handle import QueueHandle, stats_of
 
 
 class Steering:
@@ -98,13 +101,21 @@ class Steering:
         """Return every queue with its counts, sorted by name."""
         return await self._parts.backend.queues()
 
+    def queue(self, name: str) -> QueueHandle:
+        """Return what steers one queue; raises InvalidRequestError for a name no queue can have."""
+        return QueueHandle(self._parts.backend, check_queue_name(name))
+
+    async def queue_stats(self) -> list[QueueStats]:
+        """Return the figures of every queue, sorted by name."""
+        return await stats_of(self._parts.backend)
+
     async def pause(self, queue: str) -> None:
         """Stop giving out the queue's jobs; raises QueueNotFoundError."""
-        await self._parts.backend.set_paused(queue, paused=True)
+        await self.queue(queue).pause()
 
     async def resume(self, queue: str) -> None:
-        """Give out the queue's jobs again; raises QueueNotFoundError."""
-        await self._parts.backend.set_paused(queue, paused=False)
+        """Give out the queue's jobs again, and take new ones; raises QueueNotFoundError."""
+        await self.queue(queue).resume()
 
     @property
     def _parts(self) -> Opened:

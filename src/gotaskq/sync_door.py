@@ -14,7 +14,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from functools import partial
 from random import Random
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast
 
 from gotaskq.assembly import Choices, Opened, make_admission, types_of
 from gotaskq.backend import Backend, Enqueued, StoreLayout, StoreLimits
@@ -26,6 +26,7 @@ from gotaskq.errors import BackendUnavailableError, ConfigError, GotaskqError, J
 from gotaskq.events import Event, JobEnqueued, QueueCreated
 from gotaskq.job import Job, JobId
 from gotaskq.kinds import mask_url
+from gotaskq.queue_rules import QueueRules
 from gotaskq.task import AnyTask
 
 if TYPE_CHECKING:
@@ -149,6 +150,7 @@ class _OwnEntrance:
                 self.choices, self.settings, backend=backend, bus=bus, types=types_of(self.tasks)
             )
             self.mine.tasks = len(self.tasks)
+        self.store.refresh_rules()
         return self.mine.admission
 
     def _create_own(self, queue: str) -> bool:
@@ -174,6 +176,17 @@ class _NeverWaiting:
     @property
     def partitions(self) -> int:
         return self._store.partitions
+
+    @property
+    def governor(self) -> Self:
+        return self
+
+    @property
+    def rules(self) -> Mapping[str, QueueRules]:
+        return self._store.rules
+
+    def known_age_ms(self, _: str) -> int:
+        return 0  # known to processes whose app is open alone, which look every second
 
     async def enqueue(self, jobs: Sequence[Job], *, atomic: bool = False) -> list[Enqueued]:
         if atomic:

@@ -361,7 +361,7 @@ def test_a_full_queue_refuses_and_says_when_to_come_again(fast_lane: str) -> Non
 
         answer = server.post("/jobs", GOOD)
 
-        assert_refused(answer, 429)
+        assert_refused(answer, 429, field="queue")
         assert answer.headers["retry-after"].isdigit()
         assert int(answer.headers["retry-after"]) > 0
         assert sample(server, DEPTH, queue="default") == 2

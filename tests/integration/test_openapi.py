@@ -225,7 +225,7 @@ ALSO_A_JOBS_PATH = [unsupported_method]
 def test_every_answer_is_as_it_says(case: Any) -> None:
     if _is_seconds(case.query.get("wait")):
         case.query["wait"] = 0.001  # nobody runs these jobs, so each would be waited for to its time
-    assume((case.path_parameters or {}).get("queue") != "queue")  # reserved: that path makes a queue
+    assume((case.path_parameters or {}).get("queue") not in ("queue", "queues"))  # reserved: that path makes a queue
     is_shared = case.operation.path == "/jobs/batch"
     case.call_and_validate(excluded_checks=[*TOO_STRICT, *(ALSO_A_JOBS_PATH if is_shared else ())])
 

@@ -10,6 +10,7 @@ from random import Random
 
 import pytest
 import trustme
+from msgspec.structs import replace
 from tests.redis_servers import HOST, Flavour, RedisServer, flavours, running
 from tests.redis_stores import new_store, until
 
@@ -20,6 +21,7 @@ from gotaskq.clock import SystemClock
 from gotaskq.errors import BackendUnavailableError, StoreFullError
 from gotaskq.job import DEFAULT_QUEUE, Job, JobId, Lease
 from gotaskq.outcome import Complete
+from gotaskq.queue_rules import QueueRules
 from gotaskq.snowflake import SpreadIds, partition_of
 from gotaskq.testing.clock import FakeClock
 from gotaskq.testing.conformance.given import (
@@ -83,6 +85,58 @@ class TestSharing:
             await until(lambda: other.is_paused(DEFAULT_QUEUE))
 
             assert await reserve(other) == []
+
+    async def test_what_is_set_for_a_queue_reaches_other_processes(self, server: RedisServer, job: Jobs) -> None:
+        async with opened(server.url) as one, opened(server.url) as other:
+            await one.governor.change(DEFAULT_QUEUE, {"is_draining": True, "max_depth": 1, "max_age_ms": 1})
+            await enqueue(one, job())
+
+            await until(lambda: DEFAULT_QUEUE in other.governor.rules)
+            await until(lambda: other.governor.known_age_ms(DEFAULT_QUEUE) > 0)
+
+            assert other.governor.rules[DEFAULT_QUEUE].is_draining
+            assert await other.enqueue([job()]) == [Enqueued.FULL]
+
+    async def test_two_operators_do_not_undo_each_others_work(self, server: RedisServer) -> None:
+        async with opened(server.url) as one, opened(server.url) as other:
+            await asyncio.gather(
+                one.governor.change(DEFAULT_QUEUE, {"max_depth": 7}),
+                other.governor.change(DEFAULT_QUEUE, {"rate_limit": 9}),
+            )
+
+            assert await one.governor.rules_of(DEFAULT_QUEUE) == QueueRules(max_depth=7, rate_limit=9)
+
+    async def test_a_queue_that_gets_a_job_while_it_is_deleted_stays(self, server: RedisServer, job: Jobs) -> None:
+        async with opened(server.url) as one, opened(server.url) as other:
+            await one.create_queue("mail")
+            await one.set_paused("mail", paused=True)
+            assert await counts(other, "mail") == counted(is_paused=True)
+
+            deleting = asyncio.create_task(one.governor.delete("mail"))
+            await until(lambda: "mail" not in one._registry.paused)
+            given = job(queue="mail")
+            replies = await other.enqueue([given])
+
+            assert replies == [Enqueued.OK]
+            assert not await deleting
+            assert await counts(one, "mail") == counted(ready=1, is_paused=True)
+
+    async def test_queues_are_governed_over_all_partitions(self, server: RedisServer, job: Jobs) -> None:
+        async with opened(server.url, partitions=3) as store:
+            ids_of = SpreadIds(Random(1), partitions=3)
+            jobs = []
+            for _ in range(6):
+                ids_of.turn()
+                given = job()
+                jobs.append(replace(given, id=ids_of.draw(given.created_at_ms)))
+            await enqueue(store, *jobs)
+            assert {partition_of(one.id) for one in jobs} == {0, 1, 2}
+
+            ages_ms = await store.governor.ages_ms([DEFAULT_QUEUE])
+            purged = await store.governor.purge(DEFAULT_QUEUE, limit=5)
+
+            assert ages_ms[0] > 0
+            assert (purged, (await counts(store)).depth) == (5, 1)
 
     async def test_who_waits_hears_of_a_job_of_another_process(self, server: RedisServer, job: Jobs) -> None:
         async with opened(server.url) as one, opened(server.url) as other:

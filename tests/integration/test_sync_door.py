@@ -25,6 +25,7 @@ from gotaskq.errors import (
     GotaskqError,
     InvalidRequestError,
     JobNotFoundError,
+    QueueDrainingError,
     QueueExistsError,
     QueueFullError,
     QueueNotFoundError,
@@ -203,6 +204,22 @@ def test_the_same_is_refused_as_elsewhere(server: RedisServer) -> None:
         app.get_sync(1)
     with pytest.raises(JobNotFoundError):
         app.get_sync(1 << 70)
+
+
+async def test_what_is_set_for_a_queue_holds_here_too(server: RedisServer) -> None:
+    async with TaskQ(server.url) as operator:
+        await operator.create_queue("mail")
+        await operator.queue("mail").configure(max_depth=1, max_retries=2)
+        await operator.queue("default").drain()
+    app = TaskQ(server.url)
+
+    job = await asyncio.to_thread(app.enqueue_sync, "email", queue="mail")
+
+    assert job.max_retries == 2
+    with pytest.raises(QueueFullError, match="1 jobs"):
+        await asyncio.to_thread(app.enqueue_sync, "email", queue="mail")
+    with pytest.raises(QueueDrainingError):
+        await asyncio.to_thread(app.enqueue_sync, "email")
 
 
 @pytest.mark.parametrize("lose", [FaultProxy.lose_call, FaultProxy.lose_reply], ids=["call", "reply"])

@@ -79,6 +79,7 @@ class Model:
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.jobs: dict[int, Record] = {}
+        self.max_depths: dict[str, int] = {}  # of queues that have their own
         self.paused: dict[str, bool] = {"default": False}
         self.ended: list[int] = []  # DONE and CANCELLED, in order of their end
         self.deaths: list[int] = []  # DEAD, in order of their death
@@ -107,7 +108,7 @@ class Model:
             return "duplicate" if self.jobs[record.id].enqueue_nonce == record.enqueue_nonce else "collision"
         if record.queue not in self.paused:
             return "no_queue"
-        if len(self._waiting(record.queue)) >= self.limits.max_depth:
+        if len(self._waiting(record.queue)) >= self.max_depths.get(record.queue, self.limits.max_depth):
             return "full"
         self.jobs[record.id] = replace(record, settled_nonces=[], failures=[])
         return "ok"
@@ -279,6 +280,16 @@ class Model:
                 self.forget(job_id)
                 deleted += 1
         return deleted
+
+    def purge(self, queue: str) -> int:
+        gone = [job.id for job in self._waiting(queue)]
+        for job_id in gone:
+            del self.jobs[job_id]
+        return len(gone)
+
+    def ages_ms(self, queue: str, now_ms: int) -> list[int]:
+        """Return for how long each of the queue's jobs has been due that is."""
+        return [now_ms - self.jobs[job_id].run_after_ms for job_id in self._due(queue, now_ms)]
 
     def expired(self, now_ms: int) -> set[int]:
         return {job_id for job_id in self.ended if self._age_ms(job_id, now_ms) > self.limits.ended_ttl_ms} | {

@@ -4,14 +4,14 @@ from random import Random
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
-from tests.property.machine import BackendMachine
+from tests.property.governing import GoverningMachine
 
 from gotaskq.backend import StoreLimits
 from gotaskq.backends.memory import MemoryBackend
 from gotaskq.clock import Clock
 
 
-class MemoryMachine(BackendMachine):
+class MemoryMachine(GoverningMachine):
     def make_backend(self, limits: StoreLimits, *, clock: Clock, rng: Random) -> MemoryBackend:
         return MemoryBackend(limits, clock=clock, rng=rng)
 

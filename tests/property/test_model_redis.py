@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from tests.faults.checker import audit
 from tests.faults.store import StoreReader
-from tests.property.machine import BackendMachine
+from tests.property.governing import GoverningMachine
 from tests.redis_servers import Flavour, RedisServer, flavours
 from tests.redis_stores import new_store
 
@@ -27,7 +27,7 @@ def server_of(flavour: Flavour) -> RedisServer:
     return server
 
 
-class RedisMachine(BackendMachine):
+class RedisMachine(GoverningMachine):
     flavour: Flavour
 
     def make_backend(self, limits: StoreLimits, *, clock: Clock, rng: Random) -> RedisBackend:

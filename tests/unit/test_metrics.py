@@ -1,6 +1,6 @@
 """Metrics: each event counts where it should, and no caller can make the page grow."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 
 import msgspec
 import pytest
@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 from tests.unit.engine.jobs import pending, running
 
-from gotaskq.backend import QueueCounts
 from gotaskq.events import JobDied, JobDone, JobEnqueued, JobRetryScheduled, LoopStalled
+from gotaskq.governing import QueueStats
 from gotaskq.job import DeathReason, Job
 from gotaskq.metrics import BUCKETS_S, MAX_QUEUES, MAX_TYPES, OTHER, Counted, Metrics, Series, add_up
 from gotaskq.prometheus import CONTENT_TYPE, render
@@ -169,7 +169,7 @@ def test_stalls_of_several_processes_add_up_and_the_worst_lag_is_shown(metrics: 
     metrics.count_stall(LoopStalled(200.0))
     other = metrics.counted(active_workers=0, loop_lag_s=0.25)
 
-    found = samples(render(add_up([one, other]), depths={}))
+    found = samples(render(add_up([one, other]), queues={}))
 
     assert found[key("gotaskq_loop_stall_seconds_sum")] == 203.0
     assert found[key("gotaskq_loop_stall_seconds_bucket", le="1.0")] == 0
@@ -202,12 +202,24 @@ def test_what_was_counted_does_not_change_afterwards(metrics: Metrics) -> None:
 # ---- the page
 
 
-def page_of(metrics: Metrics, *, queues: Mapping[str, QueueCounts], active_workers: int = 0) -> bytes:
-    return render(metrics.counted(active_workers=active_workers), depths=metrics.depths(queues))
+def page_of(metrics: Metrics, *, queues: Sequence[QueueStats], active_workers: int = 0) -> bytes:
+    return render(metrics.counted(active_workers=active_workers), queues=metrics.gauges(queues))
 
 
-def queue_counts(*, ready: int = 0, scheduled: int = 0) -> QueueCounts:
-    return QueueCounts(ready=ready, scheduled=scheduled, running=0, dead=0, is_paused=False)
+def stats_of(
+    name: str = "default", *, ready: int = 0, scheduled: int = 0, dead: int = 0, age_s: float = 0, paused: bool = False
+) -> QueueStats:
+    depth = ready + scheduled
+    return QueueStats(
+        name=name,
+        ready=ready,
+        scheduled=scheduled,
+        running=0,
+        dead=dead,
+        depth=depth,
+        paused=paused,
+        latency_seconds=age_s,
+    )
 
 
 def samples(page: bytes) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
@@ -223,10 +235,14 @@ def key(name: str, **labels: str) -> tuple[str, frozenset[tuple[str, str]]]:
 
 
 def test_an_untouched_page_is_valid_and_shows_the_gauges(metrics: Metrics) -> None:
-    page = page_of(metrics, queues={"default": queue_counts()}, active_workers=0)
+    page = page_of(metrics, queues=[stats_of()], active_workers=0)
 
     assert {name: value for name, value in samples(page).items() if "le" not in dict(name[1])} == {
         key("gotaskq_queue_depth", queue="default"): 0,
+        **{key("gotaskq_jobs", queue="default", state=state): 0 for state in ("ready", "scheduled", "running", "dead")},
+        key("gotaskq_queue_oldest_ready_seconds", queue="default"): 0,
+        key("gotaskq_queue_paused", queue="default"): 0,
+        key("gotaskq_dlq_depth", queue="default"): 0,
         key("gotaskq_active_workers"): 0,
         key("gotaskq_loop_stall_seconds_count"): 0,
         key("gotaskq_loop_stall_seconds_sum"): 0,
@@ -242,7 +258,9 @@ def test_the_page_shows_what_was_counted(metrics: Metrics) -> None:
     metrics.count_retried(JobRetryScheduled(JOB, "E", 5, 0.02))
     metrics.count_done([JobDone(JOB, 0.3)])
 
-    found = samples(page_of(metrics, queues={"default": queue_counts(ready=2, scheduled=3)}, active_workers=4))
+    found = samples(
+        page_of(metrics, queues=[stats_of(ready=2, scheduled=3, dead=1, age_s=1.5, paused=True)], active_workers=4)
+    )
 
     labels = {"queue": "default", "type": "email"}
     assert found[key("gotaskq_jobs_enqueued_total", **labels)] == 1
@@ -253,17 +271,23 @@ def test_the_page_shows_what_was_counted(metrics: Metrics) -> None:
     assert found[key("gotaskq_job_duration_seconds_count", **labels)] == 2
     assert found[key("gotaskq_job_duration_seconds_sum", **labels)] == pytest.approx(0.32)
     assert found[key("gotaskq_queue_depth", queue="default")] == 5
+    assert found[key("gotaskq_jobs", queue="default", state="scheduled")] == 3
+    assert found[key("gotaskq_queue_oldest_ready_seconds", queue="default")] == 1.5
+    assert found[key("gotaskq_queue_paused", queue="default")] == 1
+    assert found[key("gotaskq_dlq_depth", queue="default")] == 1
     assert found[key("gotaskq_active_workers")] == 4
 
 
-def test_the_depths_of_queues_without_a_name_are_added_up(metrics: Metrics) -> None:
-    queues = {f"q{number:03}": queue_counts(ready=1) for number in range(MAX_QUEUES + 7)}
+def test_the_figures_of_queues_without_a_name_are_added_up(metrics: Metrics) -> None:
+    queues = [stats_of(f"q{number:03}", ready=1, age_s=number) for number in range(MAX_QUEUES + 7)]
 
     found = samples(page_of(metrics, queues=queues, active_workers=0))
 
     depths = {labels: value for (name, labels), value in found.items() if name == "gotaskq_queue_depth"}
     assert len(depths) == MAX_QUEUES + 1
     assert depths[frozenset({("queue", OTHER)})] == 7
+    assert found[key("gotaskq_jobs", queue=OTHER, state="ready")] == 7
+    assert found[key("gotaskq_queue_oldest_ready_seconds", queue=OTHER)] == MAX_QUEUES + 6
 
 
 @given(st.lists(st.floats(0, 1e6), max_size=50))
@@ -273,7 +297,7 @@ def test_a_histogram_cumulates_and_ends_with_the_count(durations_s: list[float])
     for duration_s in durations_s:
         metrics.count_done([JobDone(JOB, duration_s)])
 
-    found = samples(page_of(metrics, queues={}, active_workers=0))
+    found = samples(page_of(metrics, queues=[], active_workers=0))
 
     labels = {"queue": "default", "type": "email"}
     bounds = [*map(str, BUCKETS_S), "+Inf"]

@@ -20,8 +20,12 @@ from gotaskq.errors import (
     JobNotFoundError,
     NotFoundError,
     NotOpenError,
+    QueueBusyError,
+    QueueDrainingError,
     QueueExistsError,
-    QueueFullError,
+    QueueInUseError,
+    QueueRateError,
+    Quota,
     ShuttingDownError,
     UnavailableError,
     UnknownJobTypeError,
@@ -59,12 +63,15 @@ def refuse(error: GotaskqError) -> Answer:
             return Answer(404, encode_error(str(error)))
         case JobEndedError():
             return Answer(409, encode_error(str(error)))
-        case QueueExistsError():
+        case QueueExistsError() | QueueDrainingError() | QueueInUseError():
             return Answer(409, encode_error(str(error), field="queue"))
         case WithheldError():
             return Answer(409, encode_error(str(error)))
-        case QueueFullError(retry_after_s=retry_after_s):
-            return Answer(429, encode_error(str(error)), (("retry-after", str(retry_after_s)),))
+        case QueueRateError(queue=queue, quota=quota, retry_after_s=retry_after_s):
+            headers = (("retry-after", str(retry_after_s)), *quota_headers(queue, quota))
+            return Answer(429, encode_error(str(error), field="queue"), headers)
+        case QueueBusyError(retry_after_s=retry_after_s):
+            return Answer(429, encode_error(str(error), field="queue"), (("retry-after", str(retry_after_s)),))
         case BackendUnavailableError(job_id=job_id, retry_after_s=retry_after_s):
             return Answer(503, _encode_store_away(job_id), (("retry-after", str(retry_after_s)),))
         case ShuttingDownError(retry_after_s=retry_after_s):  # the client is better off with another process
@@ -75,6 +82,14 @@ def refuse(error: GotaskqError) -> Answer:
             return Answer(503, encode_error("starting; try again"), (("retry-after", "1"),))
         case _:
             return fault(error)
+
+
+def quota_headers(queue: str, quota: Quota) -> tuple[tuple[str, str], ...]:
+    """Return what is left of a queue's rate limit, as draft-ietf-httpapi-ratelimit-headers spells it."""
+    return (
+        ("ratelimit-policy", f'"{queue}";q={quota.limit};w=1'),
+        ("ratelimit", f'"{queue}";r={quota.left};t={quota.reset_s}'),
+    )
 
 
 def fault(error: Exception) -> Answer:

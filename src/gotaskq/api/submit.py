@@ -2,7 +2,7 @@
 
 import msgspec
 
-from gotaskq.api.answers import Answer, fault, refuse
+from gotaskq.api.answers import Answer, fault, quota_headers, refuse
 from gotaskq.api.batches import decode_batch, encode_batch
 from gotaskq.api.frames import Frames
 from gotaskq.api.schemas import decode_submission, encode_job
@@ -15,7 +15,7 @@ from gotaskq.job import Job
 async def submit(door: Admission, body: bytes, queue: str | None, *, trace: str | None = None) -> Answer:
     """Decode, admit, store, and answer 201 with the job, or with what is wrong; `trace` is that of the request."""
     try:
-        return Answer(201, encode_job(await accept(door, body, queue, trace=trace)))
+        return _with_quota(door, await accept(door, body, queue, trace=trace))
     except GotaskqError as error:
         return refuse(error)
     except Exception as error:  # noqa: BLE001 - a fault of ours must not take the connection's other requests down
@@ -35,15 +35,22 @@ def submit_now(door: Admission, frames: Frames, body: bytes, queue: str | None) 
     try:
         known = frames.match(body, queue)
         if known is not None:
-            return Answer(201, encode_job(door.cast_now(*known)))
+            job = door.cast_now(*known)
+            return _with_quota(door, job) if door.rules else Answer(201, encode_job(job))
         request = decode_submission(body, queue)
         job = door.submit_now(request)
         frames.learn(body, queue, request)
-        return Answer(201, encode_job(job))
+        return _with_quota(door, job)
     except GotaskqError as error:
         return refuse(error)
     except Exception as error:  # noqa: BLE001 - as above
         return fault(error)
+
+
+def _with_quota(door: Admission, job: Job) -> Answer:
+    """Answer that a job was stored, and where its queue has a rate limit, what is left of it."""
+    quota = door.quota(job.queue)
+    return Answer(201, encode_job(job), () if quota is None else quota_headers(job.queue, quota))
 
 
 async def submit_batch(door: Admission, body: bytes, *, lines: bool, trace: str | None = None) -> Answer:

@@ -17,20 +17,25 @@ from msgspec.structs import replace
 from gotaskq.backend import Backend, Enqueued, EnqueuesNow, IsPartitioned
 from gotaskq.clock import Clock
 from gotaskq.engine.bus import EventBus
+from gotaskq.engine.gate import NOBODY_NAMED_RETRIES, Gate
 from gotaskq.engine.limits import checked_priority, checked_retries, delay_ms, timeouts
+from gotaskq.engine.rates import FinishRates
 from gotaskq.engine.registry import JOB_TYPE, JOB_TYPE_RULE
 from gotaskq.errors import (
     BackendUnavailableError,
     GotaskqError,
     InvalidRequestError,
+    QueueBusyError,
+    QueueDrainingError,
     QueueExistsError,
-    QueueFullError,
     QueueNotFoundError,
+    Quota,
     ShuttingDownError,
     UnknownJobTypeError,
     WithheldError,
 )
 from gotaskq.events import JobEnqueued, QueueCreated
+from gotaskq.governing import GovernsQueues
 from gotaskq.headers import encode_headers
 from gotaskq.job import DEFAULT_QUEUE, Job, JobId
 from gotaskq.names import check_queue_name
@@ -121,6 +126,7 @@ class Admission:
         ordering: Ordering,
         max_retries: int,
         max_queue_depth: int,
+        rates: FinishRates | None = None,
         types: Mapping[str, JobType] | None = None,
         only_types: Callable[[], Iterable[str]] | None = None,
     ) -> None:
@@ -139,7 +145,9 @@ class Admission:
         self._nonce = f"{rng.getrandbits(96):024x}"
         self._ordering = ordering
         self._default_max_retries = max_retries
-        self._max_queue_depth = max_queue_depth
+        governor = backend.governor if isinstance(backend, GovernsQueues) else None
+        self._gate = Gate(governor, rates=rates, clock=clock, max_queue_depth=max_queue_depth)
+        self.rules = self._gate.rules
         self._moulds: dict[object, Job] = {}
         self._forget_too: list[Callable[[], None]] = []
         self._instant_ms = 0
@@ -169,6 +177,10 @@ class Admission:
         """Whether `submit_now` serves: the store takes jobs without waiting for anything."""
         return self._now is not None
 
+    def quota(self, queue: str) -> Quota | None:
+        """Return what is left of a queue's rate limit, if it has one."""
+        return self._gate.quota(queue)
+
     def submit_now(self, request: JobRequest) -> Job:
         """Admit one job, where the store takes it at once; raises as `submit`."""
         return self.cast_now(self.mould(request), bytes(request.payload), request.headers)
@@ -192,8 +204,9 @@ class Admission:
     async def submit(self, request: JobRequest) -> Job:
         """Admit one job and return it as stored.
 
-        Raises InvalidRequestError, QueueNotFoundError, QueueFullError, ShuttingDownError or BackendUnavailableError; in
-        each case nothing was stored (after BackendUnavailableError of a remote store: perhaps).
+        Raises InvalidRequestError, QueueNotFoundError, QueueBusyError, QueueDrainingError, ShuttingDownError or
+        BackendUnavailableError; in each case nothing was stored (after BackendUnavailableError of a remote store:
+        perhaps).
         """
         if self._now is not None:
             return self.submit_now(request)
@@ -247,12 +260,12 @@ class Admission:
         if self._spread is not None:
             self._spread.turn()
 
-    def _admit_or_error(self, request: JobRequest | InvalidRequestError, now_ms: int) -> Job | InvalidRequestError:
+    def _admit_or_error(self, request: JobRequest | InvalidRequestError, now_ms: int) -> Job | GotaskqError:
         if isinstance(request, InvalidRequestError):
             return request
         try:
             return self._cast(self.mould(request), bytes(request.payload), now_ms, request.headers)
-        except InvalidRequestError as error:
+        except (InvalidRequestError, QueueDrainingError, QueueBusyError) as error:
             return error
 
     def _drawn_again(self, job: Job, enqueued: Enqueued) -> Job:
@@ -262,7 +275,7 @@ class Admission:
     def _accepted_or_error(self, job: Job, enqueued: Enqueued) -> Job | GotaskqError:
         try:
             return self._accepted(job, enqueued)
-        except (QueueFullError, QueueNotFoundError, WithheldError, BackendUnavailableError) as error:
+        except (QueueBusyError, QueueNotFoundError, WithheldError, BackendUnavailableError) as error:
             return error
 
     def admit(self, request: JobRequest) -> Job:
@@ -302,6 +315,8 @@ class Admission:
         rank = self._ranks.get(priority)
         if rank is None:
             rank = self._ranks[priority] = self._ordering.rank(priority=priority, created_at_ms=now_ms)
+        if self.rules and (rules := self.rules.get(mould.queue)) is not None:
+            mould, rank = self._gate.judge(mould, rules, rank=rank, now_ms=now_ms)
         return replace(
             mould,
             id=self._ids.draw(now_ms),
@@ -333,7 +348,7 @@ class Admission:
             priority = known.priority if priority is None else priority
             max_retries = known.max_retries if max_retries is None else max_retries
         return Job(
-            id=JobId(0),
+            id=NOBODY_NAMED_RETRIES if max_retries is None else JobId(0),
             type=sys.intern(job_type),  # a million jobs of one type share one string
             queue=sys.intern(queue or DEFAULT_QUEUE),
             payload_json=b"",
@@ -368,7 +383,7 @@ class Admission:
             case Enqueued.DUPLICATE:
                 return job
             case Enqueued.FULL:
-                raise QueueFullError(job.queue, max_depth=self._max_queue_depth)
+                raise self._gate.full(job.queue)
             case Enqueued.NO_QUEUE:
                 raise QueueNotFoundError(job.queue)
             case Enqueued.WITHHELD:

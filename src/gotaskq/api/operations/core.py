@@ -32,7 +32,7 @@ def core_operations() -> dict[str, dict[str, Schema]]:
             "post": operation(
                 "Store a job",
                 {201: a_job},
-                (400, 404, 413, 415, 422, 429, 503),
+                (400, 404, 409, 413, 415, 422, 429, 503),
                 parameters=[wait_parameter()],
                 body=submit,
             )
@@ -41,7 +41,7 @@ def core_operations() -> dict[str, dict[str, Schema]]:
             "post": operation(
                 "Store a job on this queue",
                 {201: a_job},
-                (400, 404, 413, 415, 422, 429, 503),
+                (400, 404, 409, 413, 415, 422, 429, 503),
                 parameters=[queue, wait_parameter()],
                 body=submit,
             )

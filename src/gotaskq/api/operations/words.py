@@ -120,11 +120,11 @@ MEANING: Final = {
     202: "it runs, and was asked to end",
     400: "the request holds something it may not",
     404: "there is none",
-    409: "it is there already, has ended, or another job of the batch was refused",
+    409: "its state forbids it, it is there already, or another job of the batch was refused",
     413: "the body is too large",
     415: "the content type or coding is not taken",
     422: "the payload does not fit its type, or the type is not known here",
-    429: "the queue is full; nothing was stored",
+    429: "the queue takes no job now; nothing was stored; see retry-after",
     503: "cannot be served now; see retry-after",
 }
 

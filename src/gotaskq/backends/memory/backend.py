@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from gotaskq import job as transition
 from gotaskq.backend import Enqueued, Extended, JobQuery, Note, Page, QueueCounts, Settled, StoreLimits
 from gotaskq.backends.memory.ended import DeadJobs, FinishedJobs
+from gotaskq.backends.memory.governor import MemoryGovernor
 from gotaskq.backends.memory.listing import Listing
 from gotaskq.backends.memory.patience import Patience
 from gotaskq.backends.memory.sleepers import Sleepers
@@ -54,10 +55,13 @@ class MemoryBackend:
         self._sleepers = Sleepers(clock)
         self.type_board = MemoryTypeBoard(limits, now_ms=self._now_ms)
         self._latest_ms = 0
+        self.governor = MemoryGovernor(
+            self._queues, self._jobs, self._patience, max_depth=limits.max_queue_depth, now_ms=self._now_ms
+        )
 
     async def open(self) -> None:
         """Register the default queue."""
-        self._queues.setdefault(DEFAULT_QUEUE, WaitingQueue(DEFAULT_QUEUE, stale=self._stale))
+        self._queues.setdefault(DEFAULT_QUEUE, self._new_queue(DEFAULT_QUEUE))
 
     async def close(self) -> None:
         """Wake whoever waits; the jobs stay as long as this object."""
@@ -67,9 +71,12 @@ class MemoryBackend:
         """Register a queue; False when it was there."""
         if name in self._queues:
             return False
-        self._queues[name] = WaitingQueue(name, stale=self._stale)
+        self._queues[name] = self._new_queue(name)
         self._sleepers.wake()
         return True
+
+    def _new_queue(self, name: str) -> WaitingQueue:
+        return WaitingQueue(name, stale=self._stale, max_depth=self._max_queue_depth)
 
     async def queues(self) -> Mapping[str, QueueCounts]:
         """Return every registered queue with its counts, sorted by name."""
@@ -93,7 +100,7 @@ class MemoryBackend:
         """Store one new job."""
         job_id = job.id
         queue = self._queues.get(job.queue)
-        if queue is None or job_id in self._jobs or queue.ready + queue.scheduled >= self._max_queue_depth:
+        if queue is None or job_id in self._jobs or queue.ready + queue.scheduled >= queue.max_depth:
             return self._check(job)
         # An instant once stored is past: else a clock that steps back would hide which heap a job stands in.
         if job.created_at_ms > self._latest_ms:
@@ -145,7 +152,7 @@ class MemoryBackend:
         queue = self._queues.get(job.queue)
         if queue is None:
             return Enqueued.NO_QUEUE
-        if queue.ready + queue.scheduled + beside >= self._max_queue_depth:
+        if queue.ready + queue.scheduled + beside >= queue.max_depth:
             return Enqueued.FULL
         return OK
 
@@ -341,8 +348,8 @@ class MemoryBackend:
     async def cancel(self, job_id: JobId) -> Job | None:
         """Cancel a waiting job, mark a running one, leave an ended one."""
         job = self._jobs.get(job_id)
-        if job is None:
-            return None
+        if job is None or job.queue not in self._queues:  # a queue that was deleted had only jobs that have ended
+            return job
         now_ms = self._now_ms()
         queue = self._queues[job.queue]
         queue.promote_all(self._jobs, now_ms=now_ms)  # so that `run_after` tells which heap it is in

@@ -9,7 +9,7 @@ from bisect import insort
 from collections import deque
 from collections.abc import Callable, Iterator
 from heapq import heapify, heappop, heappush
-from itertools import chain
+from itertools import chain, islice
 from typing import Final
 
 from gotaskq.policies.ordering import RANK_TIME_BITS
@@ -61,6 +61,17 @@ class ReadyEntries:
                 popped.append(run.popleft() if run and run[0] < heap[0] else heappop(heap))
             popped += [run.popleft() for _ in range(min(limit - len(popped), len(run)))]
         return popped
+
+    def heads(self, is_stale: Callable[[int], bool]) -> list[int]:
+        """Return the lowest entries of each band, of its run and of its heap; stale ones at the head are dropped."""
+        heads: list[int] = []
+        for band in self._bands.values():
+            while band.run and is_stale(band.run[0]):
+                band.run.popleft()
+            while band.heap and is_stale(band.heap[0]):
+                heappop(band.heap)
+            heads += [*islice(band.run, 1), *band.heap[:1]]
+        return heads
 
     def keep(self, is_kept: Callable[[int], bool]) -> None:
         """Drop all other entries."""

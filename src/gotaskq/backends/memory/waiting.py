@@ -17,15 +17,28 @@ from gotaskq.job import Job, JobId
 
 ID_MASK: Final = (1 << ID_BITS) - 1
 COMPACT_SLACK: Final = 1_000  # stale entries that are not worth a rebuild
+PROMOTE_AT_ONCE: Final = 1_000  # due jobs a look at the oldest one promotes
 
 
 class WaitingQueue:
     """The entries, and how many of the queue's jobs are where; the counts leave stale entries out."""
 
-    __slots__ = ("_ready", "_scheduled", "_stale", "dead", "is_paused", "name", "ready", "running", "scheduled")
+    __slots__ = (
+        "_ready",
+        "_scheduled",
+        "_stale",
+        "dead",
+        "is_paused",
+        "max_depth",
+        "name",
+        "ready",
+        "running",
+        "scheduled",
+    )
 
-    def __init__(self, name: str, *, stale: set[JobId]) -> None:
+    def __init__(self, name: str, *, stale: set[JobId], max_depth: int) -> None:
         self.name = name
+        self.max_depth = max_depth
         self._stale = stale
         self._ready = ReadyEntries()  # rank << 63 | id
         self._scheduled: list[int] = []  # run_after_ms << 63 | id
@@ -69,6 +82,26 @@ class WaitingQueue:
         self.ready -= len(popped)
         self.running += len(popped)
         return popped
+
+    def age_ms(self, jobs: Mapping[JobId, Job], *, now_ms: int) -> int:
+        """Return for how long the job that has waited longest has been due, of those next in each priority."""
+        self.promote(jobs, now_ms=now_ms, limit=PROMOTE_AT_ONCE)
+        heads = self._ready.heads(lambda entry: self._is_stale(JobId(entry & ID_MASK)))
+        return max((now_ms - jobs[JobId(entry & ID_MASK)].run_after_ms for entry in heads), default=0)
+
+    def purge(self, *, limit: int) -> list[JobId]:
+        """Drop at most `limit` waiting jobs, those that are due first; return their ids."""
+        purged: list[JobId] = []
+        while self.ready and len(purged) < limit:
+            for entry in self._ready.pop(min(self.ready, limit - len(purged))):
+                if not self._is_stale(job_id := JobId(entry & ID_MASK)):
+                    self.ready -= 1
+                    purged.append(job_id)
+        while self.scheduled and len(purged) < limit:
+            if not self._is_stale(job_id := JobId(heappop(self._scheduled) & ID_MASK)):
+                self.scheduled -= 1
+                purged.append(job_id)
+        return purged
 
     def promote(self, jobs: Mapping[JobId, Job], *, now_ms: int, limit: int) -> int:
         """Move at most `limit` jobs that are due by now to the ready ones; return how many."""

@@ -27,6 +27,7 @@ from gotaskq.backends.redis.check import CHECKED_SETTINGS, check_server
 from gotaskq.backends.redis.codec import LETTERS, decode_job, decode_leased, rows_of
 from gotaskq.backends.redis.connection import Connection
 from gotaskq.backends.redis.extensions import extensions, read_extended
+from gotaskq.backends.redis.governor import RedisGovernor
 from gotaskq.backends.redis.intake import ANSWER_WITHIN_S, Intake
 from gotaskq.backends.redis.keys import Keys, member
 from gotaskq.backends.redis.lease_line import RedisLeaseLine
@@ -90,7 +91,10 @@ class RedisBackend:
         self._wakeups = WakeUps(self._connection, keys.wake, rng=rng)
         self._listing = Listing(self._connection)
         self.type_board = RedisTypeBoard(self._connection, self._limits)
-        self._intake = Intake(self._connection, self._registry, self._wakeups, max_depth=self._limits.max_queue_depth)
+        self.governor = RedisGovernor(
+            self._connection, keys, self._registry, counts=self.queues, limits=self._limits, rng=rng
+        )
+        self._intake = Intake(self._connection, self._registry, self._wakeups, self.governor.depth_limits)
         self._lost_claims: dict[tuple[str, int], str] = {}  # nonces of reservations whose fate is not known
         self._first_partition = 0
         self._upkeep: list[asyncio.Task[None]] = []
@@ -102,6 +106,7 @@ class RedisBackend:
         try:
             await self._connection.open()
             await self._registry.open()
+            await self.governor.refresh()
         except BaseException:
             await self.close()
             raise
@@ -149,6 +154,7 @@ class RedisBackend:
             await asyncio.sleep(KEEP_EVERY_S * self._rng.uniform(0.5, 1.0))
             with contextlib.suppress(GotaskqError):  # said by the connection, once; the next round tries again
                 await self._registry.refresh()
+                await self.governor.refresh()
 
     # -- queues --------------------------------------------------------------------------------------------------------
 

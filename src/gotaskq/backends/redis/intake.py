@@ -7,7 +7,7 @@ nonces in the records keep it from storing anything twice.
 import asyncio
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
-from typing import Final
+from typing import Final, TypeAlias
 
 from gotaskq.backend import Enqueued
 from gotaskq.backends.redis.codec import encode_record
@@ -27,6 +27,8 @@ MAX_BYTES: Final = 1 << 20
 MAX_ATOMIC: Final = 1_000
 ANSWER_WITHIN_S: Final = 2.0  # what the store has not confirmed by then is answered with an error
 
+DepthLimits: TypeAlias = Callable[[Sequence[Job]], int | str]  # of the queues of jobs
+
 ENQUEUED: Final = {
     ord("O"): Enqueued.OK,
     ord("D"): Enqueued.DUPLICATE,
@@ -40,11 +42,11 @@ ENQUEUED: Final = {
 class Intake:
     """Stores new jobs."""
 
-    def __init__(self, connection: Connection, registry: Registry, wakeups: WakeUps, *, max_depth: int) -> None:
+    def __init__(self, connection: Connection, registry: Registry, wakeups: WakeUps, depth_limits: DepthLimits) -> None:
         self._connection = connection
         self._registry = registry
         self._wakeups = wakeups
-        self._max_depth = max_depth
+        self._depth_limits = depth_limits
         self._commits: dict[int, GroupCommit[Job, Enqueued]] = {}
         self._insisting: set[asyncio.Task[None]] = set()
 
@@ -153,7 +155,7 @@ class Intake:
     def _arguments(
         self, jobs: Sequence[Job], *, unknown: Collection[str] = (), atomic: bool = False
     ) -> list[str | bytes | int]:
-        arguments: list[str | bytes | int] = ["1" if atomic else "", self._max_depth]
+        arguments: list[str | bytes | int] = ["1" if atomic else "", self._depth_limits(jobs)]
         for job in jobs:
             queue = "" if job.queue in unknown else job.queue
             schedule_ms = job.timeouts.schedule_ms

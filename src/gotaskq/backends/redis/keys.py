@@ -31,6 +31,7 @@ class Keys:
     def __init__(self, prefix: str) -> None:
         self._root = f"{prefix}:{SCHEMA}:"
         self.queues = f"{self._root}queues"  # hash: name → 1 when paused, else 0 (and a mark)
+        self.rules = f"{self._root}rules"  # hash: a queue's name, a space and a rule → its value
         self.store = f"{self._root}store"  # hash: what all processes must agree on
         self.wake = f"{self._root}wake"  # channel: a queue that has work again, or "!" and a running job to cancel
 

@@ -50,6 +50,11 @@ class Registry:
         self.paused.setdefault(name, False)
         return is_new
 
+    async def remove(self, name: str) -> None:
+        """Register a queue no more; other processes hear of it within a second."""
+        await self._connection.command("HDEL", self._keys.queues, name)
+        self.paused.pop(name, None)
+
     async def set_paused(self, name: str, *, paused: bool) -> None:
         """Note that a queue, which is there, is paused or not."""
         await self._connection.command("HSET", self._keys.queues, name, int(paused))
@@ -69,7 +74,7 @@ class Registry:
         await self._agree_on_partitions()
         for partition in range(self.partitions):
             await self._check_epoch(partition)
-        found = _pairs(await self._connection.command("HGETALL", self._keys.queues))
+        found = pairs(await self._connection.command("HGETALL", self._keys.queues))
         self.paused = {name.decode(): paused == PAUSED for name, paused in found.items()}
 
     async def _agree_on_partitions(self) -> None:
@@ -99,7 +104,8 @@ class Registry:
             await self._connection.command("HSETNX", self._keys.queues, name, int(is_paused))
 
 
-def _pairs(reply: object) -> dict[bytes, bytes]:
+def pairs(reply: object) -> dict[bytes, bytes]:
+    """Return what HGETALL replied, in either protocol."""
     if isinstance(reply, dict):
         return reply
     names_and_values = iter(reply if isinstance(reply, list) else [])

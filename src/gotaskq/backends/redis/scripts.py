@@ -17,6 +17,7 @@ FIRST_WRITE: Final = "redis.call('HDEL', KEYS[1], '')\n"
 class Script(Enum):
     """An operation; the value is its file."""
 
+    AGE = "age"
     CANCEL = "cancel"
     COUNTS = "counts"
     DELETE = "delete"
@@ -29,6 +30,7 @@ class Script(Enum):
     PEEK = "peek"
     PROMOTE = "promote"
     PRUNE = "prune"
+    PURGE = "purge"
     REAP = "reap"
     REPLAY = "replay"
     RESERVE = "reserve"

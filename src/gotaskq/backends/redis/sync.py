@@ -20,14 +20,17 @@ from redis.retry import Retry
 from gotaskq.backend import Enqueued, StoreLayout, StoreLimits
 from gotaskq.backends.redis.codec import decode_job, encode_record, rows_of
 from gotaskq.backends.redis.connection import FIRST_PAUSE_S, MAX_PAUSE_S, PASSING, Fate, StoreFaultError
+from gotaskq.backends.redis.governor import read_rules, spell_depths
 from gotaskq.backends.redis.intake import ANSWER_WITHIN_S, ENQUEUED, MAX_JOBS
 from gotaskq.backends.redis.keys import NEVER, SCHEMA, Keys, member
 from gotaskq.backends.redis.partitions import chunks, places_of
+from gotaskq.backends.redis.registry import pairs
 from gotaskq.backends.redis.scripts import Script, ScriptText
 from gotaskq.backends.redis.topology import CLIENT_NAME, CONNECT_TIMEOUT_S, Address, read_url
 from gotaskq.clock import Clock
 from gotaskq.errors import BackendUnavailableError, StoreFullError
 from gotaskq.job import DEFAULT_QUEUE, Job, JobId
+from gotaskq.queue_rules import QueueRules
 from gotaskq.snowflake import partition_of
 
 T = TypeVar("T")
@@ -68,6 +71,8 @@ class SyncRedis:
         # Neither script differs between kinds of servers, so none need be asked for its version.
         self._scripts = {script: ScriptText(script, has_flags=False) for script in (Script.ENQUEUE, Script.GET)}
         self._has_joined = False
+        self.rules: dict[str, QueueRules] = {}  # of the queues that have some, as of a second ago at most
+        self._rules_read_at_s = -KNOWN_FOR_S
         self._seen_at_s: dict[str, float] = {}  # queue → when it was last seen to be registered
 
     @property
@@ -84,11 +89,26 @@ class SyncRedis:
         replies = [Enqueued.OK] * len(jobs)
         for partition, places in places_of([job.id for job in jobs]):
             for some in chunks(places, MAX_JOBS):
-                arguments = self._arguments([jobs[place] for place in some])
-                reply = self._run(Script.ENQUEUE, partition, EACH_ON_ITS_OWN, self._max_depth, *arguments)
+                sent = [jobs[place] for place in some]
+                depths = spell_depths(self._max_depth, self.rules, sent)
+                reply = self._run(Script.ENQUEUE, partition, EACH_ON_ITS_OWN, depths, *self._arguments(sent))
                 for place, letter in zip(some, reply, strict=True):
                     replies[place] = ENQUEUED[letter]
         return replies
+
+    def refresh_rules(self) -> None:
+        """Read what is set for queues, if that was not done just now; a store that is away is the enqueue's to tell."""
+        now_s = self._clock.monotonic_s()
+        if now_s - self._rules_read_at_s < KNOWN_FOR_S:
+            return
+        try:
+            rules = read_rules(pairs(self._client.hgetall(self._keys.rules)))
+        except (refusals.RedisError, refusals.RedisClusterException, OSError):
+            return
+        self._rules_read_at_s = now_s
+        for queue in self.rules.keys() - rules.keys():  # the same mapping stays: other threads read it
+            self.rules.pop(queue, None)
+        self.rules.update(rules)
 
     def get(self, job_id: JobId) -> Job | None:
         """Return the job, or None; raises BackendUnavailableError."""

@@ -4,8 +4,8 @@
         async def make_backend(self, limits, *, clock, rng):
             return MyBackend(limits, clock=clock, rng=rng)
 
-CoreBackendConformance is its first part. A backend that is `EnqueuesNow` inherits from EnqueuesNowConformance too, and
-one that is `SharesTypes` from SharesTypesConformance.
+CoreBackendConformance is its first part. A backend that is `EnqueuesNow` inherits from EnqueuesNowConformance too, one
+that is `SharesTypes` from SharesTypesConformance, and one that `GovernsQueues` from GovernorConformance.
 
     class TestMyExecutor(ExecutorConformance):
         handlers = DEF_HANDLERS  # of gotaskq.testing.handlers; ASYNC_HANDLERS for one that awaits them
@@ -33,6 +33,7 @@ TOPICS: Final = (
     "executors",
     "expiry",
     "given",
+    "governing",
     "leases",
     "listing",
     "notes",
@@ -53,6 +54,7 @@ from gotaskq.testing.conformance.enqueue import AtomicEnqueueConformance, Enqueu
 from gotaskq.testing.conformance.enqueue_now import EnqueuesNowConformance  # noqa: E402
 from gotaskq.testing.conformance.executors import ExecutorConformance  # noqa: E402
 from gotaskq.testing.conformance.expiry import AfterExpiryConformance, ExpiryConformance  # noqa: E402
+from gotaskq.testing.conformance.governing import GovernorConformance  # noqa: E402
 from gotaskq.testing.conformance.leases import (  # noqa: E402
     ExtendConformance,
     LateWorkerConformance,
@@ -93,6 +95,7 @@ __all__ = [
     "CoreBackendConformance",
     "EnqueuesNowConformance",
     "ExecutorConformance",
+    "GovernorConformance",
     "OrderingConformance",
     "RetryPolicyConformance",
     "SelectorConformance",

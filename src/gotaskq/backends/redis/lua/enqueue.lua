@@ -1,11 +1,16 @@
 -- Store new PENDING jobs (T1), each whole or not at all; with `atomic`, all or none.
--- ARGV     2 '1' all or none, '' each on its own  3 most waiting jobs a queue takes
+-- ARGV     2 '1' all or none, '' each on its own  3 most waiting jobs a queue takes, then for each queue
+--          that takes another number a space, its name, a space and the number
 --          then for each job: id, queue ('' one that is not registered), times, record; the times are delay_ms, and
 --          where the job must not wait for ever a space and for how many ms it may
 -- Returns  a letter a job: O stored, D duplicate (same id and nonce), C collision, N no such queue, F queue full, W withheld
 -- Atomic because an id must be checked and taken in one step, and a queue's depth too.
-local is_atomic, most = ARGV[2] == '1', tonumber(ARGV[3])
+local is_atomic, most = ARGV[2] == '1', tonumber(string.match(ARGV[3], '^%d+'))
 local depths, ready, stored = {}, {}, {}
+
+local own = {}
+for queue, number in string.gmatch(ARGV[3], ' (%S+) (%d+)') do own[queue] = tonumber(number) end
+local function is_full(queue, waiting) return waiting >= (own[queue] or most) end
 
 local function nonce_of(record) return string.match(record, '^%d+\t%d+\t([^\t]*)\t') end
 
@@ -20,7 +25,7 @@ local function judge(id, queue, record)
   local known = call('GETRANGE', body_key(id), 0, 255)
   if known ~= '' then return judge_known(known, record) end
   if queue == '' then return 'N' end
-  return depth(queue) >= most and 'F' or 'O'
+  return is_full(queue, depth(queue)) and 'F' or 'O'
 end
 
 local function make_ready(id, queue, record)
@@ -42,7 +47,7 @@ local function file(id, queue, times, record)
 end
 
 local function store(id, queue, times, record)
-  if queue == '' or depth(queue) >= most then return judge(id, queue, record) end
+  if queue == '' or is_full(queue, depth(queue)) then return judge(id, queue, record) end
   if not call('SET', body_key(id), record, 'NX') then return judge(id, queue, record) end
   depths[queue] = depths[queue] + 1
   stored[#stored + 1], stored[#stored + 2] = 0, id

@@ -1,0 +1,191 @@
+"""Governs the queues of a Redis store: rules that all processes read, and what is done to one queue as a whole.
+
+The rules are in a hash of their own, a field for each: `mail max_depth`. So two operators who change different ones do
+not undo each other's work, a process that does not know one passes over it, and older ones see none of it.
+Invariant: what this process knows of rules and ages is at most about a second old.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from random import Random
+from typing import Any, Final
+
+import msgspec
+
+from gotaskq.backend import QueueCounts, StoreLimits
+from gotaskq.backends.redis.connection import Connection
+from gotaskq.backends.redis.keys import Keys
+from gotaskq.backends.redis.partitions import chunks
+from gotaskq.backends.redis.registry import Registry, pairs
+from gotaskq.backends.redis.scripts import Script
+from gotaskq.errors import QueueNotFoundError
+from gotaskq.job import Job
+from gotaskq.queue_rules import NO_RULES, Change, Changes, QueueRules, changed
+
+AGE_QUEUES: Final = 32  # in one call: sixteen bands each come to about a millisecond of the server
+PURGE_JOBS: Final = 500
+NONCE_BITS: Final = 96
+HEARD_WITHIN_S: Final = 1.1  # after so long no process takes a queue that is gone for one that is there
+
+Counts = Callable[[], Awaitable[Mapping[str, QueueCounts]]]
+
+
+class RedisGovernor:
+    """The rules of the queues by name, and the ages of those that are held to one."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        keys: Keys,
+        registry: Registry,
+        *,
+        counts: Counts,
+        limits: StoreLimits,
+        rng: Random,
+    ) -> None:
+        self._connection = connection
+        self._keys = keys
+        self._registry = registry
+        self._counts = counts
+        self._max_depth = limits.max_queue_depth
+        self._rng = rng
+        self._rules: dict[str, QueueRules] = {}
+        self._ages_ms: dict[str, int] = {}
+
+    @property
+    def rules(self) -> Mapping[str, QueueRules]:
+        """The rules of the queues that have some, as far as this process knows."""
+        return self._rules
+
+    def known_age_ms(self, queue: str) -> int:
+        """Return how old the oldest ready job of a queue with a `max_age_ms` was within the last second."""
+        return self._ages_ms.get(queue, 0)
+
+    def depth_limits(self, jobs: Sequence[Job]) -> int | str:
+        """Return the most jobs that may wait, as `enqueue.lua` reads it: in any queue, then in those that differ."""
+        return spell_depths(self._max_depth, self._rules, jobs)
+
+    async def refresh(self) -> None:
+        """Read what others may have changed."""
+        rules = read_rules(pairs(await self._connection.command("HGETALL", self._keys.rules)))
+        self._rules.clear()  # the same mapping stays: it is read for every job that comes in
+        self._rules.update(rules)
+        held = [queue for queue, one in rules.items() if one.max_age_ms is not None]
+        self._ages_ms = dict(zip(held, await self.ages_ms(held), strict=True))
+
+    async def rules_of(self, queue: str) -> QueueRules:
+        """Return the rules of a queue as the store has them."""
+        await self._require(queue)
+        names = [f"{queue} {name}" for name in QueueRules.__struct_fields__]
+        values = await self._connection.command("HMGET", self._keys.rules, *names)
+        found = {name.encode(): value for name, value in zip(names, values, strict=True) if value is not None}
+        return read_rules(found).get(queue, NO_RULES)
+
+    async def change(self, queue: str, changes: Changes) -> QueueRules:
+        """Set and unset some rules, and return them all."""
+        rules = changed(await self.rules_of(queue), changes)
+        unset = [f"{queue} {name}" for name, value in changes.items() if _is_unset(value)]
+        kept = [(f"{queue} {name}", _spelled(value)) for name, value in changes.items() if not _is_unset(value)]
+        if unset:
+            await self._connection.command("HDEL", self._keys.rules, *unset)
+        if kept:
+            await self._connection.command("HSET", self._keys.rules, *(part for pair in kept for part in pair))
+        await self.refresh()
+        return rules
+
+    async def ages_ms(self, queues: Sequence[str]) -> list[int]:
+        """Return for each queue for how long the oldest of its ready jobs has been due."""
+        oldest = [0] * len(queues)
+        for partition in range(self._registry.partitions):
+            for places in chunks(range(len(queues)), AGE_QUEUES):
+                ages = await self._run(Script.AGE, partition, *(queues[place] for place in places))
+                for place, age_ms in zip(places, ages, strict=True):
+                    oldest[place] = max(oldest[place], age_ms)
+        return oldest
+
+    async def purge(self, queue: str, *, limit: int) -> int:
+        """Delete at most `limit` waiting jobs."""
+        await self._require(queue)
+        purged = 0
+        for partition in range(self._registry.partitions):
+            while (wanted := min(limit - purged, PURGE_JOBS)) > 0:
+                gone: int = await self._run(Script.PURGE, partition, self._nonce(), queue, wanted)
+                purged += gone
+                if gone < wanted:
+                    break
+        return purged
+
+    async def delete(self, queue: str) -> bool:
+        """Delete a queue that has no jobs; where one arrives while others do not know of it yet, the queue stays."""
+        await self._require(queue)
+        if not await self._is_empty(queue):
+            return False
+        was_paused = self._registry.paused.get(queue, False)
+        await self._registry.remove(queue)
+        await asyncio.sleep(HEARD_WITHIN_S)
+        if await self._has_arrived(queue):
+            await self._registry.add(queue)
+            await self._registry.set_paused(queue, paused=was_paused)
+            return False
+        names = [f"{queue} {name}" for name in QueueRules.__struct_fields__]
+        await self._connection.command("HDEL", self._keys.rules, *names)
+        await self.refresh()
+        return True
+
+    async def _is_empty(self, queue: str) -> bool:
+        counts = (await self._counts()).get(queue)
+        return counts is None or not (counts.depth or counts.running or counts.dead)
+
+    async def _has_arrived(self, queue: str) -> bool:
+        """Say whether a queue that is no longer registered has jobs after all."""
+        for partition in range(self._registry.partitions):
+            if any(await self._run(Script.COUNTS, partition, queue)):
+                return True
+        return False
+
+    async def _require(self, queue: str) -> None:
+        if not await self._registry.knows(queue):
+            raise QueueNotFoundError(queue)
+
+    def _nonce(self) -> str:
+        return f"{self._rng.getrandbits(NONCE_BITS):024x}"
+
+    async def _run(self, script: Script, partition: int, *arguments: str | int) -> Any:
+        return await self._connection.run(script, partition, *arguments)
+
+
+def spell_depths(max_depth: int, rules: Mapping[str, QueueRules], jobs: Sequence[Job]) -> int | str:
+    """Return the most jobs that may wait, as `enqueue.lua` reads it."""
+    if not rules:
+        return max_depth
+    queues = {job.queue for job in jobs}
+    own = {queue: one.max_depth for queue in queues if (one := rules.get(queue)) and one.max_depth}
+    return " ".join([str(max_depth), *(f"{queue} {own[queue]}" for queue in sorted(own))])
+
+
+def read_rules(fields: Mapping[bytes, bytes]) -> dict[str, QueueRules]:
+    """Return the rules that a store's fields spell; what a later version has written there counts as not set."""
+    members: dict[str, dict[str, Any]] = {}
+    for field, value in fields.items():
+        queue, _, name = field.decode().partition(" ")
+        member = _read_member(name, value.decode())
+        if member is not None:
+            members.setdefault(queue, {})[name] = member
+    return {queue: QueueRules(**known) for queue, known in members.items()}
+
+
+def _is_unset(value: Change) -> bool:
+    return value is None or value is False  # and not 0, which is a number of retries
+
+
+def _spelled(value: Change) -> str:
+    return "1" if value is True else str(value)
+
+
+def _read_member(name: str, value: str) -> Any:
+    if name not in QueueRules.__struct_fields__:
+        return None
+    try:
+        return getattr(msgspec.convert({name: value}, QueueRules, strict=False), name)
+    except msgspec.ValidationError:
+        return None
