@@ -18,6 +18,7 @@ from gotaskq.clock import Clock, SystemClock
 from gotaskq.config import Settings
 from gotaskq.engine.admission import Admission, JobRequest, JobType
 from gotaskq.engine.bus import EventBus
+from gotaskq.engine.leasing import Leasing
 from gotaskq.engine.options import WorkerOptions
 from gotaskq.engine.registry import Registry
 from gotaskq.engine.stepper import Stepper
@@ -59,6 +60,12 @@ class Opened(NamedTuple):
 
     backend: Backend
     admission: Admission
+    leasing: Leasing
+
+    async def close(self) -> None:
+        """Close all of it."""
+        await self.leasing.close()
+        await self.backend.close()
 
     @property
     def is_reachable(self) -> bool:
@@ -106,7 +113,7 @@ async def open_parts(
     except BaseException:
         await backend.close()
         raise
-    return Opened(backend, admission)
+    return Opened(backend, admission, _make_leasing(choices, settings, admission, backend, registry, bus))
 
 
 def types_of(tasks: Mapping[str, AnyTask]) -> dict[str, JobType]:
@@ -153,6 +160,22 @@ def make_stepper(choices: Choices, settings: Settings, backend: Backend, registr
         worker=_worker_name(choices),
         lease_ms=settings.lease_ms,
         max_crashes=settings.max_crashes,
+    )
+
+
+def _make_leasing(
+    choices: Choices, settings: Settings, admission: Admission, backend: Backend, registry: Registry, bus: EventBus
+) -> Leasing:
+    return Leasing(
+        backend,
+        registry=registry,
+        retry=_make_retry(choices, settings),
+        bus=bus,
+        clock=choices.clock,
+        rng=choices.rng,
+        lease_ms=settings.lease_ms,
+        max_crashes=settings.max_crashes,
+        is_closed=lambda: admission.is_closed,
     )
 
 

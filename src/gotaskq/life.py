@@ -97,7 +97,7 @@ class Life:
         opened, self._opened = self.parts, None
         self.sync.hand_over_to(None)
         self._registry.close_executors()
-        await opened.backend.close()
+        await opened.close()
 
     def end_attempt(self, job_id: JobId) -> None:
         """Ask the attempt of a job to end, if it runs here."""

@@ -23,6 +23,7 @@ from gotaskq.errors import (
     QueueExistsError,
     QueueFullError,
     ShuttingDownError,
+    StaleLeaseError,
     UnavailableError,
     UnknownJobTypeError,
     WithheldError,
@@ -58,6 +59,8 @@ def refuse(error: GotaskqError) -> Answer:
         case NotFoundError():
             return Answer(404, encode_error(str(error)))
         case JobEndedError():
+            return Answer(409, encode_error(str(error)))
+        case StaleLeaseError():
             return Answer(409, encode_error(str(error)))
         case QueueExistsError():
             return Answer(409, encode_error(str(error), field="queue"))

@@ -1,7 +1,6 @@
 """The routes: the original's contract, what describes it, and the two health checks."""
 
 import logging
-from collections.abc import Awaitable, Callable
 from typing import Final
 from urllib.parse import urlencode
 
@@ -9,13 +8,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from gotaskq.api.answers import BATCH_TOO_LARGE, JSON, TOO_LARGE, WRONG_CODING, WRONG_TYPE, Answer, refuse
+from gotaskq.api.answers import Answer, refuse
 from gotaskq.api.described import Described
+from gotaskq.api.endpoints import endpoint, response_of
+from gotaskq.api.leases import Leases
 from gotaskq.api.requests import (
     MAX_BATCH_BYTES,
-    BodyTooLargeError,
-    ContentCodingError,
-    ContentTypeError,
     job_id_of,
     limit_of,
     read_body,
@@ -43,27 +41,28 @@ class Routes:
     def routes(self) -> list[Route]:
         """Return every route, in the order they are matched."""
         return [
-            Route("/jobs", _endpoint(self.submit_job), methods=["POST"]),
-            Route("/jobs/batch", _endpoint(self.submit_batch), methods=["POST"]),
+            Route("/jobs", endpoint(self.submit_job), methods=["POST"]),
+            Route("/jobs/batch", endpoint(self.submit_batch), methods=["POST"]),
             # One route, since a refusal of other methods names those of the first that has the path.
-            Route("/jobs/{id}", _endpoint(self.get_or_delete_job), methods=["GET", "DELETE"]),
-            Route("/jobs/{id}/cancel", _endpoint(self.cancel_job), methods=["POST"]),
-            Route("/dlq", _endpoint(self.list_dead), methods=["GET"]),
-            Route("/dlq/{id}", _endpoint(self.delete_dead), methods=["DELETE"]),
-            Route("/dlq/{id}/replay", _endpoint(self.replay_dead), methods=["POST"]),
-            Route("/queue", _endpoint(self.list_queues), methods=["GET"]),
-            Route("/queue/{name}", _endpoint(self.create_queue), methods=["POST"]),
+            Route("/jobs/{id}", endpoint(self.get_or_delete_job), methods=["GET", "DELETE"]),
+            Route("/jobs/{id}/cancel", endpoint(self.cancel_job), methods=["POST"]),
+            Route("/dlq", endpoint(self.list_dead), methods=["GET"]),
+            Route("/dlq/{id}", endpoint(self.delete_dead), methods=["DELETE"]),
+            Route("/dlq/{id}/replay", endpoint(self.replay_dead), methods=["POST"]),
+            Route("/queue", endpoint(self.list_queues), methods=["GET"]),
+            Route("/queue/{name}", endpoint(self.create_queue), methods=["POST"]),
+            *Leases(self._taskq).routes(),
             *Described(self._taskq).routes(),
             *self.health_routes(),
-            Route("/{queue}/jobs", _endpoint(self.submit_job), methods=["POST"]),
+            Route("/{queue}/jobs", endpoint(self.submit_job), methods=["POST"]),
         ]
 
     def health_routes(self) -> list[Route]:
         """Return the routes that every process has which listens at all."""
         return [
             Route("/metrics", self.metrics, methods=["GET"]),
-            Route("/healthz", _endpoint(self.live), methods=["GET"]),
-            Route("/readyz", _endpoint(self.ready), methods=["GET"]),
+            Route("/healthz", endpoint(self.live), methods=["GET"]),
+            Route("/readyz", endpoint(self.ready), methods=["GET"]),
         ]
 
     async def submit_job(self, request: Request) -> Answer:
@@ -143,7 +142,7 @@ class Routes:
         try:
             page = await self._taskq.metrics_page()
         except GotaskqError as error:
-            return _response(refuse(error))
+            return response_of(refuse(error))
         return Response(page, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def live(self, _: Request) -> Answer:
@@ -164,23 +163,3 @@ def _job_id(request: Request) -> JobId:
     if job_id is None:
         raise JobNotFoundError(request.path_params["id"])
     return job_id
-
-
-def _endpoint(act: Callable[[Request], Awaitable[Answer]]) -> Callable[[Request], Awaitable[Response]]:
-    async def endpoint(request: Request) -> Response:
-        try:
-            return _response(await act(request))
-        except BodyTooLargeError as error:
-            return _response(BATCH_TOO_LARGE if error.max_bytes == MAX_BATCH_BYTES else TOO_LARGE)
-        except ContentCodingError:
-            return _response(WRONG_CODING)
-        except ContentTypeError:
-            return _response(WRONG_TYPE)
-        except GotaskqError as error:
-            return _response(refuse(error))
-
-    return endpoint
-
-
-def _response(answer: Answer) -> Response:
-    return Response(answer.body, answer.status, dict(answer.headers), media_type=JSON)
