@@ -31,7 +31,7 @@ from gotaskq.policies.scheduling import ALL, Turn
 
 LOOK_EVERY_S: Final = 1.0  # how late at most a waiting worker hears that we drain, and we that it has gone
 ASIDE_MS: Final = 5_000  # a job of a type that was not asked for goes to others first for so long
-MAX_SET_ASIDE: Final = 256  # of them for one request: so much work, and no more, a filter may make
+MAX_SET_ASIDE: Final = 64  # of them for one request: so much work, and no more, a filter may make
 LATE_S: Final = 8.0  # more than a reaper's longest pause
 MAX_NAMES: Final = 1_000  # of workers elsewhere; a store remembers each name's last claim
 MAX_TYPES: Final = 200  # as many as metrics name
@@ -171,9 +171,11 @@ class Leasing:
             if jobs:
                 return self._told(jobs)
             set_aside += len(unwanted)
-            if set_aside >= MAX_SET_ASIDE or is_over() or self._is_closed() or await is_gone():
+            if set_aside >= MAX_SET_ASIDE or self._is_closed() or await is_gone():
                 return []
-            if not unwanted:
+            if not unwanted:  # else what was asked for may stand behind them
+                if is_over():
+                    return []
                 await self._backend.wait_for_ready(wish.queues, timeout_s=min(wish.wait_s, LOOK_EVERY_S))
 
     async def _reserve(self, wish: Wish) -> list[Job]:
