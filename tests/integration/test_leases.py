@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from tests.integration.conftest import StartServer
-from tests.integration.http_client import Answer
+from tests.integration.http_client import Answer, request
 from tests.integration.server_process import ServerProcess, eventually, running_server
 from tests.redis_servers import RedisServer
 
@@ -255,18 +255,18 @@ def test_a_service_that_drains_lends_no_more_and_ends_waits(start_server: StartS
     lent = lend(server, "far")
     server.submit("wait", {"folder": str(tmp_path)})  # keeps the service draining
     eventually((tmp_path / "started").exists)
-    answers: list[Answer] = []
-    waiting = threading.Thread(target=lambda: answers.append(ask(server, "/leases", queues=["far"], wait=20)))
-    waiting.start()
+    with server.connect() as waiting:
+        waiting.send(request("POST", "/leases", b'{"queues":["far"],"wait":20}'))
+        server.get("/healthz")  # answered by the same loop, later
 
-    server.signal(signal.SIGTERM)
-    server.wait_for_line("draining")
-    refused = ask(server, "/leases")
-    beat = settle(server, lent["lease"], "heartbeat")
-    waiting.join(20)
+        server.signal(signal.SIGTERM)
+        server.wait_for_line("draining")
+        refused = ask(server, "/leases")
+        beat = settle(server, lent["lease"], "heartbeat")
+        ended = waiting.read()
     (tmp_path / "go").touch()
 
     assert (refused.status, int(refused.headers["retry-after"]) > 0) == (503, True)
     assert refused.json == {"error": "shutting down; ask another process or try again later"}
     assert beat.json["state"] == "quiet"
-    assert [answer.json for answer in answers] == [{"leases": []}]
+    assert ended.json == {"leases": []}
