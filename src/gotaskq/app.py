@@ -20,6 +20,7 @@ from gotaskq.config import Settings, load_settings
 from gotaskq.engine.admission import Admission, JobRequest
 from gotaskq.engine.bus import EventBus
 from gotaskq.engine.endings import Endings
+from gotaskq.engine.leasing import Leasing
 from gotaskq.engine.middleware import Middleware
 from gotaskq.engine.rates import FinishRates
 from gotaskq.engine.registry import HandlerOptions, Registry
@@ -270,6 +271,11 @@ class TaskQ(Steering):
     def door(self) -> Admission:
         """The one door through which jobs come in, for those who pass it often."""
         return self._parts.admission
+
+    @property
+    def leasing(self) -> Leasing:
+        """The way out, for workers in other programs that lease jobs over HTTP."""
+        return self._parts.leasing
 
     def create_queue_sync(self, name: str) -> str:
         """Do what `create_queue` does, for code that cannot await; raises as it, and ConfigError as `enqueue_sync`."""

@@ -19,6 +19,7 @@ from gotaskq.config import Settings
 from gotaskq.descriptions import notices_of
 from gotaskq.engine.admission import Admission, JobRequest, JobType
 from gotaskq.engine.bus import EventBus
+from gotaskq.engine.leasing import Leasing
 from gotaskq.engine.options import WorkerOptions
 from gotaskq.engine.queue_retry import QueueRetry
 from gotaskq.engine.rates import FinishRates
@@ -67,6 +68,12 @@ class Opened(NamedTuple):
     admission: Admission
     elsewhere: TypesElsewhere
     sharing: TypeSharing | None  # None: nobody else sees the store
+    leasing: Leasing
+
+    async def close(self) -> None:
+        """Close all of it."""
+        await self.leasing.close()
+        await self.backend.close()
 
     @property
     def is_reachable(self) -> bool:
@@ -128,7 +135,8 @@ async def open_parts(
             clock=choices.clock,
             rng=choices.rng,
         )
-    return Opened(backend, admission, elsewhere, sharing)
+    leasing = _make_leasing(choices, settings, admission, backend, registry, bus)
+    return Opened(backend, admission, elsewhere, sharing, leasing)
 
 
 def types_of(tasks: Mapping[str, AnyTask]) -> dict[str, JobType]:
@@ -177,6 +185,22 @@ def make_stepper(choices: Choices, settings: Settings, backend: Backend, registr
         worker=_worker_name(choices),
         lease_ms=settings.lease_ms,
         max_crashes=settings.max_crashes,
+    )
+
+
+def _make_leasing(
+    choices: Choices, settings: Settings, admission: Admission, backend: Backend, registry: Registry, bus: EventBus
+) -> Leasing:
+    return Leasing(
+        backend,
+        registry=registry,
+        retry=_make_retry(choices, settings, backend),
+        bus=bus,
+        clock=choices.clock,
+        rng=choices.rng,
+        lease_ms=settings.lease_ms,
+        max_crashes=settings.max_crashes,
+        is_closed=lambda: admission.is_closed,
     )
 
 

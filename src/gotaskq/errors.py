@@ -8,8 +8,10 @@ GotaskqError
 ├── NotFoundError
 │   ├── JobNotFoundError
 │   ├── DeadJobNotFoundError
+│   ├── LeaseNotFoundError
 │   └── QueueNotFoundError
 ├── JobEndedError           the job has ended, and cannot be cancelled any more
+├── StaleLeaseError         the lease ran out, was taken or settled: what its attempt brought is discarded
 ├── QueueExistsError        the name is taken
 ├── QueueInUseError         the queue cannot be deleted
 ├── QueueDrainingError      the queue takes no new jobs until it is resumed
@@ -108,6 +110,24 @@ class QueueNotFoundError(NotFoundError):
         self.queue = queue
 
 
+class LeaseNotFoundError(NotFoundError):
+    """No job is, or was, leased under this id."""
+
+    def __init__(self, lease: object) -> None:
+        super().__init__(f"no lease with id {lease}; its job never existed or was deleted")
+
+
+class StaleLeaseError(GotaskqError):
+    """The lease is not the caller's any more; what the attempt brought is discarded."""
+
+    def __init__(self, job_id: "JobId", status: "Status") -> None:
+        super().__init__(
+            f"this lease of job {job_id} is over: it ran out or was settled in another way, and the job is "
+            f"{status.value}; drop this attempt and lease the next job"
+        )
+        self.status = status
+
+
 class JobEndedError(GotaskqError):
     """The job has ended in another way than was asked for."""
 
@@ -197,8 +217,8 @@ class UnavailableError(GotaskqError):
 class ShuttingDownError(UnavailableError):
     """This process is draining and takes no more jobs."""
 
-    def __init__(self) -> None:
-        super().__init__("shutting down; send the job to another process or try again later")
+    def __init__(self, what: str = "send the job to") -> None:
+        super().__init__(f"shutting down; {what} another process or try again later")
 
 
 class StoreFullError(UnavailableError):

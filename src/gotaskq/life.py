@@ -133,7 +133,7 @@ class Life:
         self.sync.hand_over_to(None)
         self._registry.close_executors()
         await self._beside.aclose()
-        await opened.backend.close()
+        await opened.close()
 
     def end_attempt(self, job_id: JobId) -> None:
         """Ask the attempt of a job to end, if it runs here."""

@@ -20,7 +20,7 @@ class Observation:
     def __init__(self, bus: EventBus, workers: Sequence[Worker], registry: Registry) -> None:
         self._workers = workers
         self._registry = registry
-        self._metrics = metrics = Metrics(has_handler=lambda job_type: registry.find(job_type) is not None)
+        self._metrics = metrics = Metrics(has_handler=registry.is_run)
         self._gather: Callable[[], Awaitable[Counted]] = self.counted
         bus.subscribe_to_batches(JobEnqueued, metrics.count_enqueued)
         bus.subscribe_to_batches(JobDone, metrics.count_done)

@@ -86,6 +86,8 @@ DOORS = {
     ("api.batches", "engine.admission"): "a body becomes admission's requests",
     ("api.frames", "engine.admission"): "a known frame stands for admission's mould",
     ("api.submit", "engine.admission"): "the one door, called by both lanes",
+    ("api.leases", "engine.leasing"): "a body becomes a worker's wish",
+    ("api.leases", "engine.registry"): "what a job type may be called",
     ("api.server", "engine.worker"): "the server stops the worker the app started",
     ("processes.counts", "metrics"): "counters of several processes are added up",
     ("cli.settings", "backend"): "what a check of the store found is printed as it is",

@@ -27,6 +27,7 @@ from gotaskq.errors import (
     QueueRateError,
     Quota,
     ShuttingDownError,
+    StaleLeaseError,
     UnavailableError,
     UnknownJobTypeError,
     WithheldError,
@@ -62,6 +63,8 @@ def refuse(error: GotaskqError) -> Answer:
         case NotFoundError():
             return Answer(404, encode_error(str(error)))
         case JobEndedError():
+            return Answer(409, encode_error(str(error)))
+        case StaleLeaseError():
             return Answer(409, encode_error(str(error)))
         case QueueExistsError() | QueueDrainingError() | QueueInUseError():
             return Answer(409, encode_error(str(error), field="queue"))

@@ -11,6 +11,7 @@ from starlette.routing import Route
 from gotaskq.api.answers import Answer, refuse
 from gotaskq.api.described import Described
 from gotaskq.api.endpoints import endpoint, response_of
+from gotaskq.api.leases import Leases
 from gotaskq.api.queues import Queues
 from gotaskq.api.requests import (
     MAX_BATCH_BYTES,
@@ -54,6 +55,7 @@ class Routes:
             Route("/dlq/{id}/replay", endpoint(self.replay_dead), methods=["POST"]),
             Route("/queue", endpoint(self.list_queues), methods=["GET"]),
             Route("/queue/{name}", endpoint(self.create_queue), methods=["POST"]),
+            *Leases(self._taskq).routes(),
             *Queues(self._taskq).routes(),
             *self._watching.routes(),
             *Described(self._taskq).routes(),

@@ -8,7 +8,7 @@ import json
 from collections import Counter
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 from msgspec import Raw
@@ -23,6 +23,8 @@ from gotaskq.trail import Attempt
 _MILLISECONDS: Final = tuple(b'.%03dZ"' % millisecond for millisecond in range(1000))
 
 MAX_BODY_BYTES: Final = 1 << 20
+
+M = TypeVar("M")
 
 
 _decode = msgspec.json.Decoder(JobRequest).decode
@@ -54,6 +56,19 @@ def decode_submission(body: bytes, queue: str | None) -> JobRequest:
     elif request.queue is not None:
         request.queue = check_queue_name(request.queue)
     return request
+
+
+def decode_members(body: bytes, kind: type[M]) -> M:
+    """Return a small body's members; raises InvalidRequestError that names the member to blame."""
+    try:
+        members = msgspec.json.decode(body, type=kind)
+    except msgspec.ValidationError as error:
+        raise invalid_member(error) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidRequestError("invalid json") from error
+    _check_utf8(body)
+    _refuse_repeated_members(body)
+    return members
 
 
 def encode_job(job: Job, *, with_attempts: bool = False) -> bytes:

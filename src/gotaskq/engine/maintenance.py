@@ -8,12 +8,11 @@ finds a full one.
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from random import Random
-from typing import Final
+from typing import Final, Protocol
 
 from gotaskq.backend import Backend
 from gotaskq.clock import Clock
 from gotaskq.engine.bus import EventBus
-from gotaskq.engine.heartbeat import Heartbeat
 from gotaskq.errors import BackendUnavailableError
 from gotaskq.events import Event, JobCancelled, JobDied, LeaseLapsed
 from gotaskq.job import DeathReason, Job, Status
@@ -30,6 +29,14 @@ PRUNE_BATCH: Final = 2_000  # about a millisecond of one core
 logger = logging.getLogger(__name__)
 
 
+class Holders(Protocol):
+    """Those who hold leases and renew them over this process."""
+
+    async def renew_if_late(self) -> bool:
+        """Let them renew first where this process stood still, and say whether it did."""
+        ...
+
+
 class Maintenance:
     """The periodic duties, as loops that run until cancelled."""
 
@@ -37,7 +44,7 @@ class Maintenance:
         self,
         backend: Backend,
         *,
-        heartbeat: Heartbeat,
+        heartbeat: Holders,
         bus: EventBus,
         clock: Clock,
         rng: Random,

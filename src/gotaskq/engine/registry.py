@@ -57,6 +57,7 @@ class Registry:
         self._registrations: dict[str, Registration] = {}
         self._own_executors: list[Executor] = []  # those that handlers brought along
         self.exclusive_types: set[str] = set()
+        self.types_elsewhere: set[str] = set()  # that workers of other programs said they run
 
     def register(self, job_type: str, handler: Handler, **options: Unpack[HandlerOptions]) -> Registration:
         """Let `handler` run jobs of this type: `async def` on the event loop, `def` in a thread, or as it is asked.
@@ -138,6 +139,10 @@ class Registry:
     def find(self, job_type: str) -> Registration | None:
         """Return the registration for a job type, or None."""
         return self._registrations.get(job_type)
+
+    def is_run(self, job_type: str) -> bool:
+        """Say whether jobs of a type are run: here, or by a program elsewhere that named it."""
+        return job_type in self._registrations or job_type in self.types_elsewhere
 
     def types(self) -> list[str]:
         """Return the registered job types, sorted."""

@@ -101,7 +101,7 @@ class Settler:
             elif type(ended.settlement) is Complete:
                 done.append(JobDone(ended.job, ended.duration_s or 0.0))
             else:
-                self._bus.publish(_event(ended))
+                self._bus.publish(event_of(ended))
         self._bus.publish_batch(done)
 
     async def _settle_until_accepted(self, batch: list[Ended]) -> list[Settled]:
@@ -130,7 +130,7 @@ class Settler:
         if settled is not Settled.ALREADY:
             return settled
         stored = await self._backend.get(ended.job.id)
-        return Settled.OK if stored is None else _made_of(ended, stored)
+        return Settled.OK if stored is None else made_of(ended, stored)
 
     def _tell_refused(self, job: Job, settled: Settled) -> None:
         match settled:
@@ -145,7 +145,8 @@ class Settler:
                 assert_never(never)
 
 
-def _event(ended: Ended) -> Event:
+def event_of(ended: Ended) -> Event:
+    """Return what is told of a settlement that was carried out."""
     job, settlement, duration_s = ended.job, ended.settlement, ended.duration_s
     match settlement:
         case Complete():
@@ -164,7 +165,7 @@ def _event(ended: Ended) -> Event:
             assert_never(never)
 
 
-def _made_of(ended: Ended, stored: Job) -> Settled:
+def made_of(ended: Ended, stored: Job) -> Settled:
     """Say what the store made of a settlement, from what the job has become since."""
     before, status = ended.job, stored.status
     match ended.settlement:

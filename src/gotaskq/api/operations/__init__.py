@@ -5,6 +5,7 @@ Invariant: plain data, the same for every app.
 """
 
 from gotaskq.api.operations.core import core_operations
+from gotaskq.api.operations.leases import leases_operations
 from gotaskq.api.operations.queues import queues_operations
 from gotaskq.api.operations.watching import watching_operations
 from gotaskq.api.operations.words import Schema
@@ -12,4 +13,4 @@ from gotaskq.api.operations.words import Schema
 
 def operations() -> dict[str, dict[str, Schema]]:
     """Return every path, with its methods and what they take and answer."""
-    return {**core_operations(), **queues_operations(), **watching_operations()}
+    return {**core_operations(), **leases_operations(), **queues_operations(), **watching_operations()}
