@@ -9,22 +9,25 @@ import asyncio
 import contextlib
 import os
 import threading
+import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
+from concurrent.futures import wait as wait_in_thread
 from dataclasses import dataclass, field, replace
 from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
-from gotaskq.assembly import Choices, Opened, make_admission, types_of
+from gotaskq.assembly import Choices, Opened, create_queues, make_admission, types_of
 from gotaskq.backend import Backend, Enqueued, StoreLayout, StoreLimits
 from gotaskq.backends import SCHEMES, is_local
 from gotaskq.config import Settings
-from gotaskq.engine.admission import Admission, JobRequest
+from gotaskq.engine.admission import Admission, JobRequest, JobType
 from gotaskq.engine.bus import EventBus
-from gotaskq.errors import BackendUnavailableError, ConfigError, GotaskqError, JobNotFoundError
-from gotaskq.events import Event, JobEnqueued, QueueCreated
-from gotaskq.job import Job, JobId
+from gotaskq.engine.endings import look_until_ended
+from gotaskq.errors import BackendUnavailableError, ConfigError, GotaskqError, JobNotFoundError, NotOpenError
+from gotaskq.events import Event, JobCancelled, JobEnqueued, QueueCreated
+from gotaskq.job import Job, JobId, Status
 from gotaskq.kinds import mask_url
 from gotaskq.task import AnyTask
 
@@ -74,6 +77,33 @@ class SyncDoor:
             raise JobNotFoundError(job_id)
         return job
 
+    def wait(
+        self,
+        job_id: JobId,
+        settings: Settings,
+        *,
+        timeout_s: float | None,
+        on_loop: Callable[[], Coroutine[Any, Any, Job]],
+    ) -> Job:
+        """Return a job once it has ended; `on_loop` waits where the app is open here. Raises as `Endings.wait`."""
+        if (here := self._open_here) is not None:
+            return here.wait_for(on_loop(), longer_s=timeout_s)
+        look = partial(self.get, settings=settings)
+        return look_until_ended(job_id, look, timeout_s=timeout_s, clock=self._choices.clock, sleep=time.sleep)
+
+    def cancel(self, job_id: JobId, settings: Settings, *, on_loop: Callable[[], Coroutine[Any, Any, Job]]) -> Job:
+        """Cancel a job, or ask for its end; `on_loop` does so where the app is open here. Raises as `get`."""
+        if (here := self._open_here) is not None:
+            return here.wait_for(on_loop())
+        before = self.get(job_id, settings)
+        entrance = self._entrance(settings)
+        job = entrance.store.cancel(job_id)
+        if job is None:
+            raise JobNotFoundError(job_id)
+        if job.status is Status.CANCELLED and before.status is not Status.CANCELLED:
+            entrance.tell(JobCancelled(job))
+        return job
+
     def create_queue(self, name: str, settings: Settings) -> str:
         """Register a queue and return its name; raises InvalidRequestError or QueueExistsError."""
         if (here := self._open_here) is not None:
@@ -88,10 +118,13 @@ class SyncDoor:
 
     def _entrance(self, settings: Settings) -> "_OwnEntrance":
         own = self._own
-        if own is None or own.pid != os.getpid() or own.settings is not settings:
+        if own is None or own.pid != os.getpid() or own.settings is not settings or len(own.types) != len(self._tasks):
             # No lock, which a fork could leave held for ever: of two threads that come here at once, each gets one.
-            admit = partial(make_admission, types=types_of(self._tasks), known_types=self._known_types)
-            own = self._own = _open_entrance(self._choices, settings, self._bus, admit)
+            types = types_of(self._tasks)
+            admit = partial(make_admission, known_types=self._known_types)
+            own = _open_entrance(self._choices, settings, self._bus, types, admit)
+            _finish(create_queues(own.admission, (known.queue for known in types.values())))
+            self._own = own
         return own
 
 
@@ -103,17 +136,23 @@ class _OpenHere:
     loop: asyncio.AbstractEventLoop
     pid: int
 
-    def wait_for(self, call: Coroutine[Any, Any, T]) -> T:
-        """Let the loop do it, and wait in this thread."""
+    def wait_for(self, call: Coroutine[Any, Any, T], *, longer_s: float | None = 0.0) -> T:
+        """Let the loop do it, and wait in this thread; `longer_s`: how long it may take by itself, None: for ever."""
         if _is_running_here(self.loop):
             call.close()
             raise GotaskqError("this would wait for the very loop it is called on; await the method without _sync here")
         answered: Future[T] = asyncio.run_coroutine_threadsafe(call, self.loop)
         try:
-            return answered.result(LOOP_ANSWERS_WITHIN_S)
-        except TimeoutError:
+            wait_in_thread([answered], (longer_s or 0.0) + LOOP_ANSWERS_WITHIN_S)
+            while longer_s is None and not answered.done() and self.loop.is_running():
+                wait_in_thread([answered], LOOP_ANSWERS_WITHIN_S)
+            if not answered.done():
+                raise BackendUnavailableError("the loop of this TaskQ did not answer; is it blocked, or has it ended?")
+            return answered.result()
+        except CancelledError:  # with all else that the loop still did when it ended
+            raise NotOpenError from None
+        finally:
             answered.cancel()
-            raise BackendUnavailableError("the loop of this TaskQ did not answer; is it blocked?") from None
 
 
 class _PerThread(threading.local):
@@ -130,6 +169,7 @@ class _OwnEntrance:
     choices: Choices
     settings: Settings
     bus: EventBus
+    types: Mapping[str, JobType]
     admit: Callable[..., Admission]
     pid: int
     telling: threading.Lock = field(default_factory=threading.Lock)
@@ -140,13 +180,14 @@ class _OwnEntrance:
         """The calling thread's admission: it draws ids, which must never be drawn twice."""
         if self.mine.admission is None:
             bus = EventBus()
-            bus.subscribe(JobEnqueued, self._tell)
-            bus.subscribe(QueueCreated, self._tell)
+            bus.subscribe(JobEnqueued, self.tell)
+            bus.subscribe(QueueCreated, self.tell)
             backend = cast("Backend", _NeverWaiting(self.store))  # as much of one as admission uses
-            self.mine.admission = self.admit(self.choices, self.settings, backend=backend, bus=bus)
+            self.mine.admission = self.admit(self.choices, self.settings, backend=backend, bus=bus, types=self.types)
         return self.mine.admission
 
-    def _tell(self, event: Event) -> None:
+    def tell(self, event: Event) -> None:
+        """Publish what happened, from whichever thread it did."""
         with self.telling:  # observers know of no threads
             self.bus.publish(event)
 
@@ -187,7 +228,11 @@ def _is_running_here(loop: asyncio.AbstractEventLoop) -> bool:
 
 
 def _open_entrance(
-    choices: Choices, settings: Settings, bus: EventBus, admit: Callable[..., Admission]
+    choices: Choices,
+    settings: Settings,
+    bus: EventBus,
+    types: Mapping[str, JobType],
+    admit: Callable[..., Admission],
 ) -> _OwnEntrance:
     url = choices.backend_or(settings)
     if is_local(url):
@@ -205,9 +250,9 @@ def _open_entrance(
     rng = Random()  # not the app's: a fork copies that, with its state, and two processes would draw alike
     store = SyncRedis(
         url,
-        StoreLimits(max_queue_depth=settings.max_queue_depth),
+        StoreLimits(max_queue_depth=settings.max_queue_depth, max_completed_jobs=settings.max_completed_jobs),
         layout=StoreLayout(key_prefix=settings.key_prefix, partitions=settings.partitions),
         clock=choices.clock,
         rng=rng,
     )
-    return _OwnEntrance(store, replace(choices, rng=rng), settings, bus, admit, os.getpid())
+    return _OwnEntrance(store, replace(choices, rng=rng), settings, bus, types, admit, os.getpid())

@@ -26,6 +26,7 @@ PUBLIC = [
     "Snooze",
     "Status",
     "StrictPriority",
+    "SyncJobHandle",
     "Task",
     "TaskQ",
     "Weighted",
