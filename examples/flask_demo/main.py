@@ -8,22 +8,22 @@ import os
 
 from flask import Flask, abort, request
 
-from gotaskq import Job, TaskQ
+from gotaskq import TaskQ
 from gotaskq.errors import JobNotFoundError
 
 queue = TaskQ(os.environ.get("BACKEND_URL", "redis://localhost:6379/0"))
 app = Flask(__name__)
 
 
-@queue.handler("welcome")
-def welcome(job: Job) -> dict[str, str]:
+@queue.task()
+def welcome(to: str) -> dict[str, str]:
     with app.app_context():  # for what asks Flask where it is, such as its extensions
-        return {"sent_to": job.payload["to"]}
+        return {"sent_to": to}
 
 
 @app.post("/signup")
 def sign_up() -> tuple[dict[str, str], int]:
-    return {"job": str(queue.enqueue_sync("welcome", {"to": request.form["to"]}).id)}, 202
+    return {"job": str(welcome.enqueue_sync(request.form["to"]).id)}, 202
 
 
 @app.get("/signup/<int:job_id>")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from gotaskq.errors import GotaskqError as GotaskqError
     from gotaskq.executors.process.options import ProcessOptions as ProcessOptions
     from gotaskq.handle import JobHandle as JobHandle
+    from gotaskq.handle import SyncJobHandle as SyncJobHandle
     from gotaskq.job import Job as Job
     from gotaskq.job import Status as Status
     from gotaskq.policies.ordering import Fifo as Fifo
@@ -55,6 +56,7 @@ _HOMES: Final = {
     "Snooze": "gotaskq.control",
     "Status": "gotaskq.job",
     "StrictPriority": "gotaskq.policies.scheduling",
+    "SyncJobHandle": "gotaskq.handle",
     "Task": "gotaskq.task",
     "TaskQ": "gotaskq.app",
     "Weighted": "gotaskq.policies.scheduling",
@@ -83,6 +85,7 @@ __all__ = [
     "Snooze",
     "Status",
     "StrictPriority",
+    "SyncJobHandle",
     "Task",
     "TaskQ",
     "Weighted",

@@ -248,7 +248,7 @@ class TaskQ(Steering):
 
         Raises ConfigError where the jobs are in the memory of a TaskQ that is not open in this process.
         """
-        return self._life.sync.submit(self.job(job_type, payload, **options), self.settings)
+        return self.submit_sync(self.job(job_type, payload, **options))
 
     def get_sync(self, job_id: int) -> Job:
         """Do what `get` does, for code that cannot await; raises as `get`, and ConfigError as `enqueue_sync`."""
@@ -266,6 +266,10 @@ class TaskQ(Steering):
     def submit(self, request: JobRequest) -> Awaitable[Job]:
         """Store the job a request asks for; raises as `enqueue`."""
         return self._parts.admission.submit(request)
+
+    def submit_sync(self, request: JobRequest) -> Job:
+        """Do what `submit` does, for code that cannot await; raises as `enqueue_sync`."""
+        return self._life.sync.submit(request, self.settings)
 
     @property
     def door(self) -> Admission:

@@ -1,6 +1,6 @@
-"""JobHandle: a job that was enqueued, and what its task will return.
+"""JobHandle and SyncJobHandle: a job that was enqueued, and what its task will return.
 
-Given out by a task's `enqueue`. Keeps no state of the job: each question is asked of the store.
+Given out by a task's `enqueue` and `enqueue_sync`. They keep no state of the job: each question is asked of the store.
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -32,6 +32,22 @@ class KeepsJobs(Protocol):
         ...
 
     async def cancel(self, job_id: int) -> Job:
+        """Cancel a job."""
+        ...
+
+
+class KeepsJobsSync(Protocol):
+    """What a handle for code that cannot await asks of an app."""
+
+    def get_sync(self, job_id: int) -> Job:
+        """Return a job."""
+        ...
+
+    def wait_sync(self, job_id: int, *, timeout: float | None = None) -> Job:
+        """Return a job once it has ended."""
+        ...
+
+    def cancel_sync(self, job_id: int) -> Job:
         """Cancel a job."""
         ...
 
@@ -75,15 +91,50 @@ class JobHandle(Generic[R]):
         Raises JobFailedError, JobCancelledError, TimeoutError (the job goes on), ResultUnavailableError, and
         JobNotFoundError once the job's retention time is over.
         """
-        job = await self._app.wait(self.id, timeout=timeout)
-        if job.status is Status.CANCELLED:
-            raise JobCancelledError(job.id)
-        if job.status is Status.DEAD:
-            reason = job.death_reason or DeathReason.RETRIES_EXHAUSTED
-            raise JobFailedError(job.id, error=job.error or "", reason=reason.value)
-        try:
-            return self._read(NO_RESULT if job.result_json is None else job.result_json)
-        except msgspec.MsgspecError as error:
-            raise ResultUnavailableError(
-                f"job {job.id} is DONE, but what was kept of its result is not what {job.type!r} returns: {error}"
-            ) from error
+        return _result_of(await self._app.wait(self.id, timeout=timeout), self._read)
+
+
+class SyncJobHandle(Generic[R]):
+    """One job of a task that returns R, for code that cannot await: scripts, threads, WSGI; any thread may use it."""
+
+    __slots__ = ("_app", "_read", "id")
+
+    def __init__(self, app: KeepsJobsSync, job_id: JobId, read: Callable[[bytes], R]) -> None:
+        self._app = app
+        self._read = read
+        self.id: JobId = job_id
+
+    def __repr__(self) -> str:
+        """Show which job this is."""
+        return f"<SyncJobHandle {self.id}>"
+
+    def job(self) -> Job:
+        """Return the job as it is now; raises JobNotFoundError."""
+        return self._app.get_sync(self.id)
+
+    def status(self) -> Status:
+        """Return where the job is in its life; raises JobNotFoundError."""
+        return self.job().status
+
+    def cancel(self) -> Job:
+        """Cancel the job if it waits, ask it to end if it runs, leave it if it has ended; raises JobNotFoundError."""
+        return self._app.cancel_sync(self.id)
+
+    def result(self, timeout: float | None = None) -> R:
+        """Do as `JobHandle.result`, while this thread waits."""
+        return _result_of(self._app.wait_sync(self.id, timeout=timeout), self._read)
+
+
+def _result_of(job: Job, read: Callable[[bytes], R]) -> R:
+    """Return what the function of a job that has ended returned, or raise why there is nothing."""
+    if job.status is Status.CANCELLED:
+        raise JobCancelledError(job.id)
+    if job.status is Status.DEAD:
+        reason = job.death_reason or DeathReason.RETRIES_EXHAUSTED
+        raise JobFailedError(job.id, error=job.error or "", reason=reason.value)
+    try:
+        return read(NO_RESULT if job.result_json is None else job.result_json)
+    except msgspec.MsgspecError as error:
+        raise ResultUnavailableError(
+            f"job {job.id} is DONE, but what was kept of its result is not what {job.type!r} returns: {error}"
+        ) from error

@@ -5,6 +5,7 @@ Invariant: what changed a job is told on the bus.
 """
 
 from collections.abc import AsyncIterator, Mapping
+from functools import partial
 
 from gotaskq.assembly import Opened
 from gotaskq.backend import JobQuery, Page, QueueCounts
@@ -39,6 +40,11 @@ class Steering:
         """Return a job once it has ended; raises TimeoutError after `timeout` seconds, and JobNotFoundError."""
         return await self._endings.wait(JobId(job_id), self.get, timeout_s=timeout)
 
+    def wait_sync(self, job_id: int, *, timeout: float | None = None) -> Job:
+        """Do what `wait` does, for code that cannot await; raises as `wait`, and ConfigError as `enqueue_sync`."""
+        wait = partial(self.wait, job_id, timeout=timeout)
+        return self._life.sync.wait(JobId(job_id), self._life.settings, timeout_s=timeout, on_loop=wait)
+
     def follow(self, job_id: int) -> AsyncIterator[Job]:
         """Yield a job as it is, then each time it has changed, until it has ended; raises JobNotFoundError."""
         return self._endings.follow(JobId(job_id), self.get)
@@ -67,6 +73,10 @@ class Steering:
         elif job.status is Status.CANCELLED and before.status is not Status.CANCELLED:
             self._bus.publish(JobCancelled(job))
         return job
+
+    def cancel_sync(self, job_id: int) -> Job:
+        """Do what `cancel` does, for code that cannot await; raises as `cancel`, and ConfigError as `enqueue_sync`."""
+        return self._life.sync.cancel(JobId(job_id), self._life.settings, on_loop=partial(self.cancel, job_id))
 
     async def replay(self, job_id: int) -> Job:
         """Run a dead job again, on its own queue with a fresh count; raises DeadJobNotFoundError."""

@@ -9,8 +9,10 @@ import asyncio
 import contextlib
 import os
 import threading
+import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
+from concurrent.futures import wait as wait_in_thread
 from dataclasses import dataclass, field, replace
 from functools import partial
 from random import Random
@@ -22,9 +24,10 @@ from gotaskq.backends import SCHEMES, is_local
 from gotaskq.config import Settings
 from gotaskq.engine.admission import Admission, JobRequest
 from gotaskq.engine.bus import EventBus
-from gotaskq.errors import BackendUnavailableError, ConfigError, GotaskqError, JobNotFoundError
-from gotaskq.events import Event, JobEnqueued, QueueCreated
-from gotaskq.job import Job, JobId
+from gotaskq.engine.endings import look_until_ended
+from gotaskq.errors import BackendUnavailableError, ConfigError, GotaskqError, JobNotFoundError, NotOpenError
+from gotaskq.events import Event, JobCancelled, JobEnqueued, QueueCreated
+from gotaskq.job import Job, JobId, Status
 from gotaskq.kinds import mask_url
 from gotaskq.queue_rules import QueueRules
 from gotaskq.task import AnyTask
@@ -75,6 +78,33 @@ class SyncDoor:
             raise JobNotFoundError(job_id)
         return job
 
+    def wait(
+        self,
+        job_id: JobId,
+        settings: Settings,
+        *,
+        timeout_s: float | None,
+        on_loop: Callable[[], Coroutine[Any, Any, Job]],
+    ) -> Job:
+        """Return a job once it has ended; `on_loop` waits where the app is open here. Raises as `Endings.wait`."""
+        if (here := self._open_here) is not None:
+            return here.wait_for(on_loop(), longer_s=timeout_s)
+        look = partial(self.get, settings=settings)
+        return look_until_ended(job_id, look, timeout_s=timeout_s, clock=self._choices.clock, sleep=time.sleep)
+
+    def cancel(self, job_id: JobId, settings: Settings, *, on_loop: Callable[[], Coroutine[Any, Any, Job]]) -> Job:
+        """Cancel a job, or ask for its end; `on_loop` does so where the app is open here. Raises as `get`."""
+        if (here := self._open_here) is not None:
+            return here.wait_for(on_loop())
+        before = self.get(job_id, settings)
+        entrance = self._entrance(settings)
+        job = entrance.store.cancel(job_id)
+        if job is None:
+            raise JobNotFoundError(job_id)
+        if job.status is Status.CANCELLED and before.status is not Status.CANCELLED:
+            entrance.tell(JobCancelled(job))
+        return job
+
     def create_queue(self, name: str, settings: Settings) -> str:
         """Register a queue and return its name; raises InvalidRequestError or QueueExistsError."""
         if (here := self._open_here) is not None:
@@ -104,17 +134,23 @@ class _OpenHere:
     loop: asyncio.AbstractEventLoop
     pid: int
 
-    def wait_for(self, call: Coroutine[Any, Any, T]) -> T:
-        """Let the loop do it, and wait in this thread."""
+    def wait_for(self, call: Coroutine[Any, Any, T], *, longer_s: float | None = 0.0) -> T:
+        """Let the loop do it, and wait in this thread; `longer_s`: how long it may take by itself, None: for ever."""
         if _is_running_here(self.loop):
             call.close()
             raise GotaskqError("this would wait for the very loop it is called on; await the method without _sync here")
         answered: Future[T] = asyncio.run_coroutine_threadsafe(call, self.loop)
         try:
-            return answered.result(LOOP_ANSWERS_WITHIN_S)
-        except TimeoutError:
+            wait_in_thread([answered], (longer_s or 0.0) + LOOP_ANSWERS_WITHIN_S)
+            while longer_s is None and not answered.done() and self.loop.is_running():
+                wait_in_thread([answered], LOOP_ANSWERS_WITHIN_S)
+            if not answered.done():
+                raise BackendUnavailableError("the loop of this TaskQ did not answer; is it blocked, or has it ended?")
+            return answered.result()
+        except CancelledError:  # with all else that the loop still did when it ended
+            raise NotOpenError from None
+        finally:
             answered.cancel()
-            raise BackendUnavailableError("the loop of this TaskQ did not answer; is it blocked?") from None
 
 
 class _PerThread(threading.local):
@@ -143,8 +179,8 @@ class _OwnEntrance:
         """The calling thread's admission: it draws ids, which must never be drawn twice."""
         if self.mine.admission is None or self.mine.tasks < len(self.tasks):  # modules may be imported one by one
             bus = EventBus()
-            bus.subscribe(JobEnqueued, self._tell)
-            bus.subscribe(QueueCreated, self._tell)
+            bus.subscribe(JobEnqueued, self.tell)
+            bus.subscribe(QueueCreated, self.tell)
             backend = cast("Backend", _NeverWaiting(self.store, self._create_own))  # as much of one as admission uses
             self.mine.admission = self.admit(
                 self.choices, self.settings, backend=backend, bus=bus, types=types_of(self.tasks)
@@ -158,10 +194,10 @@ class _OwnEntrance:
         if all(task.at_the_door.queue != queue for task in self.tasks.values()):
             return False
         if self.store.create_queue(queue):
-            self._tell(QueueCreated(queue))
+            self.tell(QueueCreated(queue))
         return True
 
-    def _tell(self, event: Event) -> None:
+    def tell(self, event: Event) -> None:
         with self.telling:  # observers know of no threads
             self.bus.publish(event)
 
@@ -242,7 +278,7 @@ def _open_entrance(
     rng = Random()  # not the app's: a fork copies that, with its state, and two processes would draw alike
     store = SyncRedis(
         url,
-        StoreLimits(max_queue_depth=settings.max_queue_depth),
+        StoreLimits(max_queue_depth=settings.max_queue_depth, max_completed_jobs=settings.max_completed_jobs),
         layout=StoreLayout(key_prefix=settings.key_prefix, partitions=settings.partitions),
         clock=choices.clock,
         rng=rng,

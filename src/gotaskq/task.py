@@ -20,7 +20,7 @@ from gotaskq.engine.registry import HandlerOptions, Registry
 from gotaskq.engine.resources import given
 from gotaskq.errors import InvalidRequestError, PayloadMismatchError, RegistrationError
 from gotaskq.executor import Handler
-from gotaskq.handle import JobHandle, KeepsJobs
+from gotaskq.handle import JobHandle, KeepsJobs, KeepsJobsSync, SyncJobHandle
 from gotaskq.job import Job
 from gotaskq.names import check_queue_name
 from gotaskq.payload_type import PayloadType, Upcast
@@ -60,11 +60,15 @@ def checked(options: SendOptions) -> SendOptions:
     return options if queue is None else cast("SendOptions", {**options, "queue": check_queue_name(queue)})
 
 
-class TakesJobs(KeepsJobs, Protocol):
+class TakesJobs(KeepsJobs, KeepsJobsSync, Protocol):
     """What a task asks of its app."""
 
     def submit(self, request: JobRequest) -> Awaitable[Job]:
         """Store the job a request asks for."""
+        ...
+
+    def submit_sync(self, request: JobRequest) -> Job:
+        """Store the job a request asks for, for code that cannot await."""
         ...
 
 
@@ -91,6 +95,11 @@ class Sender(Generic[P, R]):
         """
         job = await self._app.submit(self.job(*args, **kwargs))
         return JobHandle(self._app, job.id, self._read_result)
+
+    def enqueue_sync(self, *args: P.args, **kwargs: P.kwargs) -> SyncJobHandle[R]:
+        """Do what `enqueue` does, for code that cannot await; raises as it, and ConfigError as `TaskQ.enqueue_sync`."""
+        job = self._app.submit_sync(self.job(*args, **kwargs))
+        return SyncJobHandle(self._app, job.id, self._read_result)
 
     def job(self, *args: P.args, **kwargs: P.kwargs) -> JobRequest:
         """Return the job's request, for `TaskQ.enqueue_many`."""

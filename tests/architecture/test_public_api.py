@@ -27,6 +27,7 @@ PUBLIC = [
     "Snooze",
     "Status",
     "StrictPriority",
+    "SyncJobHandle",
     "Task",
     "TaskQ",
     "Weighted",

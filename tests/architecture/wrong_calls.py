@@ -3,7 +3,7 @@
 Checked by test_wrong_calls.py; left out of the ordinary run of mypy.
 """
 
-from gotaskq import INJECTED, Context, JobHandle, TaskQ
+from gotaskq import INJECTED, Context, Job, JobHandle, Status, SyncJobHandle, TaskQ
 
 app = TaskQ()
 
@@ -36,6 +36,30 @@ async def right(ctx: Context) -> None:
     await invite.enqueue("a@b.c")
     await invite("a@b.c", mailer=Mailer())
     await app.enqueue_many([send_email.job("a@b.c"), resize.job(path=text + at_once * direct)])
+
+
+def right_sync() -> None:
+    handle: SyncJobHandle[int] = send_email.enqueue_sync("a@b.c", subject="x")
+    number: int = handle.result(timeout=1)
+    text: str = resize.options(delay=1).enqueue_sync("a.png", width=number).result()
+    status: Status = handle.status()
+    job: Job = handle.cancel()
+    by_name: Job = app.enqueue_sync("email", {"to": text, "status": status.value}, priority=job.priority)
+    ended: Job = app.wait_sync(by_name.id, timeout=1.5)
+    app.cancel_sync(ended.id)
+
+
+def wrong_sync(ctx: Context) -> None:
+    send_email.enqueue_sync()  # E: call-arg
+    send_email.enqueue_sync(1)  # E: arg-type
+    send_email.enqueue_sync("a@b.c", subjekt="x")  # E: call-arg
+    send_email.enqueue_sync(ctx, "a@b.c")  # E: arg-type
+    resize.options(delay=1).enqueue_sync("a.png", 800)  # E: call-arg
+    text: str = send_email.enqueue_sync("a@b.c").result()  # E: assignment
+    send_email.enqueue_sync("a@b.c").result(timeout=text)  # E: arg-type
+    send_email.enqueue_sync("a@b.c").events()  # E: attr-defined
+    handle: JobHandle[int] = send_email.enqueue_sync("a@b.c")  # E: assignment
+    app.enqueue_sync("email", {}, prioritty=handle.id)  # E: call-arg
 
 
 async def wrong(ctx: Context) -> None:

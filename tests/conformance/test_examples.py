@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import cast
 
 from gotaskq.backend import Backend, StoreLimits
+from gotaskq.backends.journalled import JournalledBackend
 from gotaskq.backends.memory import MemoryBackend
 from gotaskq.clock import Clock
 from gotaskq.executor import Executor
@@ -19,7 +20,6 @@ from gotaskq.policies.scheduling import QueueSelector
 from gotaskq.testing.conformance import (
     BackendConformance,
     Case,
-    CoreBackendConformance,
     ExecutorConformance,
     OrderingConformance,
     RetryPolicyConformance,
@@ -46,9 +46,9 @@ OWN_EXECUTOR = load("14_own_executor")
 OWN_RETRY_POLICY = load("15_own_retry_policy")
 
 
-class TestOwnBackend(CoreBackendConformance):
+class TestOwnBackend(BackendConformance):
     async def make_backend(self, limits: StoreLimits, *, clock: Clock, rng: Random) -> Backend:
-        return cast("Backend", OWN_BACKEND.DictBackend(limits, clock=clock, rng=rng))
+        return JournalledBackend(OWN_BACKEND.SqliteJournal(":memory:"), limits, clock=clock, rng=rng)
 
 
 class TestSealedBackend(BackendConformance):

@@ -1,10 +1,11 @@
-"""`enqueue_sync` and `get_sync` on real servers: from threads and forks, through faults, open and not."""
+"""`enqueue_sync` and its kin on real servers: from threads and forks, through faults, open and not."""
 
 import asyncio
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import Random
 
@@ -16,6 +17,7 @@ from tests.redis_servers import HOST, Flavour, RedisServer, flavours, free_port,
 from tests.redis_stores import until
 
 from gotaskq import Job, Settings, TaskQ
+from gotaskq.backends.redis import RedisBackend
 from gotaskq.backends.redis.scripts import Script, load_scripts
 from gotaskq.backends.redis.sync import SyncRedis
 from gotaskq.clock import SystemClock
@@ -23,7 +25,10 @@ from gotaskq.errors import (
     BackendUnavailableError,
     ConfigError,
     GotaskqError,
+    InvalidPayloadError,
     InvalidRequestError,
+    JobCancelledError,
+    JobFailedError,
     JobNotFoundError,
     QueueDrainingError,
     QueueExistsError,
@@ -31,9 +36,11 @@ from gotaskq.errors import (
     QueueNotFoundError,
     StoreFullError,
 )
-from gotaskq.events import Event, JobEnqueued, QueueCreated
+from gotaskq.events import Event, JobCancelled, JobEnqueued, QueueCreated
 from gotaskq.job import JobId, Status
+from gotaskq.policies.scheduling import Turn
 from gotaskq.snowflake import partition_of
+from gotaskq.task import AnyTask
 
 pytestmark = pytest.mark.slow
 
@@ -74,6 +81,79 @@ def test_a_job_goes_in_without_a_loop_and_a_worker_runs_it(server: RedisServer) 
     assert (waiting.status, waiting.priority, waiting.max_retries) == (Status.PENDING, 7, 2)
     assert (waiting.timeouts.execution_ms, waiting.payload) == (9_000, {"to": "a@b.c"})
     assert (seen, done.status, done.result) == ([{"to": "a@b.c"}], Status.DONE, "sent")
+
+
+def test_a_task_is_sent_waited_for_and_read_without_a_loop(server: RedisServer) -> None:
+    app, elsewhere = TaskQ(server.url), TaskQ(server.url)
+    add, add_there = (make_add(one) for one in (app, elsewhere))
+    handle = add.enqueue_sync(1, right=2)
+    before = handle.status()
+    with ThreadPoolExecutor(1) as others:
+        working = others.submit(asyncio.run, run_all(elsewhere))
+        result = handle.result(timeout=30)
+        working.result()
+
+    assert (before, result, handle.status()) == (Status.PENDING, 3, Status.DONE)
+    assert handle.job().queue == "sums"  # which was made for it
+    assert add_there.job_type == handle.job().type
+
+
+def test_a_job_that_died_elsewhere_is_told_of(server: RedisServer) -> None:
+    app = TaskQ(server.url)
+    handle = make_add(app).options(max_retries=0).enqueue_sync(1, right=1_000)
+    asyncio.run(run_all(app))
+
+    with pytest.raises(JobFailedError, match="too much"):
+        handle.result()
+
+
+def test_a_job_nobody_runs_is_not_waited_for_longer_than_asked(server: RedisServer) -> None:
+    handle = make_add(TaskQ(server.url)).enqueue_sync(1)
+
+    with pytest.raises(TimeoutError, match="has not ended within 0 s; it goes on"):
+        handle.result(timeout=0)
+
+
+def test_jobs_are_cancelled_without_a_loop(server: RedisServer) -> None:
+    app = TaskQ(server.url)
+    cancelled: list[int] = []
+    app.observe(lambda event: cancelled.append(event_job(event).id), [JobCancelled])
+    waiting, running = make_add(app).enqueue_sync(1), app.enqueue_sync("held")
+
+    statuses = [waiting.cancel().status, waiting.cancel().status]
+    asked = asyncio.run(cancel_from_a_thread(app, running.id))
+
+    assert statuses == [Status.CANCELLED, Status.CANCELLED]
+    assert (asked.status, asked.is_cancel_requested) == (Status.RUNNING, True)
+    assert cancelled == [waiting.id]
+    with pytest.raises(JobCancelledError):
+        waiting.result()
+    with pytest.raises(JobNotFoundError):
+        app.cancel_sync(1)
+    with pytest.raises(JobNotFoundError):
+        app.cancel_sync(1 << 70)
+
+
+def test_a_full_store_still_cancels() -> None:
+    with running() as server:
+        app = TaskQ(server.url)
+        job = app.enqueue_sync("email")
+        with server.client() as client:
+            client.config_set("maxmemory", 1)
+
+        with pytest.raises(StoreFullError):
+            app.enqueue_sync("email")
+        assert app.cancel_sync(job.id).status is Status.CANCELLED
+
+
+def test_a_task_defined_after_the_first_call_is_known(server: RedisServer) -> None:
+    app = TaskQ(server.url)
+    app.enqueue_sync("email")
+    make_add(app)
+
+    assert app.enqueue_sync("add", {"left": 1}).queue == "sums"
+    with pytest.raises(InvalidPayloadError):
+        app.enqueue_sync("add", {"left": "one"})
 
 
 def test_a_queue_is_made_once(server: RedisServer) -> None:
@@ -351,6 +431,28 @@ def waiting_jobs(app: TaskQ) -> int:
     return asyncio.run(count())
 
 
+def make_add(app: TaskQ) -> AnyTask:
+    @app.task(queue="sums")
+    def add(left: int, right: int = 1) -> int:
+        if right > 999:
+            raise ValueError("too much")
+        return left + right
+
+    return add
+
+
+async def cancel_from_a_thread(app: TaskQ, job_id: JobId) -> Job:
+    """Hold a job by a store of our own, and cancel it through an app that is not open."""
+    backend = RedisBackend(app.backend_name, clock=SystemClock(), rng=Random())
+    await backend.open()
+    try:
+        [job] = await backend.reserve([Turn("default", 1)], limit=1, lease_ms=60_000, worker="holder")
+        assert job.id == job_id
+        return await asyncio.to_thread(app.cancel_sync, job_id)
+    finally:
+        await backend.close()
+
+
 def event_job(event: Event) -> Job:
-    assert isinstance(event, JobEnqueued)
+    assert isinstance(event, JobEnqueued | JobCancelled)
     return event.job

@@ -48,9 +48,10 @@ def is_local(backend: str | Backend) -> bool:
     """Say whether a backend, or one that a URL names, keeps its jobs where only this process sees them."""
     if isinstance(backend, str):
         return backend.startswith("memory://")
+    from gotaskq.backends.journalled import JournalledBackend
     from gotaskq.backends.memory import MemoryBackend
 
-    return isinstance(backend, MemoryBackend)
+    return isinstance(backend, MemoryBackend | JournalledBackend)
 
 
 def open_backend(url: str, *, limits: StoreLimits, layout: StoreLayout, clock: Clock, rng: Random) -> Backend:

@@ -1,12 +1,13 @@
 """Endings: waiting for a job to end, or to change, wherever it runs.
 
-Used by `TaskQ.wait` and `TaskQ.follow`. A job that ends in this process is heard of at once; one that ends elsewhere is
-found by looking.
+Used by `TaskQ.wait`, `follow` and `wait_sync`. A job that ends in this process is heard of at once; one that ends
+elsewhere is found by looking.
 Invariant: what is told comes from the store; an event only says when to look.
 """
 
 import asyncio
 import contextlib
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from typing import Final, TypeAlias
 
@@ -38,17 +39,16 @@ class Endings:
             async with self._clock.timeout(timeout_s):
                 return await self._wait(job_id, look)
         except TimeoutError as error:
-            raise TimeoutError(f"job {job_id} has not ended within {timeout_s} s; it goes on all the same") from error
+            raise _too_late(job_id, timeout_s) from error
 
     async def _wait(self, job_id: JobId, look: Callable[[JobId], Awaitable[Job]]) -> Job:
-        delay_s = FIRST_LOOK_S
+        pauses = pauses_s()
         with self._hearing_of(job_id) as has_ended:
             while (job := await look(job_id)).status not in FINAL:
                 with contextlib.suppress(TimeoutError):
-                    async with self._clock.timeout(delay_s):
+                    async with self._clock.timeout(next(pauses)):
                         await has_ended.wait()
                 has_ended.clear()
-                delay_s = min(delay_s * SLOWER, LAST_LOOK_S)
             return job
 
     async def follow(self, job_id: JobId, look: Callable[[JobId], Awaitable[Job]]) -> AsyncIterator[Job]:
@@ -92,3 +92,36 @@ class Endings:
             for event in events:
                 for has_ended in self._waiting.get(event.job.id, ()):
                     has_ended.set()
+
+
+def look_until_ended(
+    job_id: JobId,
+    look: Callable[[JobId], Job],
+    *,
+    timeout_s: float | None,
+    clock: Clock,
+    sleep: Callable[[float], None],
+) -> Job:
+    """Return the job once it has ended, found by looking, in a thread that may sleep; raises as `Endings.wait`."""
+    give_up_s = math.inf if timeout_s is None else clock.monotonic_s() + timeout_s
+    for pause_s in pauses_s():
+        job = look(job_id)
+        if job.status in FINAL:
+            return job
+        left_s = give_up_s - clock.monotonic_s()
+        if left_s <= 0:
+            break
+        sleep(min(pause_s, left_s))
+    raise _too_late(job_id, timeout_s)
+
+
+def pauses_s() -> Iterator[float]:
+    """Yield for how long to leave a job alone after each look: longer and longer, to a limit."""
+    pause_s = FIRST_LOOK_S
+    while True:
+        yield pause_s
+        pause_s = min(pause_s * SLOWER, LAST_LOOK_S)
+
+
+def _too_late(job_id: JobId, timeout_s: float | None) -> TimeoutError:
+    return TimeoutError(f"job {job_id} has not ended within {timeout_s} s; it goes on all the same")

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from tests.unit.engine.jobs import pending
 
 from gotaskq.engine.bus import EventBus
-from gotaskq.engine.endings import LAST_LOOK_S, Endings
+from gotaskq.engine.endings import FIRST_LOOK_S, LAST_LOOK_S, Endings, look_until_ended
 from gotaskq.events import Event, JobCancelled, JobDied, JobDone
 from gotaskq.job import DeathReason, Job, JobId, Status
 from gotaskq.testing.clock import FakeClock
@@ -110,3 +110,51 @@ async def test_what_looking_raises_ends_the_waiting(endings: Endings) -> None:
     look: Callable[[JobId], Awaitable[Job]] = fail
     with pytest.raises(LookupError):
         await endings.wait(JobId(1), look, timeout_s=None)
+
+
+class Thread:
+    """A thread's way to look and to sleep: it sleeps in no time, and a job ends after so many looks."""
+
+    def __init__(self, clock: FakeClock, *, ends_at_look: int) -> None:
+        self._clock = clock
+        self._ends_at_look = ends_at_look
+        self.looks = 0
+        self.slept_s: list[float] = []
+
+    def look(self, job_id: JobId) -> Job:
+        self.looks += 1
+        job = replace(pending(), id=job_id)
+        return replace(job, status=Status.DONE) if self.looks >= self._ends_at_look else job
+
+    def sleep(self, pause_s: float) -> None:
+        self.slept_s.append(pause_s)
+        self._clock.jump(pause_s)
+
+
+def test_a_thread_looks_soon_and_then_more_rarely(clock: FakeClock) -> None:
+    thread = Thread(clock, ends_at_look=20)
+
+    ended = look_until_ended(JobId(7), thread.look, timeout_s=None, clock=clock, sleep=thread.sleep)
+
+    assert (ended.id, ended.status, thread.looks) == (7, Status.DONE, 20)
+    assert thread.slept_s[0] == FIRST_LOOK_S
+    assert thread.slept_s == sorted(thread.slept_s)
+    assert max(thread.slept_s) == LAST_LOOK_S
+
+
+def test_a_thread_looks_a_last_time_at_its_timeout(clock: FakeClock) -> None:
+    thread = Thread(clock, ends_at_look=99)
+
+    with pytest.raises(TimeoutError, match="job 7 has not ended within 1 s; it goes on all the same"):
+        look_until_ended(JobId(7), thread.look, timeout_s=1, clock=clock, sleep=thread.sleep)
+
+    assert sum(thread.slept_s) == pytest.approx(1)
+    assert thread.looks == len(thread.slept_s) + 1
+
+
+def test_a_job_that_has_ended_costs_a_thread_one_look(clock: FakeClock) -> None:
+    thread = Thread(clock, ends_at_look=1)
+
+    look_until_ended(JobId(7), thread.look, timeout_s=0, clock=clock, sleep=thread.sleep)
+
+    assert (thread.looks, thread.slept_s) == (1, [])

@@ -37,12 +37,14 @@ PROMOTE_BATCH: Final = 1_000  # due jobs a reservation promotes, so that a milli
 class MemoryBackend:
     """Jobs in the memory of this process: gone when it ends. Belongs to one event loop."""
 
-    def __init__(self, limits: StoreLimits | None = None, *, clock: Clock, rng: Random) -> None:
+    def __init__(
+        self, limits: StoreLimits | None = None, *, clock: Clock, rng: Random, jobs: dict[JobId, Job] | None = None
+    ) -> None:
         limits = limits or StoreLimits()
         self._max_queue_depth = limits.max_queue_depth
         self._clock = clock
         self._rng = rng
-        self._jobs: dict[JobId, Job] = {}
+        self._jobs: dict[JobId, Job] = {} if jobs is None else jobs
         self._queues: dict[str, WaitingQueue] = {}
         self._stale: set[JobId] = set()  # cancelled while they waited, with an entry left in their queue
         self._deadlines: dict[JobId, int] = {}

@@ -36,6 +36,7 @@ from gotaskq.snowflake import partition_of
 T = TypeVar("T")
 Client: TypeAlias = "redis.Redis | RedisCluster"
 
+OURS: Final = (Script.ENQUEUE, Script.GET, Script.CANCEL)
 EACH_ON_ITS_OWN: Final = ""
 KNOWN_FOR_S: Final = 1.0  # so long a queue counts as registered once it was seen to be
 
@@ -62,14 +63,14 @@ class SyncRedis:
         layout: StoreLayout | None = None,
     ) -> None:
         self._layout = layout or StoreLayout()
-        self._max_depth = (limits or StoreLimits()).max_queue_depth
+        self._limits = limits or StoreLimits()
         self._keys = Keys(self._layout.key_prefix)
         self._clock = clock
         self._rng = rng
         self._address = read_url(url)
         self._made: Client | None = None
-        # Neither script differs between kinds of servers, so none need be asked for its version.
-        self._scripts = {script: ScriptText(script, has_flags=False) for script in (Script.ENQUEUE, Script.GET)}
+        # As for servers that know no flags of scripts; all others take that too, so none need be asked for its version.
+        self._scripts = {script: ScriptText(script, has_flags=False) for script in OURS}
         self._has_joined = False
         self.rules: dict[str, QueueRules] = {}  # of the queues that have some, as of a second ago at most
         self._rules_read_at_s = -KNOWN_FOR_S
@@ -90,7 +91,7 @@ class SyncRedis:
         for partition, places in places_of([job.id for job in jobs]):
             for some in chunks(places, MAX_JOBS):
                 sent = [jobs[place] for place in some]
-                depths = spell_depths(self._max_depth, self.rules, sent)
+                depths = spell_depths(self._limits.max_queue_depth, self.rules, sent)
                 reply = self._run(Script.ENQUEUE, partition, EACH_ON_ITS_OWN, depths, *self._arguments(sent))
                 for place, letter in zip(some, reply, strict=True):
                     replies[place] = ENQUEUED[letter]
@@ -117,6 +118,14 @@ class SyncRedis:
         self._join()
         [row] = rows_of(self._run(Script.GET, partition_of(job_id), member(job_id)))
         return decode_job(row)
+
+    def cancel(self, job_id: JobId) -> Job | None:
+        """Cancel a waiting job, mark a running one, leave an ended one; raises BackendUnavailableError."""
+        if not 0 <= job_id < 1 << 63:
+            return None
+        self._join()
+        limit = self._limits.max_completed_jobs
+        return decode_job(self._run(Script.CANCEL, partition_of(job_id), member(job_id), limit))
 
     def create_queue(self, name: str) -> bool:
         """Register a queue; False when it was there. Raises BackendUnavailableError."""
