@@ -13,6 +13,7 @@ from typing import cast
 from msgspec.structs import replace
 
 from gotaskq import Job, TaskQ
+from gotaskq.amendment import Amended, Amendment
 from gotaskq.backend import Backend, Enqueued, JobQuery, Page
 from gotaskq.job import JobId
 from gotaskq.policies.scheduling import Turn
@@ -57,6 +58,12 @@ class SealedBackend:
 
     async def cancel(self, job_id: JobId) -> Job | None:
         return next(iter(opened([await self.store.cancel(job_id)])), None)
+
+    async def amend(self, job_id: JobId, amendment: Amendment) -> Amended | None:
+        if amendment.payload_json is not None:
+            amendment = replace(amendment, payload_json=base64.b64encode(amendment.payload_json))
+        amended = await self.store.amend(job_id, amendment)
+        return amended and Amended(opened([amended.job])[0], amended.is_amended)
 
     async def replay(self, job_ids: Sequence[JobId]) -> list[Job]:
         return opened(await self.store.replay(job_ids))

@@ -10,6 +10,7 @@ from typing import Literal, Protocol, runtime_checkable
 
 import msgspec
 
+from gotaskq.amendment import Amended, Amendment
 from gotaskq.job import Job, JobId, Lease, Status
 from gotaskq.outcome import Settlement
 from gotaskq.policies.scheduling import Turn
@@ -195,6 +196,10 @@ class Backend(Protocol):
 
     async def cancel(self, job_id: JobId) -> Job | None:
         """Cancel a waiting job, mark a running one as to be cancelled, leave an ended one; None when there is none."""
+        ...
+
+    async def amend(self, job_id: JobId, amendment: Amendment) -> Amended | None:
+        """Change a job if it waits, in its queue and in what will run; leave any other; None when there is none."""
         ...
 
     async def replay(self, job_ids: Sequence[JobId]) -> list[Job]:

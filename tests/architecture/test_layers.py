@@ -46,6 +46,7 @@ LAYERS = {
     "failure": "vocabulary",
     "trail": "vocabulary",
     "job": "vocabulary",
+    "amendment": "vocabulary",
     "payload": "vocabulary",
     "outcome": "vocabulary",
     "events": "vocabulary",

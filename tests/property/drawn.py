@@ -51,3 +51,14 @@ delays_ms = st.sampled_from(DELAYS_S).map(lambda delay_s: delay_s * 1000)
 progresses = st.sampled_from(((None, "not heard"), (0.0, ""), (0.5, "half"), (1.0, "all\tdone")))
 checkpoints = st.sampled_from((None, b"1", b'{"page":2}'))
 other_jobs = st.sampled_from(({"enqueue_nonce": "another"}, {"enqueue_nonce": "another", "queue": "mail"}))
+changes = st.fixed_dictionaries(
+    {},
+    optional={
+        "delay_ms": st.sampled_from(DELAYS_S).map(lambda delay_s: delay_s * 1000),
+        "priority": st.sampled_from((0, 5, 10)),
+        "max_retries": st.integers(0, 2),
+        "execution_ms": st.sampled_from((0, 7_000)),
+        "schedule_ms": st.sampled_from((0, 5_000, 30_000)),
+        "payload_json": st.sampled_from((b"null", b'{"changed":"\\u0000\\t"}')),
+    },
+)

@@ -13,6 +13,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from gotaskq import job as transition
+from gotaskq.amendment import Amended, Amendment, amend
 from gotaskq.backend import Enqueued, Extended, JobQuery, Note, Page, QueueCounts, Settled, StoreLimits
 from gotaskq.backends.memory.ended import DeadJobs, FinishedJobs
 from gotaskq.backends.memory.listing import Listing
@@ -42,7 +43,6 @@ class MemoryBackend:
         self._rng = rng
         self._jobs: dict[JobId, Job] = {}
         self._queues: dict[str, WaitingQueue] = {}
-        self._stale: set[JobId] = set()  # cancelled while they waited, with an entry left in their queue
         self._deadlines: dict[JobId, int] = {}
         self._dead = DeadJobs(max_count=limits.max_dead_jobs, ttl_ms=limits.dead_job_ttl_ms)
         self._listing = Listing(self._jobs, self._dead)
@@ -55,7 +55,7 @@ class MemoryBackend:
 
     async def open(self) -> None:
         """Register the default queue."""
-        self._queues.setdefault(DEFAULT_QUEUE, WaitingQueue(DEFAULT_QUEUE, stale=self._stale))
+        self._queues.setdefault(DEFAULT_QUEUE, WaitingQueue(DEFAULT_QUEUE))
 
     async def close(self) -> None:
         """Wake whoever waits; the jobs stay as long as this object."""
@@ -65,7 +65,7 @@ class MemoryBackend:
         """Register a queue; False when it was there."""
         if name in self._queues:
             return False
-        self._queues[name] = WaitingQueue(name, stale=self._stale)
+        self._queues[name] = WaitingQueue(name)
         self._sleepers.wake()
         return True
 
@@ -98,7 +98,7 @@ class MemoryBackend:
             self._latest_ms = job.created_at_ms
         self._jobs[job_id] = job
         if not self._listing.add_newest(job_id):
-            self._insert_old_id(job_id)
+            self._listing.insert(job_id)  # from another generator, or of a job that was deleted since
         if job.delay_ms or job.timeouts.schedule_ms:
             # Both count from now by this store's clock, which may be ahead of one that stepped back.
             job = self._jobs[job_id] = replace(job, run_after_ms=self._latest_ms + job.delay_ms)
@@ -108,18 +108,6 @@ class MemoryBackend:
         if self._sleepers.waiting:
             self._sleepers.wake()
         return OK
-
-    def _insert_old_id(self, job_id: JobId) -> None:
-        """Give an id its place that is not the newest: from another generator, or of a job that was deleted since."""
-        self._drop_stale_entries(job_id)
-        self._listing.insert(job_id)
-
-    def _drop_stale_entries(self, job_id: JobId) -> None:
-        """Drop what a job left in a queue where it did not run, before it comes to wait again."""
-        if job_id in self._stale:
-            self._stale.remove(job_id)
-            for queue in self._queues.values():
-                queue.drop_stale({job_id})
 
     def _refusals(self, jobs: Sequence[Job]) -> list[Enqueued]:
         """Return a reply for each job where one of them cannot be stored beside the others, else nothing."""
@@ -308,7 +296,7 @@ class MemoryBackend:
     def _expire(self, job: Job, now_ms: int) -> Job:
         queue = self._queues[job.queue]
         queue.promote_all(self._jobs, now_ms=now_ms)
-        queue.cancel(job, now_ms=now_ms)
+        queue.take_out(job, now_ms=now_ms)
         dead = self._jobs[job.id] = transition.expire(job, now_ms=now_ms)
         self._bury(queue, dead)
         return dead
@@ -346,10 +334,24 @@ class MemoryBackend:
         queue.promote_all(self._jobs, now_ms=now_ms)  # so that `run_after` tells which heap it is in
         cancelled = self._jobs[job_id] = transition.request_cancel(job, now_ms=now_ms)
         if job.status is PENDING:
-            queue.cancel(job, now_ms=now_ms)
+            queue.take_out(job, now_ms=now_ms)
             self._patience.forget(job_id)
             self._finished.add(cancelled)
         return cancelled
+
+    async def amend(self, job_id: JobId, amendment: Amendment) -> Amended | None:
+        """Change a job if it waits."""
+        job = self._jobs.get(job_id)
+        if job is None or job.status is not PENDING:
+            return job and Amended(job, is_amended=False)
+        now_ms = self._now_ms()
+        queue = self._queues[job.queue]
+        queue.promote_all(self._jobs, now_ms=now_ms)  # as for a cancel
+        queue.take_out(job, now_ms=now_ms)
+        self._patience.forget(job_id)
+        amended = self._jobs[job_id] = amend(job, amendment, now_ms=now_ms)
+        self._file_pending(queue, amended, is_due=amended.run_after_ms <= now_ms)
+        return Amended(amended, is_amended=True)
 
     async def replay(self, job_ids: Sequence[JobId]) -> list[Job]:
         """Make dead jobs PENDING on their own queue with fresh counts."""
@@ -360,7 +362,6 @@ class MemoryBackend:
         job = self._jobs[job_id] = transition.replay(self._dead.remove(job_id), now_ms=now_ms)
         queue = self._queues[job.queue]
         queue.dead -= 1
-        self._drop_stale_entries(job_id)
         self._file_pending(queue, job, is_due=True)
         return job
 

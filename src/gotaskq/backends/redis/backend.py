@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, 
 from random import Random
 from typing import Any, Final, TypeVar
 
+from gotaskq.amendment import Amended, Amendment
 from gotaskq.backend import (
     Enqueued,
     Extended,
@@ -23,6 +24,7 @@ from gotaskq.backend import (
     StoreLayout,
     StoreLimits,
 )
+from gotaskq.backends.redis.amendments import amendment_arguments
 from gotaskq.backends.redis.check import CHECKED_SETTINGS, check_server
 from gotaskq.backends.redis.codec import LETTERS, decode_job, decode_leased, rows_of
 from gotaskq.backends.redis.connection import Connection
@@ -364,6 +366,13 @@ class RedisBackend:
     def hear_cancels(self, hear: Callable[[JobId], None]) -> None:
         """Let `hear` get the id of each running job that any process cancels, from now on."""
         self._wakeups.hear_cancels(hear)
+
+    async def amend(self, job_id: JobId, amendment: Amendment) -> Amended | None:
+        """Change a job if it waits."""
+        arguments = amendment_arguments(job_id, amendment)
+        is_amended, row = await self._run(Script.AMEND, partition_of(job_id), self._nonce(), *arguments)
+        job = decode_job(row)
+        return job and Amended(job, is_amended == b"1")
 
     async def replay(self, job_ids: Sequence[JobId]) -> list[Job]:
         """Make dead jobs PENDING on their own queue with fresh counts."""

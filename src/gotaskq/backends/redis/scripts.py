@@ -17,6 +17,7 @@ FIRST_WRITE: Final = "redis.call('HDEL', KEYS[1], '')\n"
 class Script(Enum):
     """An operation; the value is its file."""
 
+    AMEND = "amend"
     CANCEL = "cancel"
     COUNTS = "counts"
     DELETE = "delete"
@@ -37,9 +38,9 @@ class Script(Enum):
     __hash__ = object.__hash__
 
 
-# What must be refused when memory is full: it brings more. All else must go on, so that the store empties; notes and
+# What must be refused when memory is full: it brings more, or may. All else must go on, so that the store empties; notes and
 # results too, whose jobs are bounded, for a checkpoint that is refused is work to be done again.
-NEEDS_MEMORY: Final = frozenset({Script.ENQUEUE, Script.REPLAY})
+NEEDS_MEMORY: Final = frozenset({Script.AMEND, Script.ENQUEUE, Script.REPLAY})
 
 
 class ScriptText:

@@ -25,6 +25,7 @@ from typing import Final
 import pytest
 
 TOPICS: Final = (
+    "amending",
     "cancelling",
     "dead_letters",
     "enqueue",
@@ -45,6 +46,7 @@ TOPICS: Final = (
 )
 pytest.register_assert_rewrite(*(f"{__name__}.{topic}" for topic in TOPICS))  # must come before they are imported
 
+from gotaskq.testing.conformance.amending import AmendConformance  # noqa: E402
 from gotaskq.testing.conformance.cancelling import CancelConformance, CancelRequestedConformance  # noqa: E402
 from gotaskq.testing.conformance.dead_letters import DeadRetentionConformance, ReplayConformance  # noqa: E402
 from gotaskq.testing.conformance.enqueue import AtomicEnqueueConformance, EnqueueConformance  # noqa: E402
@@ -114,7 +116,7 @@ class CoreBackendConformance(
 ):
     """What no backend can do without: no job is lost, run by two at once, or settled twice.
 
-    Beyond it are atomic batches, pages, timeouts, notes, retention and prompt waking: without them an app runs, and
+    Beyond it are atomic batches, amendments, pages, timeouts, notes, retention and prompt waking: without them an app runs, and
     what stands on them does less or nothing.
     """
 
@@ -132,6 +134,7 @@ class BackendConformance(
     DeadListingConformance,
     DeadRetentionConformance,
     DeleteConformance,
+    AmendConformance,
     CompletedRetentionConformance,
     CompletedLimitConformance,
     WaitingConformance,

@@ -1,0 +1,14 @@
+"""Amendments as their script takes them: the job's id, and seven members of which those that stay are empty."""
+
+from gotaskq.amendment import Amendment
+from gotaskq.backends.redis.keys import member
+from gotaskq.job import JobId
+
+
+def amendment_arguments(job_id: JobId, amendment: Amendment) -> tuple[str | bytes | int, ...]:
+    """Return the eight arguments of an amendment."""
+    numbers = (
+        *(amendment.delay_ms, amendment.rank, amendment.priority, amendment.max_retries),
+        *(amendment.execution_ms, amendment.schedule_ms),
+    )
+    return (member(job_id), *("" if number is None else number for number in numbers), amendment.payload_json or b"")
