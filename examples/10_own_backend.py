@@ -104,7 +104,7 @@ class DictBackend:
         job = self.jobs.get(job_id)
         if job and job.status is Status.PENDING:
             return Amended(self._put(amend(job, amendment, now_ms=self.clock.now_ms())), is_amended=True)
-        return job and Amended(job, is_amended=False)
+        return Amended(job, is_amended=False) if job else None
 
     async def replay(self, job_ids: Sequence[JobId]) -> list[Job]:
         dead = {job_id: job for job_id in job_ids if (job := self.jobs.get(job_id)) and job.status is Status.DEAD}

@@ -11,9 +11,11 @@ from typing import Literal, Protocol, runtime_checkable
 import msgspec
 
 from gotaskq.amendment import Amended, Amendment
+from gotaskq.criteria import PayloadCriterion
 from gotaskq.job import Job, JobId, Lease, Status
 from gotaskq.outcome import Settlement
 from gotaskq.policies.scheduling import Turn
+from gotaskq.snowflake import BEYOND_IDS, first_id
 
 
 class Enqueued(Enum):
@@ -87,15 +89,41 @@ class StoreLayout(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class JobQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """Which jobs to list; a member that is None admits all."""
+    """Which jobs to list; a member that is None, or empty, admits all."""
 
     status: Status | None = None
     queue: str | None = None
     type: str | None = None
+    since_ms: int | None = None  # made then or later, by the instant in the id, so that it bounds a walk in their order
+    until_ms: int | None = None  # made before then
+    text: str | None = None  # in the type, the id or the error, whatever the case
+    payload: tuple[PayloadCriterion, ...] = ()
 
     def admits(self, job: Job) -> bool:
         """Say whether the job is one of those asked for."""
-        return self.status in (None, job.status) and self.queue in (None, job.queue) and self.type in (None, job.type)
+        return (
+            self.status in (None, job.status)
+            and self.queue in (None, job.queue)
+            and self.type in (None, job.type)
+            and self.lowest_id <= job.id < self.beyond_id
+            and (self.text is None or _has_text(job, self.text))
+            and all(criterion.admits(job.payload_json) for criterion in self.payload)
+        )
+
+    @property
+    def lowest_id(self) -> JobId:
+        """The lowest id that may be admitted."""
+        return JobId(0) if self.since_ms is None else first_id(self.since_ms)
+
+    @property
+    def beyond_id(self) -> JobId:
+        """The lowest id above all that may be admitted."""
+        return JobId(BEYOND_IDS) if self.until_ms is None else first_id(self.until_ms)
+
+
+def _has_text(job: Job, text: str) -> bool:
+    text = text.casefold()
+    return text in job.type.casefold() or text in str(job.id) or text in (job.error or "").casefold()
 
 
 class Page(msgspec.Struct, frozen=True):

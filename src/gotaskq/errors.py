@@ -10,6 +10,7 @@ GotaskqError
 │   ├── DeadJobNotFoundError
 │   └── QueueNotFoundError
 ├── JobEndedError           the job has ended, and cannot be cancelled any more
+├── JobStateError           the job's status forbids what was asked
 ├── QueueExistsError        the name is taken
 ├── QueueFullError          max_queue_depth is reached; try again later
 ├── UnavailableError
@@ -107,6 +108,14 @@ class JobEndedError(GotaskqError):
 
     def __init__(self, job_id: "JobId", status: "Status") -> None:
         super().__init__(f"job {job_id} is {status.value}; only a job that waits or runs can be cancelled")
+        self.status = status
+
+
+class JobStateError(GotaskqError):
+    """The job's status forbids what was asked; nothing was changed."""
+
+    def __init__(self, job_id: "JobId", status: "Status", allowed: str) -> None:
+        super().__init__(f"job {job_id} is {status.value}; {allowed}")
         self.status = status
 
 

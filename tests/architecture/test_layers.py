@@ -47,6 +47,7 @@ LAYERS = {
     "trail": "vocabulary",
     "job": "vocabulary",
     "amendment": "vocabulary",
+    "criteria": "vocabulary",
     "payload": "vocabulary",
     "outcome": "vocabulary",
     "events": "vocabulary",

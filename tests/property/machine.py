@@ -22,6 +22,7 @@ from hypothesis.stateful import (
 )
 from msgspec.structs import replace
 from tests.property.drawn import (
+    CHANGED_PAYLOAD,
     LEASES_S,
     LIMITS,
     QUEUES,
@@ -389,7 +390,8 @@ class BackendMachine(RuleBasedStateMachine):
 
     def _listing(self, query: JobQuery) -> list[int]:
         status = None if query.status is None else query.status.value
-        return self.model.listing(status=status, queue=query.queue, type=query.type)
+        payloads = [CHANGED_PAYLOAD] if query.payload else None
+        return self.model.listing(status=status, queue=query.queue, type=query.type, payloads=payloads)
 
     def _compare_replied(self, jobs: Sequence[Job]) -> None:
         for job in jobs:

@@ -309,7 +309,14 @@ class Model:
         scheduled = len(self._waiting(queue)) - ready
         return ready, scheduled, of_queue.count("RUNNING"), of_queue.count("DEAD"), self.paused[queue]
 
-    def listing(self, *, status: str | None = None, queue: str | None = None, type: str | None = None) -> list[int]:  # noqa: A002
+    def listing(
+        self,
+        *,
+        status: str | None = None,
+        queue: str | None = None,
+        type: str | None = None,  # noqa: A002
+        payloads: Sequence[bytes] | None = None,
+    ) -> list[int]:
         order = reversed(self.deaths) if status == "DEAD" else sorted(self.jobs, reverse=True)
         return [
             job_id
@@ -317,6 +324,7 @@ class Model:
             if status in (None, self.jobs[job_id].status)
             and queue in (None, self.jobs[job_id].queue)
             and type in (None, self.jobs[job_id].type)
+            and (payloads is None or self.jobs[job_id].payload_json in payloads)
         ]
 
     # -- within

@@ -17,6 +17,7 @@ from gotaskq.errors import (
     InvalidRequestError,
     JobEndedError,
     JobNotFoundError,
+    JobStateError,
     NotFoundError,
     NotOpenError,
     QueueExistsError,
@@ -56,7 +57,7 @@ def refuse(error: GotaskqError) -> Answer:
             return Answer(404, encode_error("dead job not found"))
         case NotFoundError():
             return Answer(404, encode_error(str(error)))
-        case JobEndedError():
+        case JobEndedError() | JobStateError():
             return Answer(409, encode_error(str(error)))
         case QueueExistsError():
             return Answer(409, encode_error(str(error), field="queue"))

@@ -342,8 +342,10 @@ class MemoryBackend:
     async def amend(self, job_id: JobId, amendment: Amendment) -> Amended | None:
         """Change a job if it waits."""
         job = self._jobs.get(job_id)
-        if job is None or job.status is not PENDING:
-            return job and Amended(job, is_amended=False)
+        if job is None:
+            return None
+        if job.status is not PENDING:
+            return Amended(job, is_amended=False)
         now_ms = self._now_ms()
         queue = self._queues[job.queue]
         queue.promote_all(self._jobs, now_ms=now_ms)  # as for a cancel

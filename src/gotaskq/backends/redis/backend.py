@@ -372,7 +372,7 @@ class RedisBackend:
         arguments = amendment_arguments(job_id, amendment)
         is_amended, row = await self._run(Script.AMEND, partition_of(job_id), self._nonce(), *arguments)
         job = decode_job(row)
-        return job and Amended(job, is_amended == b"1")
+        return None if job is None else Amended(job, is_amended == b"1")
 
     async def replay(self, job_ids: Sequence[JobId]) -> list[Job]:
         """Make dead jobs PENDING on their own queue with fresh counts."""

@@ -35,6 +35,8 @@ class Listing:
     async def page(self, query: JobQuery, *, after: str | None, limit: int, partitions: int) -> Page:
         """Return the jobs behind the cursor that the query admits, at most `limit`; raises InvalidRequestError."""
         before = None if after is None else _cursor(after)
+        if query.until_ms is not None and query.status is not DEAD:
+            before = query.beyond_id if before is None else min(before, query.beyond_id)
         found: list[Job] = []
         for _ in range(PAGE_SCAN // CHUNK):
             chunk, is_last = await self._chunk(query, before, partitions)
@@ -54,11 +56,12 @@ class Listing:
         """Return the next jobs of all partitions, in order, at most CHUNK, and whether none is left behind them."""
         is_dead = query.status is DEAD
         start = "" if before is None else str(before).zfill(ID_DIGITS)
+        lowest = member(query.lowest_id) if query.since_ms is not None and not is_dead else ""
         lines: list[list[tuple[Place, Job | None]]] = []
         known_to = 0  # down to here we have seen every partition: below may be one that we have not read yet
         for partition in range(partitions):
             is_cut, *reply = await self._run(
-                Script.LISTING, partition, "dlq" if is_dead else "ids", start, CHUNK, CHUNK_BYTES
+                Script.LISTING, partition, "dlq" if is_dead else "ids", start, CHUNK, CHUNK_BYTES, lowest
             )
             line = [(int(place), decode_job(row)) for place, row in zip(reply[::2], reply[1::2], strict=True)]
             if is_cut or len(line) == CHUNK:

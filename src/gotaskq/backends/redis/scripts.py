@@ -38,8 +38,8 @@ class Script(Enum):
     __hash__ = object.__hash__
 
 
-# What must be refused when memory is full: it brings more, or may. All else must go on, so that the store empties; notes and
-# results too, whose jobs are bounded, for a checkpoint that is refused is work to be done again.
+# What must be refused when memory is full: it brings more, or may. All else must go on, so that the store empties;
+# notes and results too, whose jobs are bounded, for a checkpoint that is refused is work to be done again.
 NEEDS_MEMORY: Final = frozenset({Script.AMEND, Script.ENQUEUE, Script.REPLAY})
 
 

@@ -32,6 +32,7 @@ TOPICS: Final = (
     "enqueue_now",
     "executors",
     "expiry",
+    "filtering",
     "given",
     "leases",
     "listing",
@@ -53,6 +54,7 @@ from gotaskq.testing.conformance.enqueue import AtomicEnqueueConformance, Enqueu
 from gotaskq.testing.conformance.enqueue_now import EnqueuesNowConformance  # noqa: E402
 from gotaskq.testing.conformance.executors import ExecutorConformance  # noqa: E402
 from gotaskq.testing.conformance.expiry import AfterExpiryConformance, ExpiryConformance  # noqa: E402
+from gotaskq.testing.conformance.filtering import FilterConformance  # noqa: E402
 from gotaskq.testing.conformance.leases import (  # noqa: E402
     ExtendConformance,
     LateWorkerConformance,
@@ -116,8 +118,8 @@ class CoreBackendConformance(
 ):
     """What no backend can do without: no job is lost, run by two at once, or settled twice.
 
-    Beyond it are atomic batches, amendments, pages, timeouts, notes, retention and prompt waking: without them an app runs, and
-    what stands on them does less or nothing.
+    Beyond it are atomic batches, amendments, pages, timeouts, notes, retention and prompt waking: without them an app
+    runs, and what stands on them does less or nothing.
     """
 
 
@@ -132,6 +134,7 @@ class BackendConformance(
     PromoteConformance,
     ListingConformance,
     DeadListingConformance,
+    FilterConformance,
     DeadRetentionConformance,
     DeleteConformance,
     AmendConformance,

@@ -125,16 +125,15 @@ class AmendConformance(ConformanceSuite):
     async def test_the_next_attempt_gets_what_was_changed(self, backend: Backend, job: Jobs) -> None:
         given = job(execution_s=5)
         await enqueue(backend, given)
-        change = Amendment(
-            max_retries=7, execution_ms=9_000, schedule_ms=60_000, payload_json=b'{"to":"\xc3\xa4",  "n":1.0}'
-        )
+        payload_json = b'{"to":"\xc3\xa4",  "n":1.0}'
+        change = Amendment(max_retries=7, execution_ms=9_000, schedule_ms=60_000, payload_json=payload_json)
 
         changed = await amended(backend, given, change)
         running = await start_again(backend, given)
 
         for seen in (changed, running):
             assert (seen.max_retries, seen.timeouts) == (7, Timeouts(9_000, 60_000))
-            assert seen.payload_json == change.payload_json
+            assert seen.payload_json == payload_json
             assert (seen.type, seen.priority, seen.rank, seen.queue) == (given.type, 0, given.rank, given.queue)
             assert (seen.created_at_ms, seen.run_after_ms) == (given.created_at_ms, given.run_after_ms)
             assert (seen.enqueue_nonce, seen.delay_ms, seen.version) == (given.enqueue_nonce, 0, given.version)
