@@ -6,7 +6,7 @@ The engine knows only this; each backend carries it out. What a method means, to
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from enum import Enum
-from typing import Literal, Protocol, runtime_checkable
+from typing import Final, Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -126,15 +126,23 @@ def _has_text(job: Job, text: str) -> bool:
     return text in job.type.casefold() or text in str(job.id) or text in (job.error or "").casefold()
 
 
+PAGE_BYTES: Final = 8 << 20  # of payloads and results; else a page of the largest ones would fill the memory
+
+
 class Page(msgspec.Struct, frozen=True):
     """Some jobs of a listing, and where it goes on; `next_cursor` is None at the end.
 
     A page may hold fewer jobs than asked for, even none, and still have a cursor: a call looks at a bounded number of
-    jobs.
+    jobs, and a page that holds PAGE_BYTES is full.
     """
 
     jobs: list[Job]
     next_cursor: str | None
+
+
+def weight_of(job: Job) -> int:
+    """Return about how many bytes a job brings to a page."""
+    return len(job.payload_json) + len(job.result_json or b"")
 
 
 class Backend(Protocol):
@@ -283,6 +291,23 @@ class ReportsHealth(Protocol):
     @property
     def is_reachable(self) -> bool:
         """Whether the store answered when it was last asked; no I/O, for it is read often."""
+        ...
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """Where a job stands: before its turn, or with whoever holds it."""
+
+    ahead: int | None = None  # due jobs of its queue that go first; None for a job that is not due
+    is_exact: bool = True  # else `ahead` is about right
+    lease_left_ms: int | None = None  # of one that runs; below 0 where the lease ran out and nobody has noticed yet
+
+
+@runtime_checkable
+class TellsStanding(Protocol):
+    """What a backend offers beside the rest when it can say where a job stands, at a cost that does not grow much."""
+
+    async def standing(self, job: Job) -> Standing:
+        """Return where a job stands, which was looked at a moment ago."""
         ...
 
 

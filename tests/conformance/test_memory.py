@@ -9,11 +9,11 @@ from gotaskq.clock import Clock
 from gotaskq.job import DEFAULT_QUEUE
 from gotaskq.outcome import Complete
 from gotaskq.testing.clock import FakeClock
-from gotaskq.testing.conformance import BackendConformance, EnqueuesNowConformance
+from gotaskq.testing.conformance import BackendConformance, EnqueuesNowConformance, StandingConformance
 from gotaskq.testing.conformance.given import Jobs, enqueue, given_running, ids, lease_of, look, reserve
 
 
-class TestMemory(BackendConformance, EnqueuesNowConformance):
+class TestMemory(BackendConformance, EnqueuesNowConformance, StandingConformance):
     async def make_backend(self, limits: StoreLimits, *, clock: Clock, rng: Random) -> MemoryBackend:
         return MemoryBackend(limits, clock=clock, rng=rng)
 

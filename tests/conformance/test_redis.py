@@ -10,7 +10,7 @@ from tests.redis_stores import StoreClock, new_store
 from gotaskq.backend import StoreLimits
 from gotaskq.backends.redis import RedisBackend
 from gotaskq.clock import Clock
-from gotaskq.testing.conformance import BackendConformance
+from gotaskq.testing.conformance import BackendConformance, StandingConformance
 
 pytestmark = pytest.mark.slow
 
@@ -22,7 +22,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
         yield running
 
 
-class TestRedis(BackendConformance):
+class TestRedis(BackendConformance, StandingConformance):
     @pytest.fixture(autouse=True)
     def _server(self, server: RedisServer) -> None:
         self.server = server

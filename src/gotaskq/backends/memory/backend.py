@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from gotaskq import job as transition
 from gotaskq.amendment import Amended, Amendment, amend
-from gotaskq.backend import Enqueued, Extended, JobQuery, Note, Page, QueueCounts, Settled, StoreLimits
+from gotaskq.backend import Enqueued, Extended, JobQuery, Note, Page, QueueCounts, Settled, Standing, StoreLimits
 from gotaskq.backends.memory.ended import DeadJobs, FinishedJobs
 from gotaskq.backends.memory.listing import Listing
 from gotaskq.backends.memory.patience import Patience
@@ -319,6 +319,13 @@ class MemoryBackend:
     async def get(self, job_id: JobId) -> Job | None:
         """Return the job, or None."""
         return self._jobs.get(job_id)
+
+    async def standing(self, job: Job) -> Standing:
+        """Return where a job stands."""
+        now_ms, deadline_ms = self._now_ms(), self._deadlines.get(job.id)
+        if deadline_ms is not None:
+            return Standing(lease_left_ms=deadline_ms - now_ms)
+        return self._queue(job.queue).standing(job, self._jobs, now_ms=now_ms)
 
     async def list_jobs(self, query: JobQuery, *, after: str | None, limit: int) -> Page:
         """List jobs, newest first (dead ones: latest death first)."""

@@ -3,7 +3,7 @@
 from bisect import bisect_left
 from typing import Final
 
-from gotaskq.backend import JobQuery, Page
+from gotaskq.backend import PAGE_BYTES, JobQuery, Page, weight_of
 from gotaskq.backends.memory.ended import DeadJobs
 from gotaskq.errors import InvalidRequestError
 from gotaskq.job import DEAD, Job, JobId
@@ -56,16 +56,17 @@ class Listing:
         end = max(first, bisect_left(self._ids, beyond))
         stop = max(first, end - LISTING_SCAN)
         found: list[Job] = []
-        looked_into = 0
+        weight = looked_into = 0
         for place in range(end - 1, stop - 1, -1):
             job = self._jobs.get(self._ids[place])
             if job is None:
                 continue
             if query.admits(job):
                 found.append(job)
+                weight += weight_of(job)
             if query.payload:
                 looked_into += len(job.payload_json)
-            if len(found) == limit or looked_into > PAYLOAD_SCAN_BYTES:
+            if len(found) == limit or weight > PAGE_BYTES or looked_into > PAYLOAD_SCAN_BYTES:
                 stop = place
                 break
         return Page(found, str(self._ids[stop]) if stop > first else None)
@@ -73,12 +74,13 @@ class Listing:
     def _page_of_dead(self, query: JobQuery, *, before: int | None, limit: int) -> Page:
         # At most max_dead_jobs are dead, so a walk from the latest is bounded.
         found: list[Job] = []
-        last = 0
+        last = weight = 0
         for death, job in self._dead.latest_first(before=before):
             if query.admits(job):
-                if len(found) == limit:
+                if len(found) == limit or weight > PAGE_BYTES:
                     return Page(found, str(last))
                 found.append(job)
+                weight += weight_of(job)
                 last = death
         return Page(found, None)
 

@@ -8,14 +8,16 @@ Invariant: an entry's job is PENDING and stands there, or the entry is among the
 
 from collections.abc import Mapping
 from heapq import heapify, heappop, heappush
+from itertools import islice
 from typing import Any, Final
 
-from gotaskq.backend import QueueCounts
+from gotaskq.backend import QueueCounts, Standing
 from gotaskq.backends.memory.ready import ID_BITS, ReadyEntries
 from gotaskq.job import Job, JobId
 
 ID_MASK: Final = (1 << ID_BITS) - 1
 COMPACT_SLACK: Final = 1_000  # stale entries that are not worth a rebuild
+LOOK_AT: Final = 10_000  # entries looked at to find a job's place: a millisecond
 
 
 class WaitingQueue:
@@ -107,6 +109,18 @@ class WaitingQueue:
         else:
             self._stale_ready.add(job.rank << ID_BITS | job.id)
             self.ready -= 1
+
+    def standing(self, job: Job, jobs: Mapping[JobId, Job], *, now_ms: int) -> Standing:
+        """Return how many jobs go before one, if it is due; others may be due and have no place yet."""
+        if job.run_after_ms > now_ms:
+            return Standing()
+        self.promote(jobs, now_ms=now_ms, limit=LOOK_AT)
+        entry = job.rank << ID_BITS | job.id
+        before, is_exact = self._ready.count_before(entry, look_at=LOOK_AT)
+        step = len(self._stale_ready) // LOOK_AT + 1
+        before -= step * sum(stale < entry for stale in islice(self._stale_ready, None, None, step))
+        has_unpromoted = self.scheduled > 0 and self._scheduled[0] >> ID_BITS <= now_ms
+        return Standing(ahead=max(before, 0), is_exact=is_exact and step == 1 and not has_unpromoted)
 
     def compact(self) -> None:
         """Drop stale entries, once they are the larger part."""

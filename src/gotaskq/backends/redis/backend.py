@@ -21,15 +21,17 @@ from gotaskq.backend import (
     Page,
     QueueCounts,
     Settled,
+    Standing,
     StoreLayout,
     StoreLimits,
 )
-from gotaskq.backends.redis.amendments import amendment_arguments
+from gotaskq.backends.redis.amendments import amendment_arguments, read_amended
 from gotaskq.backends.redis.check import CHECKED_SETTINGS, check_server
 from gotaskq.backends.redis.codec import LETTERS, decode_job, decode_leased, rows_of
 from gotaskq.backends.redis.connection import Connection
 from gotaskq.backends.redis.extensions import extensions, read_extended
 from gotaskq.backends.redis.intake import ANSWER_WITHIN_S, Intake
+from gotaskq.backends.redis.keeper import Keeper
 from gotaskq.backends.redis.keys import Keys, member
 from gotaskq.backends.redis.lease_line import RedisLeaseLine
 from gotaskq.backends.redis.listing import Listing
@@ -56,7 +58,6 @@ SETTLE_JOBS: Final = 128
 CALL_BYTES: Final = 1 << 20  # of results, tracebacks or checkpoints
 NOTES: Final = 256  # in one call
 MANY: Final = 100  # replayed, deleted or looked up in one call
-PRUNE_JOBS: Final = 500
 NONCE_BITS: Final = 96
 
 KEEP_EVERY_S: Final = 1.0  # a queue that another process made or paused is known within a second
@@ -90,6 +91,7 @@ class RedisBackend:
         self._registry = Registry(self._connection, keys, partitions=self._layout.partitions, rng=rng)
         self._wakeups = WakeUps(self._connection, keys.wake, rng=rng)
         self._listing = Listing(self._connection)
+        self._keeper = Keeper(self._connection, self._registry, self._limits, self._layout)
         self._intake = Intake(self._connection, self._registry, self._wakeups, max_depth=self._limits.max_queue_depth)
         self._lost_claims: dict[tuple[str, int], str] = {}  # nonces of reservations whose fate is not known
         self._first_partition = 0
@@ -309,44 +311,19 @@ class RedisBackend:
 
     async def promote(self, *, limit: int) -> int:
         """Move scheduled jobs that are due to ready; return how many."""
-        promoted = 0
-        for partition in range(self._registry.partitions):
-            for some in chunks(list(self._registry.paused), RESERVE_QUEUES):
-                if promoted < limit:
-                    promoted += await self._run(Script.PROMOTE, partition, limit - promoted, *some)
-        return promoted
+        return await self._keeper.promote(limit=limit)
 
     async def reap(self, *, limit: int, max_crashes: int) -> list[Job]:
         """Take back jobs whose lease ran out, but for a while after an outage."""
-        limits = (self._layout.outage_grace_ms, self._limits.max_completed_jobs, self._limits.max_dead_jobs)
-        reaped: list[Job] = []
-        for partition in range(self._registry.partitions):
-            if len(reaped) < limit:
-                reply = await self._run(Script.REAP, partition, limit - len(reaped), max_crashes, *limits)
-                reaped += [job for row in rows_of(reply) if (job := decode_job(row)) is not None]
-        return reaped
+        return await self._keeper.reap(limit=limit, max_crashes=max_crashes)
 
     async def expire(self, *, limit: int) -> list[Job]:
         """Give up jobs that waited for longer than their schedule timeout."""
-        expired: list[Job] = []
-        for partition in range(self._registry.partitions):
-            if len(expired) < limit:
-                wanted = limit - len(expired)
-                reply = await self._run(Script.EXPIRE, partition, wanted, self._limits.max_dead_jobs)
-                expired += [job for row in rows_of(reply) if (job := decode_job(row)) is not None]
-        return expired
+        return await self._keeper.expire(limit=limit)
 
     async def prune(self, *, limit: int) -> int:
         """Delete jobs that are past their retention; return how many."""
-        ttls = (self._limits.complete_job_ttl_ms, self._limits.dead_job_ttl_ms)
-        pruned = 0
-        for partition in range(self._registry.partitions):
-            while (wanted := min(limit - pruned, PRUNE_JOBS)) > 0:
-                gone: int = await self._run(Script.PRUNE, partition, wanted, *ttls)
-                pruned += gone
-                if gone < wanted:
-                    break
-        return pruned
+        return await self._keeper.prune(limit=limit)
 
     # -- looking and steering ------------------------------------------------------------------------------------------
 
@@ -357,6 +334,10 @@ class RedisBackend:
     async def list_jobs(self, query: JobQuery, *, after: str | None, limit: int) -> Page:
         """List jobs, newest first (dead ones: latest death first)."""
         return await self._listing.page(query, after=after, limit=limit, partitions=self._registry.partitions)
+
+    async def standing(self, job: Job) -> Standing:
+        """Return where a job stands."""
+        return await self._listing.standing(job, partitions=self._registry.partitions)
 
     async def cancel(self, job_id: JobId) -> Job | None:
         """Cancel a waiting job, mark a running one, leave an ended one."""
@@ -370,9 +351,7 @@ class RedisBackend:
     async def amend(self, job_id: JobId, amendment: Amendment) -> Amended | None:
         """Change a job if it waits."""
         arguments = amendment_arguments(job_id, amendment)
-        is_amended, row = await self._run(Script.AMEND, partition_of(job_id), self._nonce(), *arguments)
-        job = decode_job(row)
-        return None if job is None else Amended(job, is_amended == b"1")
+        return read_amended(await self._run(Script.AMEND, partition_of(job_id), self._nonce(), *arguments))
 
     async def replay(self, job_ids: Sequence[JobId]) -> list[Job]:
         """Make dead jobs PENDING on their own queue with fresh counts."""

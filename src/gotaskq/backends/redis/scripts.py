@@ -34,6 +34,7 @@ class Script(Enum):
     REPLAY = "replay"
     RESERVE = "reserve"
     SETTLE = "settle"
+    STANDING = "standing"
 
     __hash__ = object.__hash__
 

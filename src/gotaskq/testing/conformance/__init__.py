@@ -4,7 +4,8 @@
         async def make_backend(self, limits, *, clock, rng):
             return MyBackend(limits, clock=clock, rng=rng)
 
-CoreBackendConformance is its first part. A backend that is `EnqueuesNow` inherits from EnqueuesNowConformance too.
+CoreBackendConformance is its first part. A backend that is `EnqueuesNow` inherits from EnqueuesNowConformance
+too, one that is `TellsStanding` from StandingConformance.
 
     class TestMyExecutor(ExecutorConformance):
         handlers = DEF_HANDLERS  # of gotaskq.testing.handlers; ASYNC_HANDLERS for one that awaits them
@@ -42,6 +43,7 @@ TOPICS: Final = (
     "reserve",
     "retention",
     "settle",
+    "standing",
     "trail",
     "waiting",
 )
@@ -80,6 +82,7 @@ from gotaskq.testing.conformance.retention import (  # noqa: E402
     DeleteConformance,
 )
 from gotaskq.testing.conformance.settle import FencingConformance, SettleConformance  # noqa: E402
+from gotaskq.testing.conformance.standing import StandingConformance  # noqa: E402
 from gotaskq.testing.conformance.trail import (  # noqa: E402
     AttemptsConformance,
     ResultConformance,
@@ -96,6 +99,7 @@ __all__ = [
     "OrderingConformance",
     "RetryPolicyConformance",
     "SelectorConformance",
+    "StandingConformance",
 ]
 
 

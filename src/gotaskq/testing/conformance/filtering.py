@@ -126,3 +126,12 @@ class FilterConformance(ConformanceSuite):
         assert await listed(backend, JobQuery(payload=(a, b))) == [two.id]
         assert ids(await reserve(backend, limit=1)) == [one.id]
         assert await listed(backend, JobQuery(payload=(a,), status=Status.PENDING)) == [two.id]
+
+    async def test_a_page_of_large_jobs_is_short(self, backend: Backend, job: Jobs) -> None:
+        given = [job(payload_json=b'"' + b"x" * (3 << 20) + b'"') for _ in range(5)]
+        await enqueue(backend, *given)
+
+        page = await backend.list_jobs(JobQuery(), after=None, limit=5)
+
+        assert 1 <= len(page.jobs) < 5
+        assert await walk(backend) == ids(reversed(given))
