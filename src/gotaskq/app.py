@@ -14,13 +14,14 @@ from msgspec import Raw
 
 from gotaskq.assembly import Choices, submit_all
 from gotaskq.backend import Backend, Finding
-from gotaskq.backends import is_local
+from gotaskq.bulk import Bulk
 from gotaskq.clock import Clock, SystemClock
 from gotaskq.config import Settings, load_settings
 from gotaskq.engine.admission import Admission, JobRequest
 from gotaskq.engine.bus import EventBus
 from gotaskq.engine.endings import Endings
 from gotaskq.engine.middleware import Middleware
+from gotaskq.engine.rates import FinishRates
 from gotaskq.engine.registry import HandlerOptions, Registry
 from gotaskq.engine.resources import ResourceMaker
 from gotaskq.engine.submission import EnqueueMiddleware
@@ -84,6 +85,7 @@ class TaskQ(Steering):
         in_children = ProcessExecutor(children, clock=clock, rng=rng)
         self._bus = EventBus()
         self._endings = Endings(self._bus, clock)
+        self.rates = FinishRates(self._bus, clock)
         self._tasks: dict[str, AnyTask] = {}
         self._registry = Registry(
             on_loop=AsyncioExecutor(), in_thread=threads, in_child=in_children, middleware=middleware
@@ -98,6 +100,8 @@ class TaskQ(Steering):
             children=in_children,
         )
         self.is_draining = False  # set by whoever serves this app, for /readyz
+        self.bulk = Bulk(self, self._life, rng=rng)
+        self._life.before_end.append(self.bulk.close)
         self.observation = Observation(self._bus, self._life.workers, self._registry)
 
     @classmethod
@@ -283,7 +287,7 @@ class TaskQ(Steering):
     @property
     def is_shared(self) -> bool:
         """Whether other processes can see the same jobs; they cannot look into this one's memory."""
-        return not is_local(self._life.choices.backend_or(self.settings))
+        return self._life.is_shared
 
     @property
     def backend_name(self) -> str:

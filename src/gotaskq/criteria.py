@@ -16,11 +16,13 @@ MAX_PATH: Final = 256  # characters; longer than any honest path
 class PayloadCriterion(msgspec.Struct, frozen=True, gc=False):
     """A path through objects and arrays, and the text of the value at its end.
 
-    The text is that of a string, or JSON: `7` admits the number and the string, `"7"` the string alone.
+    The text is that of a string, or JSON: `7` admits the number and the string, `"7"` the string alone. With `is_json`
+    it is JSON only.
     """
 
     path: tuple[str, ...]
     text: str
+    is_json: bool = False
 
     def admits(self, payload_json: bytes) -> bool:
         """Say whether the payload has such a value there."""
@@ -30,7 +32,7 @@ class PayloadCriterion(msgspec.Struct, frozen=True, gc=False):
             value = _value_at(decode_payload(payload_json), self.path)
         except (GotaskqError, LookupError, UnicodeEncodeError):
             return False
-        return (isinstance(value, str) and value == self.text) or self._is_json_of(value)
+        return (not self.is_json and value == self.text) or self._is_json_of(value)
 
     def _may_be_in(self, payload_json: bytes) -> bool:
         """Say whether decoding is worth it: the last member's name is there, or something is escaped."""
@@ -46,7 +48,7 @@ class PayloadCriterion(msgspec.Struct, frozen=True, gc=False):
         return wanted == value and isinstance(wanted, bool) == isinstance(value, bool)
 
 
-def payload_criterion(path: str, text: str) -> PayloadCriterion:
+def payload_criterion(path: str, text: str, *, is_json: bool = False) -> PayloadCriterion:
     """Return the criterion of a dotted path; raises InvalidRequestError for one that leads nowhere."""
     steps = tuple(path.split("."))
     if not all(steps) or len(path) > MAX_PATH:
@@ -54,7 +56,7 @@ def payload_criterion(path: str, text: str) -> PayloadCriterion:
             f"payload path must be member names joined by dots, at most {MAX_PATH} characters, not {path[:64]!r}",
             field=f"payload.{path[:64]}",
         )
-    return PayloadCriterion(steps, text)
+    return PayloadCriterion(steps, text, is_json)
 
 
 def _value_at(value: object, path: tuple[str, ...]) -> object:

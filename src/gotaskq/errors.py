@@ -8,10 +8,12 @@ GotaskqError
 ├── NotFoundError
 │   ├── JobNotFoundError
 │   ├── DeadJobNotFoundError
-│   └── QueueNotFoundError
+│   ├── QueueNotFoundError
+│   └── OperationNotFoundError
 ├── JobEndedError           the job has ended, and cannot be cancelled any more
 ├── JobStateError           the job's status forbids what was asked
 ├── QueueExistsError        the name is taken
+├── TooManyOperationsError  as many acts on many jobs run as may; try again later
 ├── QueueFullError          max_queue_depth is reached; try again later
 ├── UnavailableError
 │   ├── ShuttingDownError   this process takes no more jobs
@@ -103,6 +105,13 @@ class QueueNotFoundError(NotFoundError):
         self.queue = queue
 
 
+class OperationNotFoundError(NotFoundError):
+    """No operation has this id, in this process."""
+
+    def __init__(self, operation_id: str) -> None:
+        super().__init__(f"no operation with id {operation_id}; it ended long ago, or another process runs it")
+
+
 class JobEndedError(GotaskqError):
     """The job has ended in another way than was asked for."""
 
@@ -125,6 +134,14 @@ class QueueExistsError(GotaskqError):
     def __init__(self, queue: str) -> None:
         super().__init__(f"queue already exists: {queue}")
         self.queue = queue
+
+
+class TooManyOperationsError(GotaskqError):
+    """As many acts on many jobs run in this process as may; nothing was begun."""
+
+    def __init__(self, most: int, *, retry_after_s: int = 5) -> None:
+        super().__init__(f"{most} operations run already; try again later")
+        self.retry_after_s = retry_after_s
 
 
 class QueueFullError(GotaskqError):

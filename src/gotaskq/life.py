@@ -5,22 +5,25 @@ Invariant: whatever ends the body of an opened app, of its workers or of a test,
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TypeVar
 
 from gotaskq.assembly import Choices, Opened, create_queues, make_stepper, make_worker, open_parts
 from gotaskq.backend import Backend, TellsOfCancels
+from gotaskq.backends import is_local
 from gotaskq.config import Settings
 from gotaskq.engine.bus import EventBus
+from gotaskq.engine.rates import FinishRates
 from gotaskq.engine.registry import Registry
 from gotaskq.engine.resources import Resources
 from gotaskq.engine.worker import Worker
 from gotaskq.errors import GotaskqError, NotOpenError
 from gotaskq.executors.process.executor import ProcessExecutor
 from gotaskq.executors.thread import ThreadExecutor
-from gotaskq.job import JobId
+from gotaskq.explaining import Surroundings
+from gotaskq.job import Job, JobId
 from gotaskq.stand_in import Mode, StandIn, stand_in_choices
 from gotaskq.sync_door import SyncDoor
 from gotaskq.task import AnyTask
@@ -47,9 +50,10 @@ class Life:
         self.workers: list[Worker] = []  # those that run
         self.resources = Resources()
         self.sync = SyncDoor(choices, bus, tasks=tasks, known_types=registry.types)
+        self.before_end: list[Callable[[], Awaitable[None]]] = []  # what else to end, while the store is open still
         self._bus = bus
         self._registry = registry
-        self._tasks = tasks
+        self.tasks = tasks
         self._threads = threads
         self._children = children
         self._opened: Opened | None = None
@@ -68,6 +72,11 @@ class Life:
         return self._opened is not None
 
     @property
+    def is_shared(self) -> bool:
+        """Whether other processes can see the same jobs; they cannot look into this one's memory."""
+        return not is_local(self.choices.backend_or(self.settings))
+
+    @property
     def stand_in(self) -> StandIn:
         """What stands in for store, workers and time; raises GotaskqError where nothing does."""
         if self._stand_in is None:
@@ -83,7 +92,7 @@ class Life:
         self._threads.max_threads = self.settings.effective_handler_threads
         self._children.max_children = self.settings.num_workers
         self._opened = await open_parts(
-            self.choices, self.settings, bus=self._bus, registry=self._registry, tasks=self._tasks
+            self.choices, self.settings, bus=self._bus, registry=self._registry, tasks=self.tasks
         )
         if isinstance(self._opened.backend, TellsOfCancels):
             self._opened.backend.hear_cancels(self.end_attempt)
@@ -94,10 +103,23 @@ class Life:
         """Close what was opened."""
         if self._stand_in is not None:
             return
+        for end in self.before_end:
+            await end()
         opened, self._opened = self.parts, None
         self.sync.hand_over_to(None)
         self._registry.close_executors()
         await opened.backend.close()
+
+    def surroundings(self, job: Job, rates: FinishRates) -> Surroundings:
+        """Return what this process knows around a job."""
+        return Surroundings(
+            workers=self.workers,
+            serves_queue=self.settings.queues is None or job.queue in self.settings.queues,
+            has_handler=self._registry.find(job.type) is not None,
+            is_shared=self.is_shared,
+            finished_per_s=rates.per_second(job.queue),
+            now_ms=self.choices.clock.now_ms(),
+        )
 
     def end_attempt(self, job_id: JobId) -> None:
         """Ask the attempt of a job to end, if it runs here."""
