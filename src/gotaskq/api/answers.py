@@ -23,6 +23,7 @@ from gotaskq.errors import (
     QueueExistsError,
     QueueFullError,
     ShuttingDownError,
+    TooManyOperationsError,
     UnavailableError,
     UnknownJobTypeError,
     WithheldError,
@@ -63,7 +64,7 @@ def refuse(error: GotaskqError) -> Answer:
             return Answer(409, encode_error(str(error), field="queue"))
         case WithheldError():
             return Answer(409, encode_error(str(error)))
-        case QueueFullError(retry_after_s=retry_after_s):
+        case QueueFullError(retry_after_s=retry_after_s) | TooManyOperationsError(retry_after_s=retry_after_s):
             return Answer(429, encode_error(str(error)), (("retry-after", str(retry_after_s)),))
         case BackendUnavailableError(job_id=job_id, retry_after_s=retry_after_s):
             return Answer(503, _encode_store_away(job_id), (("retry-after", str(retry_after_s)),))

@@ -1,7 +1,6 @@
 """The routes: the original's contract, what describes it, and the two health checks."""
 
 import logging
-from collections.abc import Awaitable, Callable
 from typing import Final
 from urllib.parse import urlencode
 
@@ -9,14 +8,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from gotaskq.api.answers import BATCH_TOO_LARGE, JSON, TOO_LARGE, WRONG_CODING, WRONG_TYPE, Answer, refuse
+from gotaskq.api.actions import Actions
+from gotaskq.api.answers import Answer, refuse
+from gotaskq.api.changes import Changes
 from gotaskq.api.described import Described
+from gotaskq.api.endpoints import endpoint, response_of
+from gotaskq.api.listing import list_jobs
 from gotaskq.api.requests import (
     MAX_BATCH_BYTES,
-    BodyTooLargeError,
-    ContentCodingError,
-    ContentTypeError,
     job_id_of,
+    known_id_of,
     limit_of,
     read_body,
     refuse_cross_site_forms,
@@ -24,8 +25,8 @@ from gotaskq.api.requests import (
 from gotaskq.api.schemas import encode_job, encode_jobs
 from gotaskq.api.submit import submit, submit_batch
 from gotaskq.app import TaskQ
-from gotaskq.errors import DeadJobNotFoundError, GotaskqError, JobEndedError, JobNotFoundError
-from gotaskq.job import JobId, Status
+from gotaskq.errors import DeadJobNotFoundError, GotaskqError, JobEndedError
+from gotaskq.job import Status
 from gotaskq.names import check_queue_name
 
 NDJSON: Final = ("application/x-ndjson", "application/jsonl", "application/x-jsonlines")
@@ -39,32 +40,39 @@ class Routes:
 
     def __init__(self, taskq: TaskQ) -> None:
         self._taskq = taskq
+        self._changes = Changes(taskq)
 
     def routes(self) -> list[Route]:
         """Return every route, in the order they are matched."""
         return [
-            Route("/jobs", _endpoint(self.submit_job), methods=["POST"]),
-            Route("/jobs/batch", _endpoint(self.submit_batch), methods=["POST"]),
+            Route("/jobs", endpoint(self.list_or_submit_jobs), methods=["GET", "POST"]),
+            Route("/jobs/batch", endpoint(self.submit_batch), methods=["POST"]),
+            *Actions(self._taskq).routes(),
             # One route, since a refusal of other methods names those of the first that has the path.
-            Route("/jobs/{id}", _endpoint(self.get_or_delete_job), methods=["GET", "DELETE"]),
-            Route("/jobs/{id}/cancel", _endpoint(self.cancel_job), methods=["POST"]),
-            Route("/dlq", _endpoint(self.list_dead), methods=["GET"]),
-            Route("/dlq/{id}", _endpoint(self.delete_dead), methods=["DELETE"]),
-            Route("/dlq/{id}/replay", _endpoint(self.replay_dead), methods=["POST"]),
-            Route("/queue", _endpoint(self.list_queues), methods=["GET"]),
-            Route("/queue/{name}", _endpoint(self.create_queue), methods=["POST"]),
+            Route("/jobs/{id}", endpoint(self.serve_job), methods=["GET", "PATCH", "DELETE"]),
+            *self._changes.routes(),
+            Route("/jobs/{id}/cancel", endpoint(self.cancel_job), methods=["POST"]),
+            Route("/dlq", endpoint(self.list_dead), methods=["GET"]),
+            Route("/dlq/{id}", endpoint(self.delete_dead), methods=["DELETE"]),
+            Route("/dlq/{id}/replay", endpoint(self.replay_dead), methods=["POST"]),
+            Route("/queue", endpoint(self.list_queues), methods=["GET"]),
+            Route("/queue/{name}", endpoint(self.create_queue), methods=["POST"]),
             *Described(self._taskq).routes(),
             *self.health_routes(),
-            Route("/{queue}/jobs", _endpoint(self.submit_job), methods=["POST"]),
+            Route("/{queue}/jobs", endpoint(self.submit_job), methods=["POST"]),
         ]
 
     def health_routes(self) -> list[Route]:
         """Return the routes that every process has which listens at all."""
         return [
             Route("/metrics", self.metrics, methods=["GET"]),
-            Route("/healthz", _endpoint(self.live), methods=["GET"]),
-            Route("/readyz", _endpoint(self.ready), methods=["GET"]),
+            Route("/healthz", endpoint(self.live), methods=["GET"]),
+            Route("/readyz", endpoint(self.ready), methods=["GET"]),
         ]
+
+    async def list_or_submit_jobs(self, request: Request) -> Answer:
+        """`/jobs`: list jobs, or store one."""
+        return await (self.submit_job(request) if request.method == "POST" else list_jobs(self._taskq, request))
 
     async def submit_job(self, request: Request) -> Answer:
         """`POST /jobs`, `POST /{queue}/jobs`: store a job."""
@@ -78,25 +86,26 @@ class Routes:
         body = await read_body(request, max_bytes=MAX_BATCH_BYTES)
         return await submit_batch(self._taskq.door, body, lines=media_type in NDJSON)
 
-    async def get_or_delete_job(self, request: Request) -> Answer:
-        """`/jobs/{id}`: look at a job, or forget it."""
-        return await (self.delete_job if request.method == "DELETE" else self.get_job)(request)
+    async def serve_job(self, request: Request) -> Answer:
+        """`/jobs/{id}`: look at a job, change it, or forget it."""
+        act = {"DELETE": self.delete_job, "PATCH": self._changes.amend}.get(request.method, self.get_job)
+        return await act(request)
 
     async def get_job(self, request: Request) -> Answer:
         """`GET /jobs/{id}`: look at a job, and at its last attempts that failed."""
-        return Answer(200, encode_job(await self._taskq.get(_job_id(request)), with_attempts=True))
+        return Answer(200, encode_job(await self._taskq.get(known_id_of(request)), with_attempts=True))
 
     async def cancel_job(self, request: Request) -> Answer:
         """`POST /jobs/{id}/cancel`: cancel a job that waits, ask one that runs to end."""
         refuse_cross_site_forms(request)
-        job = await self._taskq.cancel(_job_id(request))
+        job = await self._taskq.cancel(known_id_of(request))
         if job.status in (Status.DONE, Status.DEAD):
             raise JobEndedError(job.id, job.status)
         return Answer(200, encode_job(job))
 
     async def delete_job(self, request: Request) -> Answer:
         """`DELETE /jobs/{id}`: forget a job; one that runs is asked to end first, and is there until it has."""
-        job = await self._taskq.delete(_job_id(request))
+        job = await self._taskq.delete(known_id_of(request))
         if job.status is Status.RUNNING:
             return Answer(202, encode_job(job))
         return Answer(200, b'{"message":"job deleted successfully"}')
@@ -143,7 +152,7 @@ class Routes:
         try:
             page = await self._taskq.metrics_page()
         except GotaskqError as error:
-            return _response(refuse(error))
+            return response_of(refuse(error))
         return Response(page, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def live(self, _: Request) -> Answer:
@@ -157,30 +166,3 @@ class Routes:
         if not self._taskq.is_reachable:
             return Answer(503, b'{"status":"store unavailable"}')
         return Answer(200, OK)
-
-
-def _job_id(request: Request) -> JobId:
-    job_id = job_id_of(request)
-    if job_id is None:
-        raise JobNotFoundError(request.path_params["id"])
-    return job_id
-
-
-def _endpoint(act: Callable[[Request], Awaitable[Answer]]) -> Callable[[Request], Awaitable[Response]]:
-    async def endpoint(request: Request) -> Response:
-        try:
-            return _response(await act(request))
-        except BodyTooLargeError as error:
-            return _response(BATCH_TOO_LARGE if error.max_bytes == MAX_BATCH_BYTES else TOO_LARGE)
-        except ContentCodingError:
-            return _response(WRONG_CODING)
-        except ContentTypeError:
-            return _response(WRONG_TYPE)
-        except GotaskqError as error:
-            return _response(refuse(error))
-
-    return endpoint
-
-
-def _response(answer: Answer) -> Response:
-    return Response(answer.body, answer.status, dict(answer.headers), media_type=JSON)
