@@ -13,6 +13,7 @@ from typing import cast
 from msgspec.structs import replace
 
 from gotaskq import Job, TaskQ
+from gotaskq.amendment import Amended, Amendment
 from gotaskq.backend import Backend, Enqueued, JobQuery, Page
 from gotaskq.job import JobId
 from gotaskq.policies.scheduling import Turn
@@ -52,11 +53,17 @@ class SealedBackend:
         return next(iter(opened([await self.store.get(job_id)])), None)
 
     async def list_jobs(self, query: JobQuery, *, after: str | None, limit: int) -> Page:
-        page = await self.store.list_jobs(query, after=after, limit=limit)
-        return Page(opened(page.jobs), page.next_cursor)
+        page = await self.store.list_jobs(replace(query, payload=()), after=after, limit=limit)
+        return Page([job for job in opened(page.jobs) if query.admits(job)], page.next_cursor)
 
     async def cancel(self, job_id: JobId) -> Job | None:
         return next(iter(opened([await self.store.cancel(job_id)])), None)
+
+    async def amend(self, job_id: JobId, amendment: Amendment) -> Amended | None:
+        if amendment.payload_json is not None:
+            amendment = replace(amendment, payload_json=base64.b64encode(amendment.payload_json))
+        amended = await self.store.amend(job_id, amendment)
+        return Amended(opened([amended.job])[0], amended.is_amended) if amended else None
 
     async def replay(self, job_ids: Sequence[JobId]) -> list[Job]:
         return opened(await self.store.replay(job_ids))

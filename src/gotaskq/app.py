@@ -14,7 +14,7 @@ from msgspec import Raw
 
 from gotaskq.assembly import Choices, submit_all
 from gotaskq.backend import Backend, Finding
-from gotaskq.backends import is_local
+from gotaskq.bulk import Bulk
 from gotaskq.clock import Clock, SystemClock
 from gotaskq.config import Settings, load_settings
 from gotaskq.engine.admission import Admission, JobRequest
@@ -105,6 +105,8 @@ class TaskQ(Steering):
         )
         self._is_draining = False
         self._on_drain: list[Callable[[], None]] = []
+        self.bulk = Bulk(self, self._life, rng=rng)
+        self._life.before_end.append(self.bulk.close)
         self.observation = Observation(self._bus, self._life.workers, self._registry)
 
     @classmethod
@@ -321,7 +323,7 @@ class TaskQ(Steering):
     @property
     def is_shared(self) -> bool:
         """Whether other processes can see the same jobs; they cannot look into this one's memory."""
-        return not is_local(self._life.choices.backend_or(self.settings))
+        return self._life.is_shared
 
     @property
     def backend_name(self) -> str:

@@ -6,13 +6,16 @@ The engine knows only this; each backend carries it out. What a method means, to
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from enum import Enum
-from typing import Literal, Protocol, runtime_checkable
+from typing import Final, Literal, Protocol, runtime_checkable
 
 import msgspec
 
+from gotaskq.amendment import Amended, Amendment
+from gotaskq.criteria import PayloadCriterion
 from gotaskq.job import Job, JobId, Lease, Status
 from gotaskq.outcome import Settlement
 from gotaskq.policies.scheduling import Turn
+from gotaskq.snowflake import BEYOND_IDS, first_id
 
 
 class Enqueued(Enum):
@@ -88,26 +91,60 @@ class StoreLayout(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class JobQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """Which jobs to list; a member that is None admits all."""
+    """Which jobs to list; a member that is None, or empty, admits all."""
 
     status: Status | None = None
     queue: str | None = None
     type: str | None = None
+    since_ms: int | None = None  # made then or later, by the instant in the id, so that it bounds a walk in their order
+    until_ms: int | None = None  # made before then
+    text: str | None = None  # in the type, the id or the error, whatever the case
+    payload: tuple[PayloadCriterion, ...] = ()
 
     def admits(self, job: Job) -> bool:
         """Say whether the job is one of those asked for."""
-        return self.status in (None, job.status) and self.queue in (None, job.queue) and self.type in (None, job.type)
+        return (
+            self.status in (None, job.status)
+            and self.queue in (None, job.queue)
+            and self.type in (None, job.type)
+            and self.lowest_id <= job.id < self.beyond_id
+            and (self.text is None or _has_text(job, self.text))
+            and all(criterion.admits(job.payload_json) for criterion in self.payload)
+        )
+
+    @property
+    def lowest_id(self) -> JobId:
+        """The lowest id that may be admitted."""
+        return JobId(0) if self.since_ms is None else first_id(self.since_ms)
+
+    @property
+    def beyond_id(self) -> JobId:
+        """The lowest id above all that may be admitted."""
+        return JobId(BEYOND_IDS) if self.until_ms is None else first_id(self.until_ms)
+
+
+def _has_text(job: Job, text: str) -> bool:
+    text = text.casefold()
+    return text in job.type.casefold() or text in str(job.id) or text in (job.error or "").casefold()
+
+
+PAGE_BYTES: Final = 8 << 20  # of payloads and results; else a page of the largest ones would fill the memory
 
 
 class Page(msgspec.Struct, frozen=True):
     """Some jobs of a listing, and where it goes on; `next_cursor` is None at the end.
 
     A page may hold fewer jobs than asked for, even none, and still have a cursor: a call looks at a bounded number of
-    jobs.
+    jobs, and a page that holds PAGE_BYTES is full.
     """
 
     jobs: list[Job]
     next_cursor: str | None
+
+
+def weight_of(job: Job) -> int:
+    """Return about how many bytes a job brings to a page."""
+    return len(job.payload_json) + len(job.result_json or b"")
 
 
 class Backend(Protocol):
@@ -199,6 +236,10 @@ class Backend(Protocol):
         """Cancel a waiting job, mark a running one as to be cancelled, leave an ended one; None when there is none."""
         ...
 
+    async def amend(self, job_id: JobId, amendment: Amendment) -> Amended | None:
+        """Change a job if it waits, in its queue and in what will run; leave any other; None when there is none."""
+        ...
+
     async def replay(self, job_ids: Sequence[JobId]) -> list[Job]:
         """Make dead jobs PENDING on their own queue with fresh counts; ids that are not DEAD are passed over."""
         ...
@@ -252,6 +293,23 @@ class ReportsHealth(Protocol):
     @property
     def is_reachable(self) -> bool:
         """Whether the store answered when it was last asked; no I/O, for it is read often."""
+        ...
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """Where a job stands: before its turn, or with whoever holds it."""
+
+    ahead: int | None = None  # due jobs of its queue that go first; None for a job that is not due
+    is_exact: bool = True  # else `ahead` is about right
+    lease_left_ms: int | None = None  # of one that runs; below 0 where the lease ran out and nobody has noticed yet
+
+
+@runtime_checkable
+class TellsStanding(Protocol):
+    """What a backend offers beside the rest when it can say where a job stands, at a cost that does not grow much."""
+
+    async def standing(self, job: Job) -> Standing:
+        """Return where a job stands, which was looked at a moment ago."""
         ...
 
 

@@ -9,10 +9,13 @@ GotaskqError
 │   ├── JobNotFoundError
 │   ├── DeadJobNotFoundError
 │   ├── LeaseNotFoundError
-│   └── QueueNotFoundError
+│   ├── QueueNotFoundError
+│   └── OperationNotFoundError
 ├── JobEndedError           the job has ended, and cannot be cancelled any more
+├── JobStateError           the job's status forbids what was asked
 ├── StaleLeaseError         the lease ran out, was taken or settled: what its attempt brought is discarded
 ├── QueueExistsError        the name is taken
+├── TooManyOperationsError  as many acts on many jobs run as may; try again later
 ├── QueueInUseError         the queue cannot be deleted
 ├── QueueDrainingError      the queue takes no new jobs until it is resumed
 ├── QueueBusyError          the queue takes no job now; `retry_after_s` says when to try again
@@ -110,6 +113,13 @@ class QueueNotFoundError(NotFoundError):
         self.queue = queue
 
 
+class OperationNotFoundError(NotFoundError):
+    """No operation has this id, in this process."""
+
+    def __init__(self, operation_id: str) -> None:
+        super().__init__(f"no operation with id {operation_id}; it ended long ago, or another process runs it")
+
+
 class LeaseNotFoundError(NotFoundError):
     """No job is, or was, leased under this id."""
 
@@ -136,12 +146,28 @@ class JobEndedError(GotaskqError):
         self.status = status
 
 
+class JobStateError(GotaskqError):
+    """The job's status forbids what was asked; nothing was changed."""
+
+    def __init__(self, job_id: "JobId", status: "Status", allowed: str) -> None:
+        super().__init__(f"job {job_id} is {status.value}; {allowed}")
+        self.status = status
+
+
 class QueueExistsError(GotaskqError):
     """The queue's name is taken."""
 
     def __init__(self, queue: str) -> None:
         super().__init__(f"queue already exists: {queue}")
         self.queue = queue
+
+
+class TooManyOperationsError(GotaskqError):
+    """As many acts on many jobs run in this process as may; nothing was begun."""
+
+    def __init__(self, most: int, *, retry_after_s: int = 5) -> None:
+        super().__init__(f"{most} operations run already; try again later")
+        self.retry_after_s = retry_after_s
 
 
 class QueueInUseError(GotaskqError):

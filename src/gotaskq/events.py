@@ -77,6 +77,12 @@ class JobCancelled(msgspec.Struct, frozen=True, gc=False):
     job: Job
 
 
+class JobAmended(msgspec.Struct, frozen=True, gc=False):
+    """A job that waits was changed: its instant, its priority, its payload, or its limits."""
+
+    job: Job
+
+
 class JobReplayed(msgspec.Struct, frozen=True, gc=False):
     """A dead job is PENDING again."""
 
@@ -117,6 +123,7 @@ Event: TypeAlias = (
     | JobProgressed
     | JobReleased
     | JobCancelled
+    | JobAmended
     | JobReplayed
     | LeaseLapsed
     | LeaseLost

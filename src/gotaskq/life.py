@@ -5,13 +5,14 @@ Invariant: whatever ends the body of an opened app, of its workers or of a test,
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import TypeVar
 
 from gotaskq.assembly import Choices, Opened, create_queues, make_stepper, make_worker, open_parts
 from gotaskq.backend import Backend, TellsOfCancels
+from gotaskq.backends import is_local
 from gotaskq.config import Settings
 from gotaskq.engine.bus import EventBus
 from gotaskq.engine.rates import FinishRates
@@ -21,7 +22,8 @@ from gotaskq.engine.worker import Worker
 from gotaskq.errors import GotaskqError, NotOpenError
 from gotaskq.executors.process.executor import ProcessExecutor
 from gotaskq.executors.thread import ThreadExecutor
-from gotaskq.job import JobId
+from gotaskq.explaining import Surroundings
+from gotaskq.job import Job, JobId
 from gotaskq.lifespan import Lifespans
 from gotaskq.stand_in import Mode, StandIn, stand_in_choices
 from gotaskq.sync_door import SyncDoor
@@ -51,9 +53,10 @@ class Life:
         self.resources = Resources()
         self.lifespans = Lifespans()
         self.sync = SyncDoor(choices, bus, tasks=tasks, known_types=registry.types)
+        self.before_end: list[Callable[[], Awaitable[None]]] = []  # what else to end, while the store is open still
         self._bus = bus
         self._registry = registry
-        self._tasks = tasks
+        self.tasks = tasks
         self._threads = threads
         self._children = children
         self._rates = rates
@@ -74,6 +77,11 @@ class Life:
         return self._opened is not None
 
     @property
+    def is_shared(self) -> bool:
+        """Whether other processes can see the same jobs; they cannot look into this one's memory."""
+        return not is_local(self.choices.backend_or(self.settings))
+
+    @property
     def stand_in(self) -> StandIn:
         """What stands in for store, workers and time; raises GotaskqError where nothing does."""
         if self._stand_in is None:
@@ -82,7 +90,7 @@ class Life:
 
     def add_resource(self, maker: ResourceMaker) -> None:
         """Let workers open what this yields; raises RegistrationError."""
-        self.resources.add(maker, in_payloads={name: task.parameter_types for name, task in self._tasks.items()})
+        self.resources.add(maker, in_payloads={name: task.parameter_types for name, task in self.tasks.items()})
 
     async def begin(self) -> None:
         """Open the store, enter the lifespans and get ready to run; in a test, it has been opened in another way."""
@@ -101,6 +109,8 @@ class Life:
         """Leave the lifespans, and close what was opened."""
         if self._stand_in is None:
             try:
+                for end in self.before_end:
+                    await end()
                 await self.lifespans.leave()
             finally:
                 await self._close()
@@ -113,7 +123,7 @@ class Life:
             self.settings,
             bus=self._bus,
             registry=self._registry,
-            tasks=self._tasks,
+            tasks=self.tasks,
             rates=self._rates,
         )
         if isinstance(opened.backend, TellsOfCancels):
@@ -134,6 +144,17 @@ class Life:
         self._registry.close_executors()
         await self._beside.aclose()
         await opened.close()
+
+    def surroundings(self, job: Job, rates: FinishRates) -> Surroundings:
+        """Return what this process knows around a job."""
+        return Surroundings(
+            workers=self.workers,
+            serves_queue=self.settings.queues is None or job.queue in self.settings.queues,
+            has_handler=self._registry.find(job.type) is not None,
+            is_shared=self.is_shared,
+            finished_per_s=rates.per_second(job.queue),
+            now_ms=self.choices.clock.now_ms(),
+        )
 
     def end_attempt(self, job_id: JobId) -> None:
         """Ask the attempt of a job to end, if it runs here."""

@@ -15,6 +15,7 @@ EPOCH_MS: Final = 1_767_225_600_000  # 2026-01-01T00:00:00Z
 SEQUENCE_BITS: Final = 16
 PARTITION_BITS: Final = 6
 TIME_SHIFT: Final = SEQUENCE_BITS + PARTITION_BITS
+BEYOND_IDS: Final = 1 << 63
 IDS_PER_MS: Final = 1 << SEQUENCE_BITS
 SEQUENCE_MASK: Final = IDS_PER_MS - 1
 TOLERATED_STEP_BACK_MS: Final = 50  # what time synchronisation does every day; more deserves a line in the log
@@ -85,6 +86,11 @@ class SpreadIds:
 def created_at_ms(job_id: JobId) -> int:
     """Return the instant an id was drawn at, in milliseconds since 1970."""
     return (job_id >> TIME_SHIFT) + EPOCH_MS
+
+
+def first_id(instant_ms: int) -> JobId:
+    """Return the lowest id that can be drawn at an instant or later; the inverse of `created_at_ms`."""
+    return JobId(min(max(instant_ms - EPOCH_MS, 0) << TIME_SHIFT, BEYOND_IDS))
 
 
 def partition_of(job_id: JobId) -> int:

@@ -4,37 +4,31 @@ The base of `TaskQ`, apart from it so that each half can be read at once.
 Invariant: what changed a job is told on the bus.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import partial
+from typing import Unpack
 
-from gotaskq.assembly import Opened
-from gotaskq.backend import JobQuery, Page, QueueCounts
-from gotaskq.engine.bus import EventBus
+from gotaskq.backend import Page, QueueCounts
+from gotaskq.changing import Changing
 from gotaskq.engine.endings import Endings
+from gotaskq.engine.rates import FinishRates
 from gotaskq.errors import DeadJobNotFoundError, JobNotFoundError
-from gotaskq.events import JobCancelled, JobReplayed
+from gotaskq.events import JobCancelled
+from gotaskq.explaining import Explanation, explain
+from gotaskq.filters import JobFilter, query_of
 from gotaskq.governing import QueueStats
 from gotaskq.job import Job, JobId, Status
-from gotaskq.life import Life
 from gotaskq.names import check_queue_name
 from gotaskq.queue_handle import QueueHandle, stats_of
 
 
-class Steering:
+class Steering(Changing):
     """Jobs and queues of an app that is open."""
 
-    _life: Life
-    _bus: EventBus
     _endings: Endings
+    rates: FinishRates
 
     # -- jobs ----------------------------------------------------------------------------------------------------------
-
-    async def get(self, job_id: int) -> Job:
-        """Return a job; raises JobNotFoundError."""
-        job = await self._parts.backend.get(JobId(job_id))
-        if job is None:
-            raise JobNotFoundError(job_id)
-        return job
 
     async def wait(self, job_id: int, *, timeout: float | None = None) -> Job:  # noqa: ASYNC109
         """Return a job once it has ended; raises TimeoutError after `timeout` seconds, and JobNotFoundError."""
@@ -49,17 +43,12 @@ class Steering:
         """Yield a job as it is, then each time it has changed, until it has ended; raises JobNotFoundError."""
         return self._endings.follow(JobId(job_id), self.get)
 
-    async def list_jobs(
-        self,
-        *,
-        status: Status | None = None,
-        queue: str | None = None,
-        job_type: str | None = None,
-        cursor: str | None = None,
-        limit: int = 100,
-    ) -> Page:
-        """List jobs, newest first, from behind a page's `next_cursor`; raises InvalidRequestError for a bad cursor."""
-        query = JobQuery(status=status, queue=queue, type=job_type)
+    async def list_jobs(self, *, cursor: str | None = None, limit: int = 100, **filters: Unpack[JobFilter]) -> Page:
+        """List jobs, newest first (dead ones: latest death first), from behind a page's `next_cursor`.
+
+        A page may be short, even empty, and still have a cursor. Raises InvalidRequestError.
+        """
+        query = query_of(filters, now_ms=self._life.choices.clock.now_ms())
         return await self._parts.backend.list_jobs(query, after=cursor, limit=limit)
 
     async def cancel(self, job_id: int) -> Job:
@@ -80,10 +69,9 @@ class Steering:
 
     async def replay(self, job_id: int) -> Job:
         """Run a dead job again, on its own queue with a fresh count; raises DeadJobNotFoundError."""
-        replayed = await self._parts.backend.replay([JobId(job_id)])
+        replayed = await self.replay_many([job_id])
         if not replayed:
             raise DeadJobNotFoundError(job_id)
-        self._bus.publish(JobReplayed(replayed[0]))
         return replayed[0]
 
     async def delete(self, job_id: int) -> Job:
@@ -96,10 +84,23 @@ class Steering:
             await self._parts.backend.delete([job.id])
         return job
 
+    async def delete_ended(self, job_ids: Sequence[int]) -> list[int]:
+        """Forget jobs that have ended, in one call; return those that are there still, having come back meanwhile."""
+        backend = self._parts.backend
+        deleted = await backend.delete([JobId(job_id) for job_id in job_ids])
+        if deleted == len(job_ids):
+            return []
+        return [job_id for job_id in job_ids if await backend.get(JobId(job_id)) is not None]
+
     async def delete_dead(self, job_id: int) -> None:
         """Delete a dead job; raises DeadJobNotFoundError."""
         if not await self._parts.backend.delete([JobId(job_id)], status=Status.DEAD):
             raise DeadJobNotFoundError(job_id)
+
+    async def explain(self, job_id: int) -> Explanation:
+        """Say why a job has not run yet, or what became of it; raises JobNotFoundError."""
+        job = await self.get(job_id)
+        return await explain(job, self._parts.backend, self._life.surroundings(job, self.rates))
 
     # -- queues --------------------------------------------------------------------------------------------------------
 
@@ -126,7 +127,3 @@ class Steering:
     async def resume(self, queue: str) -> None:
         """Give out the queue's jobs again, and take new ones; raises QueueNotFoundError."""
         await self.queue(queue).resume()
-
-    @property
-    def _parts(self) -> Opened:
-        return self._life.parts

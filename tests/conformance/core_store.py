@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from random import Random
 
 from gotaskq import job as transition
+from gotaskq.amendment import Amended, Amendment, amend
 from gotaskq.backend import Enqueued, Extended, JobQuery, Note, Page, QueueCounts, Settled, StoreLimits
 from gotaskq.clock import Clock
 from gotaskq.errors import QueueNotFoundError
@@ -87,6 +88,12 @@ class DictBackend:
     async def cancel(self, job_id: JobId) -> Job | None:
         job = self.jobs.get(job_id)
         return job and self._put(transition.request_cancel(job, now_ms=self.clock.now_ms()))
+
+    async def amend(self, job_id: JobId, amendment: Amendment) -> Amended | None:
+        job = self.jobs.get(job_id)
+        if job and job.status is Status.PENDING:
+            return Amended(self._put(amend(job, amendment, now_ms=self.clock.now_ms())), is_amended=True)
+        return Amended(job, is_amended=False) if job else None
 
     async def replay(self, job_ids: Sequence[JobId]) -> list[Job]:
         dead = {job_id: job for job_id in job_ids if (job := self.jobs.get(job_id)) and job.status is Status.DEAD}

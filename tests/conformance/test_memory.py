@@ -14,11 +14,14 @@ from gotaskq.testing.conformance import (
     EnqueuesNowConformance,
     GovernorConformance,
     SharesTypesConformance,
+    StandingConformance,
 )
 from gotaskq.testing.conformance.given import Jobs, enqueue, given_running, ids, lease_of, look, reserve
 
 
-class TestMemory(BackendConformance, EnqueuesNowConformance, SharesTypesConformance, GovernorConformance):
+class TestMemory(
+    BackendConformance, EnqueuesNowConformance, SharesTypesConformance, GovernorConformance, StandingConformance
+):
     async def make_backend(self, limits: StoreLimits, *, clock: Clock, rng: Random) -> MemoryBackend:
         return MemoryBackend(limits, clock=clock, rng=rng)
 

@@ -10,7 +10,12 @@ from tests.redis_stores import StoreClock, new_store
 from gotaskq.backend import StoreLimits
 from gotaskq.backends.redis import RedisBackend
 from gotaskq.clock import Clock
-from gotaskq.testing.conformance import BackendConformance, GovernorConformance, SharesTypesConformance
+from gotaskq.testing.conformance import (
+    BackendConformance,
+    GovernorConformance,
+    SharesTypesConformance,
+    StandingConformance,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -22,7 +27,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
         yield running
 
 
-class TestRedis(BackendConformance, SharesTypesConformance, GovernorConformance):
+class TestRedis(BackendConformance, SharesTypesConformance, GovernorConformance, StandingConformance):
     @pytest.fixture(autouse=True)
     def _server(self, server: RedisServer) -> None:
         self.server = server

@@ -30,7 +30,7 @@ class Allow:
     overlap: bool = False  # I4: a holder was paused or cut off, so another could run its job meanwhile
     rewound: bool = False  # I3, I7: the store went back in time, so handlers know of leases that it does not
     strangers: bool = False  # I2: jobs were enqueued without the history
-    early: bool = False  # I7: the store's clock was set forward, and what is due is its to say
+    early: bool = False  # I7: the store's clock was set forward, or a job was asked to run sooner than it was to
     deleted: int = 0  # I6: this many jobs were deleted or pruned
 
 

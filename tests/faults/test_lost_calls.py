@@ -213,6 +213,33 @@ async def test_a_replay(world: World, soon: Soon, part: str) -> None:
     assert (stored.status, stored.count("rp")) == ("PENDING", 1)
 
 
+async def test_a_change(world: World, soon: Soon, part: str) -> None:
+    async with world.app() as app:
+        [job] = await world.enqueue_many(app, 1, delay=3_600)
+        loss = lose(world.proxy, part, "amend")
+
+        changed = await app.amend(job.id, delay=0, priority=9)
+        async with app.workers(concurrency=1):
+            await soon(world.is_drained)
+
+    assert loss.happened.is_set()
+    assert (changed.priority, changed.run_after_ms < job.run_after_ms) == (9, True)
+    assert world.check(Allow(early=True)).count("done") == 1
+
+
+async def test_a_change_whose_job_runs_before_the_repeat(world: World, soon: Soon, part: str) -> None:
+    async with world.app() as app, world.app(by_proxy=False) as other:
+        [job] = await world.enqueue_many(app, 1, "slow", payload={"ms": 1_000}, delay=3_600)
+        lose(world.proxy, part, "amend")
+
+        async with other.workers(concurrency=1):
+            changed = await app.run_now(job.id)  # never told that it runs, and so cannot be changed
+            await soon(world.is_drained)
+
+    assert changed.id == job.id
+    assert world.check(Allow(early=True)).count("done") == 1
+
+
 async def test_a_deletion(world: World, soon: Soon, part: str) -> None:
     job = await given_a_dead_job(world, soon)
     async with world.app() as app:

@@ -8,9 +8,15 @@ from tests.integration.wire import assert_is_error
 
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 ALLOWED = {
-    "/jobs": {"POST"},
+    "/jobs": {"GET", "HEAD", "POST"},
     "/default/jobs": {"POST"},
-    "/jobs/1": {"GET", "HEAD", "DELETE"},
+    "/jobs/1": {"GET", "HEAD", "PATCH", "DELETE"},
+    "/jobs/1/attempts": {"GET", "HEAD"},
+    "/jobs/1/result": {"GET", "HEAD"},
+    "/jobs/1/explain": {"GET", "HEAD"},
+    "/jobs/1/retry": {"POST"},
+    "/jobs/1/run": {"POST"},
+    "/operations/1": {"GET", "HEAD"},
     "/jobs/1/cancel": {"POST"},
     "/dlq": {"GET", "HEAD"},
     "/dlq/1": {"DELETE"},

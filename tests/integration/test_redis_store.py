@@ -15,7 +15,8 @@ from tests.redis_servers import HOST, Flavour, RedisServer, flavours, running
 from tests.redis_stores import new_store, until
 
 from gotaskq import TaskQ
-from gotaskq.backend import Enqueued, Extended, JobQuery, Note, Settled, StoreLayout, TellsOfCancels
+from gotaskq.amendment import DUE_NOW
+from gotaskq.backend import Enqueued, Extended, JobQuery, Note, Settled, Standing, StoreLayout, TellsOfCancels
 from gotaskq.backends.redis import RedisBackend
 from gotaskq.clock import SystemClock
 from gotaskq.errors import BackendUnavailableError, StoreFullError
@@ -264,6 +265,29 @@ class TestPartitions:
         assert [one and one.trail.progress for one in found] == [0.5] * 3
         assert (len(some), len(rest)) == (2, 1)
         assert not {one.id for one in (*some, *rest)} & {one.id for one in running}
+
+    async def test_jobs_of_every_partition_are_changed_narrowed_and_have_a_place(
+        self, server: RedisServer, job: Jobs, clock: FakeClock
+    ) -> None:
+        drawn = SpreadIds(Random(1), partitions=3)
+        backend = new_store(server, clock=clock, rng=Random(1), partitions=3)
+        await backend.open()
+        given: list[Job] = []
+        for _ in range(6):
+            given.append(job(job_id=drawn.draw(clock.now_ms())))
+            drawn.turn()
+            await clock.advance(1)
+        await enqueue(backend, *given)
+
+        last = await backend.standing(given[5])
+        changed = [await backend.amend(one.id, DUE_NOW) for one in given]
+        query = JobQuery(since_ms=given[1].created_at_ms, until_ms=given[4].created_at_ms)
+        listed = await walk(backend, query, limit=2)
+        await backend.close()
+
+        assert last == Standing(ahead=5, is_exact=False)
+        assert all(one is not None and one.is_amended for one in changed)
+        assert listed == ids(reversed(given[1:4]))
 
     async def test_a_process_with_fewer_partitions_serves_those_of_another(
         self, server: RedisServer, job: Jobs, clock: FakeClock

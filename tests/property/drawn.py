@@ -14,6 +14,7 @@ LIMITS: Final = Limits(max_depth=4, max_ended=4, max_dead=3, ended_ttl_ms=60_005
 DELAYS_S: Final = (0, 0, 0, 5, 40)
 SCHEDULES_S: Final = (0, 0, 5, 30)
 LEASES_S: Final = (5, 30, 300)
+CHANGED_PAYLOAD: Final = b'{"changed":"\\u0000\\t"}'
 STEPS_S: Final = (0.01, 4.99, 5, 29, 30, 31, 70)
 
 
@@ -53,3 +54,14 @@ delays_ms = st.sampled_from(DELAYS_S).map(lambda delay_s: delay_s * 1000)
 progresses = st.sampled_from(((None, "not heard"), (0.0, ""), (0.5, "half"), (1.0, "all\tdone")))
 checkpoints = st.sampled_from((None, b"1", b'{"page":2}'))
 other_jobs = st.sampled_from(({"enqueue_nonce": "another"}, {"enqueue_nonce": "another", "queue": "mail"}))
+changes = st.fixed_dictionaries(
+    {},
+    optional={
+        "delay_ms": st.sampled_from(DELAYS_S).map(lambda delay_s: delay_s * 1000),
+        "priority": st.sampled_from((0, 5, 10)),
+        "max_retries": st.integers(0, 2),
+        "execution_ms": st.sampled_from((0, 7_000)),
+        "schedule_ms": st.sampled_from((0, 5_000, 30_000)),
+        "payload_json": st.sampled_from((b"null", CHANGED_PAYLOAD)),
+    },
+)

@@ -22,11 +22,13 @@ from hypothesis.stateful import (
 )
 from msgspec.structs import replace
 from tests.property.drawn import (
+    CHANGED_PAYLOAD,
     LEASES_S,
     LIMITS,
     QUEUES,
     STEPS_S,
     NewJob,
+    changes,
     checkpoints,
     delays_ms,
     new_jobs,
@@ -40,10 +42,12 @@ from tests.property.model import Model
 from tests.property.settling import settle_model, settlement_of
 from tests.property.sight import QUERIES, Walk, compare, record_of, visible_counts
 
+from gotaskq.amendment import Amendment
 from gotaskq.backend import Backend, Enqueued, JobQuery, Note, StoreLimits
 from gotaskq.clock import Clock
 from gotaskq.errors import QueueNotFoundError
 from gotaskq.job import Job, JobId, Lease, Status
+from gotaskq.policies.ordering import PriorityFifo
 from gotaskq.policies.scheduling import Turn
 from gotaskq.testing.clock import FakeClock
 from gotaskq.testing.conformance.given import Jobs
@@ -51,6 +55,7 @@ from gotaskq.testing.conformance.given import Jobs
 T = TypeVar("T")
 
 SEED: Final = 1
+ORDERING: Final = PriorityFifo()
 
 
 class BackendMachine(RuleBasedStateMachine):
@@ -292,6 +297,23 @@ class BackendMachine(RuleBasedStateMachine):
             else:
                 compare(cancelled, record)
 
+    @rule(jobs=st.lists(jobs, max_size=2), place=places, change=changes)
+    def amend(self, jobs: list[Job], place: int, change: dict[str, Any]) -> None:
+        for job_id in [*(job.id for job in jobs), *self._one_of(self._in("PENDING"), place)]:
+            change = dict(change)
+            record = self.model.jobs.get(job_id)
+            if record is not None and "priority" in change:
+                change["rank"] = ORDERING.rank(priority=change["priority"], created_at_ms=record.created_at_ms)
+
+            amended = self.run(self.backend.amend(job_id, Amendment(**change)))
+
+            record, is_amended = self.model.amend(job_id, change, now_ms=self.now_ms)
+            if amended is None or record is None:
+                assert (amended is None) == (record is None)
+            else:
+                assert amended.is_amended == is_amended
+                compare(amended.job, record)
+
     @rule(jobs=st.lists(jobs, max_size=2), place=places)
     def replay(self, jobs: list[Job], place: int) -> None:
         job_ids = [*(job.id for job in jobs), *self._one_of(self.model.deaths, place)]
@@ -368,7 +390,8 @@ class BackendMachine(RuleBasedStateMachine):
 
     def _listing(self, query: JobQuery) -> list[int]:
         status = None if query.status is None else query.status.value
-        return self.model.listing(status=status, queue=query.queue, type=query.type)
+        payloads = [CHANGED_PAYLOAD] if query.payload else None
+        return self.model.listing(status=status, queue=query.queue, type=query.type, payloads=payloads)
 
     def _compare_replied(self, jobs: Sequence[Job]) -> None:
         for job in jobs:

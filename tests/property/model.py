@@ -1,12 +1,12 @@
 """What a store must do, written a second time: dicts and lists, time passed in, nothing shared with what is tested.
 
-Follows the table of transitions (T1 to T15) word for word and slowly. Where the contract leaves a choice, the model
+Follows the table of transitions (T1 to T16) word for word and slowly. Where the contract leaves a choice, the model
 says what is allowed (`repliable`, `lapsed`, `expired`) and is then told what the store chose.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 REFUSED = frozenset({"collision", "full", "no_queue"})
 
@@ -247,7 +247,7 @@ class Model:
         self._die(job, reason="expired", error=error, now_ms=now_ms)
         return job
 
-    # -- steering: T10, T11, T13 and T14
+    # -- steering: T10, T11, T13, T14 and T16
 
     def cancel(self, job_id: int, *, now_ms: int) -> Record | None:
         job = self.jobs.get(job_id)
@@ -256,6 +256,18 @@ class Model:
         elif job is not None and job.status == "RUNNING":
             job.is_cancel_requested = True
         return job
+
+    def amend(self, job_id: int, change: dict[str, Any], *, now_ms: int) -> tuple[Record | None, bool]:
+        """Change a waiting job; `delay_ms` counts from now, all else names members of the record."""
+        job = self.jobs.get(job_id)
+        if job is None or job.status != "PENDING":
+            return job, False
+        for name, value in change.items():
+            if name == "delay_ms":
+                job.run_after_ms = now_ms + value
+            else:
+                setattr(job, name, value)
+        return job, True
 
     def replay(self, job_ids: Iterable[int], *, now_ms: int) -> list[int]:
         replayed = []
@@ -309,7 +321,14 @@ class Model:
         scheduled = len(self._waiting(queue)) - ready
         return ready, scheduled, of_queue.count("RUNNING"), of_queue.count("DEAD"), self.paused[queue]
 
-    def listing(self, *, status: str | None = None, queue: str | None = None, type: str | None = None) -> list[int]:  # noqa: A002
+    def listing(
+        self,
+        *,
+        status: str | None = None,
+        queue: str | None = None,
+        type: str | None = None,  # noqa: A002
+        payloads: Sequence[bytes] | None = None,
+    ) -> list[int]:
         order = reversed(self.deaths) if status == "DEAD" else sorted(self.jobs, reverse=True)
         return [
             job_id
@@ -317,6 +336,7 @@ class Model:
             if status in (None, self.jobs[job_id].status)
             and queue in (None, self.jobs[job_id].queue)
             and type in (None, self.jobs[job_id].type)
+            and (payloads is None or self.jobs[job_id].payload_json in payloads)
         ]
 
     # -- within

@@ -7,6 +7,7 @@ from msgspec.structs import astuple
 from tests.property.model import Record
 
 from gotaskq.backend import JobQuery, QueueCounts
+from gotaskq.criteria import payload_criterion
 from gotaskq.job import Job, Status
 from gotaskq.trail import KEPT_ATTEMPTS
 
@@ -21,6 +22,7 @@ QUERIES: Final = (
     JobQuery(status=Status.DEAD),
     JobQuery(status=Status.PENDING, queue="mail"),
     JobQuery(status=Status.DEAD, type="sms.send"),
+    JobQuery(payload=(payload_criterion("changed", "\0\t"),)),
 )
 
 

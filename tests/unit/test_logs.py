@@ -16,6 +16,7 @@ from tests.unit.engine.jobs import running
 
 from gotaskq.events import (
     Event,
+    JobAmended,
     JobCancelled,
     JobDied,
     JobDone,
@@ -212,6 +213,7 @@ EVENTS: list[tuple[Event, str, str, dict[str, object]]] = [
     (JobProgressed(JOB, 0.5, "half"), "debug", "job_progressed", ABOUT_JOB | {"progress": 0.5}),
     (JobReleased(JOB, is_unhandled=True), "info", "job_released", ABOUT_JOB | {"is_unhandled": True}),
     (JobCancelled(JOB), "debug", "job_cancelled", ABOUT_JOB),
+    (JobAmended(JOB), "debug", "job_amended", ABOUT_JOB),
     (JobReplayed(JOB), "debug", "job_replayed", ABOUT_JOB),
     (LeaseLapsed(JOB), "warning", "lease_lapsed", ABOUT_JOB),
     (LeaseLost(JOB), "warning", "lease_lost", ABOUT_JOB),

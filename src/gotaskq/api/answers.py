@@ -18,6 +18,7 @@ from gotaskq.errors import (
     InvalidRequestError,
     JobEndedError,
     JobNotFoundError,
+    JobStateError,
     NotFoundError,
     NotOpenError,
     QueueBusyError,
@@ -28,6 +29,7 @@ from gotaskq.errors import (
     Quota,
     ShuttingDownError,
     StaleLeaseError,
+    TooManyOperationsError,
     UnavailableError,
     UnknownJobTypeError,
     WithheldError,
@@ -62,7 +64,7 @@ def refuse(error: GotaskqError) -> Answer:
             return Answer(404, encode_error("dead job not found"))
         case NotFoundError():
             return Answer(404, encode_error(str(error)))
-        case JobEndedError():
+        case JobEndedError() | JobStateError():
             return Answer(409, encode_error(str(error)))
         case StaleLeaseError():
             return Answer(409, encode_error(str(error)))
@@ -73,6 +75,8 @@ def refuse(error: GotaskqError) -> Answer:
         case QueueRateError(queue=queue, quota=quota, retry_after_s=retry_after_s):
             headers = (("retry-after", str(retry_after_s)), *quota_headers(queue, quota))
             return Answer(429, encode_error(str(error), field="queue"), headers)
+        case TooManyOperationsError(retry_after_s=retry_after_s):
+            return Answer(429, encode_error(str(error)), (("retry-after", str(retry_after_s)),))
         case QueueBusyError(retry_after_s=retry_after_s):
             return Answer(429, encode_error(str(error), field="queue"), (("retry-after", str(retry_after_s)),))
         case BackendUnavailableError(job_id=job_id, retry_after_s=retry_after_s):

@@ -10,7 +10,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from gotaskq.api.answers import JSON
 from gotaskq.api.schemas import MAX_BODY_BYTES
-from gotaskq.errors import GotaskqError, InvalidRequestError
+from gotaskq.errors import GotaskqError, InvalidRequestError, JobNotFoundError
 from gotaskq.job import JobId
 
 MAX_BATCH_BYTES: Final = 8 << 20
@@ -74,9 +74,17 @@ def job_id_of(request: Request) -> JobId | None:
     return JobId(int(text)) if _JOB_ID.fullmatch(text) else None
 
 
-def limit_of(request: Request) -> int:
-    """Return `?limit=`, 1 to 1,000 (the default); raises InvalidRequestError."""
-    text = request.query_params.get("limit", str(MAX_PAGE))
-    if not (text.isascii() and text.isdigit() and len(text) <= 4 and 1 <= int(text) <= MAX_PAGE):
-        raise InvalidRequestError(f"limit must be between 1 and {MAX_PAGE}", field="limit")
+def known_id_of(request: Request) -> JobId:
+    """Return the job id in the path; raises JobNotFoundError when it cannot be one."""
+    job_id = job_id_of(request)
+    if job_id is None:
+        raise JobNotFoundError(request.path_params["id"])
+    return job_id
+
+
+def limit_of(request: Request, *, most: int = MAX_PAGE, default: int = MAX_PAGE) -> int:
+    """Return `?limit=`, 1 to `most`; raises InvalidRequestError."""
+    text = request.query_params.get("limit", str(default))
+    if not (text.isascii() and text.isdigit() and len(text) <= 4 and 1 <= int(text) <= most):
+        raise InvalidRequestError(f"limit must be between 1 and {most}", field="limit")
     return int(text)

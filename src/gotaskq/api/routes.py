@@ -8,14 +8,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from gotaskq.api.actions import Actions
 from gotaskq.api.answers import Answer, refuse
+from gotaskq.api.changes import Changes
 from gotaskq.api.described import Described
 from gotaskq.api.endpoints import endpoint, response_of
 from gotaskq.api.leases import Leases
+from gotaskq.api.listing import list_jobs
 from gotaskq.api.queues import Queues
 from gotaskq.api.requests import (
     MAX_BATCH_BYTES,
     job_id_of,
+    known_id_of,
     limit_of,
     read_body,
     refuse_cross_site_forms,
@@ -24,9 +28,9 @@ from gotaskq.api.schemas import encode_job, encode_jobs
 from gotaskq.api.submit import accept, submit, submit_batch
 from gotaskq.api.watching import Watching, wish_of
 from gotaskq.app import TaskQ
-from gotaskq.errors import DeadJobNotFoundError, GotaskqError, JobEndedError, JobNotFoundError
+from gotaskq.errors import DeadJobNotFoundError, GotaskqError, JobEndedError
 from gotaskq.headers import TRACEPARENT, trace_of
-from gotaskq.job import JobId, Status
+from gotaskq.job import Status
 from gotaskq.names import check_queue_name
 
 NDJSON: Final = ("application/x-ndjson", "application/jsonl", "application/x-jsonlines")
@@ -41,14 +45,17 @@ class Routes:
     def __init__(self, taskq: TaskQ) -> None:
         self._taskq = taskq
         self._watching = Watching(taskq)
+        self._changes = Changes(taskq)
 
     def routes(self) -> list[Route]:
         """Return every route, in the order they are matched."""
         return [
-            Route("/jobs", endpoint(self.submit_job), methods=["POST"]),
+            Route("/jobs", endpoint(self.list_or_submit_jobs), methods=["GET", "POST"]),
             Route("/jobs/batch", endpoint(self.submit_batch), methods=["POST"]),
+            *Actions(self._taskq).routes(),
             # One route, since a refusal of other methods names those of the first that has the path.
-            Route("/jobs/{id}", endpoint(self.get_or_delete_job), methods=["GET", "DELETE"]),
+            Route("/jobs/{id}", endpoint(self.serve_job), methods=["GET", "PATCH", "DELETE"]),
+            *self._changes.routes(),
             Route("/jobs/{id}/cancel", endpoint(self.cancel_job), methods=["POST"]),
             Route("/dlq", endpoint(self.list_dead), methods=["GET"]),
             Route("/dlq/{id}", endpoint(self.delete_dead), methods=["DELETE"]),
@@ -71,6 +78,10 @@ class Routes:
             Route("/readyz", endpoint(self.ready), methods=["GET"]),
         ]
 
+    async def list_or_submit_jobs(self, request: Request) -> Answer:
+        """`/jobs`: list jobs, or store one."""
+        return await (self.submit_job(request) if request.method == "POST" else list_jobs(self._taskq, request))
+
     async def submit_job(self, request: Request) -> Answer:
         """`POST /jobs`, `POST /{queue}/jobs`: store a job."""
         queue = request.path_params.get("queue")
@@ -89,27 +100,28 @@ class Routes:
         is_lines = media_type in NDJSON
         return await submit_batch(self._taskq.door, body, lines=is_lines, trace=_trace_of(request))
 
-    async def get_or_delete_job(self, request: Request) -> Answer:
-        """`/jobs/{id}`: look at a job, or forget it."""
-        return await (self.delete_job if request.method == "DELETE" else self.get_job)(request)
+    async def serve_job(self, request: Request) -> Answer:
+        """`/jobs/{id}`: look at a job, change it, or forget it."""
+        act = {"DELETE": self.delete_job, "PATCH": self._changes.amend}.get(request.method, self.get_job)
+        return await act(request)
 
     async def get_job(self, request: Request) -> Answer:
         """`GET /jobs/{id}`: look at a job, and at its last attempts that failed; with `?wait=` once it has ended."""
         wish = wish_of(request)
-        job = await self._taskq.get(_job_id(request))
+        job = await self._taskq.get(known_id_of(request))
         return await self._watching.answer(request, wish, job, status=200, with_attempts=True)
 
     async def cancel_job(self, request: Request) -> Answer:
         """`POST /jobs/{id}/cancel`: cancel a job that waits, ask one that runs to end."""
         refuse_cross_site_forms(request)
-        job = await self._taskq.cancel(_job_id(request))
+        job = await self._taskq.cancel(known_id_of(request))
         if job.status in (Status.DONE, Status.DEAD):
             raise JobEndedError(job.id, job.status)
         return Answer(200, encode_job(job))
 
     async def delete_job(self, request: Request) -> Answer:
         """`DELETE /jobs/{id}`: forget a job; one that runs is asked to end first, and is there until it has."""
-        job = await self._taskq.delete(_job_id(request))
+        job = await self._taskq.delete(known_id_of(request))
         if job.status is Status.RUNNING:
             return Answer(202, encode_job(job))
         return Answer(200, b'{"message":"job deleted successfully"}')
@@ -174,10 +186,3 @@ class Routes:
 
 def _trace_of(request: Request) -> str | None:
     return trace_of(request.headers.getlist(TRACEPARENT))
-
-
-def _job_id(request: Request) -> JobId:
-    job_id = job_id_of(request)
-    if job_id is None:
-        raise JobNotFoundError(request.path_params["id"])
-    return job_id

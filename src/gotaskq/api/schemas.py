@@ -46,9 +46,9 @@ def decode_submission(body: bytes, queue: str | None) -> JobRequest:
     # Every member has a colon, so where there are no more colons outside the payload than members that were found, no
     # member came twice; that settles nearly every body at once.
     if body.count(b":") - payload.count(b":") > count_members(request):
-        _refuse_repeated_members(body)
+        refuse_repeated_members(body)
     if not body.isascii():
-        _check_utf8(body)  # the decoder passes over what is inside the payload
+        check_utf8(body)  # the decoder passes over what is inside the payload
     if len(payload) > SHORT_PAYLOAD_BYTES or BACKSLASH in payload:
         check_payload(payload)
     if queue is not None:
@@ -66,8 +66,8 @@ def decode_members(body: bytes, kind: type[M]) -> M:
         raise invalid_member(error) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidRequestError("invalid json") from error
-    _check_utf8(body)
-    _refuse_repeated_members(body)
+    check_utf8(body)
+    refuse_repeated_members(body)
     return members
 
 
@@ -86,7 +86,7 @@ def encode_job(job: Job, *, with_attempts: bool = False) -> bytes:
     )
     more = b"" if is_new else _encode_more(job)
     if with_attempts and job.trail.attempts:
-        more += b',"attempts":' + _encode([_shown_attempt(attempt) for attempt in job.trail.attempts])
+        more += b',"attempts":' + _encode([shown_attempt(attempt) for attempt in job.trail.attempts])
     return b'{"id":"%d%b%b%b%b%b}' % (job.id, before, job.payload_json, after, instants, more)
 
 
@@ -160,7 +160,7 @@ def _shown_progress(job: Job) -> dict[str, object] | None:
     return {"fraction": fraction, "note": note} if note else {"fraction": fraction}
 
 
-def _shown_attempt(attempt: Attempt) -> dict[str, object]:
+def shown_attempt(attempt: Attempt) -> dict[str, object]:
     """Return an attempt that failed, as it is shown with its job."""
     shown: dict[str, object] = {
         "attempt": attempt.number,
@@ -211,14 +211,15 @@ def invalid_member(error: msgspec.ValidationError) -> InvalidRequestError:
     return InvalidRequestError(f"invalid {field}: {reason}", field=field)
 
 
-def _check_utf8(body: bytes) -> None:
+def check_utf8(body: bytes) -> None:
+    """Raise InvalidRequestError for bytes that are no UTF-8."""
     try:
         body.decode()
     except UnicodeDecodeError as error:
         raise InvalidRequestError("invalid json") from error
 
 
-def _refuse_repeated_members(body: bytes) -> None:
+def refuse_repeated_members(body: bytes) -> None:
     """Refuse an object that names one member twice, or a header: readers would disagree on which one counts."""
     members = _members(body)
     repeated = _repeated([name for name, _ in members])

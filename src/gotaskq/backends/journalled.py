@@ -13,6 +13,7 @@ from functools import partial
 from random import Random
 from typing import Any, Final, Protocol, TypeVar
 
+from gotaskq.amendment import Amended, Amendment
 from gotaskq.backend import Enqueued, Extended, JobQuery, Note, Page, QueueCounts, Settled, StoreLimits
 from gotaskq.backends.memory.recorded import RecordedMemory
 from gotaskq.clock import Clock
@@ -137,6 +138,10 @@ class JournalledBackend:
     async def cancel(self, job_id: JobId) -> Job | None:
         """Cancel a waiting job, mark a running one, leave an ended one."""
         return await self._once_kept(self._store.cancel(job_id))
+
+    async def amend(self, job_id: JobId, amendment: Amendment) -> Amended | None:
+        """Change a job if it waits."""
+        return await self._once_kept(self._store.amend(job_id, amendment))
 
     async def replay(self, job_ids: Sequence[JobId]) -> list[Job]:
         """Make dead jobs PENDING on their own queue with fresh counts."""

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Self, TypeVar
 
+from gotaskq.amendment import Amended, Amendment
 from gotaskq.backend import Backend, Enqueued, Extended, JobQuery, Note, Page, QueueCounts, Settled
 from gotaskq.errors import BackendUnavailableError, GotaskqError
 from gotaskq.job import Job, JobId, Lease, Status
@@ -147,6 +148,10 @@ class FlakyBackend:
     async def cancel(self, job_id: JobId) -> Job | None:
         """Cancel a waiting job, mark a running one."""
         return await self._call("cancel", lambda store: store.cancel(job_id))
+
+    async def amend(self, job_id: JobId, amendment: Amendment) -> Amended | None:
+        """Change a job if it waits."""
+        return await self._call("amend", lambda store: store.amend(job_id, amendment))
 
     async def replay(self, job_ids: Sequence[JobId]) -> list[Job]:
         """Make dead jobs PENDING again."""

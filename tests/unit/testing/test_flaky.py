@@ -63,7 +63,7 @@ async def test_a_late_call_waits_for_its_event(flaky: FlakyBackend, clock: FakeC
 
 
 async def test_a_method_that_is_none_is_refused(flaky: FlakyBackend) -> None:
-    with pytest.raises(ValueError, match="no method 'save'; it has cancel, close"):
+    with pytest.raises(ValueError, match="no method 'save'; it has amend, cancel, close"):
         flaky.fail("save")
 
 

@@ -4,8 +4,11 @@ One module an area of the API. Used by `openapi`, which adds the job types.
 Invariant: plain data, the same for every app.
 """
 
+from gotaskq.api.operations.actions import actions_operations
+from gotaskq.api.operations.changes import change_operation, changes_operations
 from gotaskq.api.operations.core import core_operations
 from gotaskq.api.operations.leases import leases_operations
+from gotaskq.api.operations.listing import listing_operation
 from gotaskq.api.operations.queues import queues_operations
 from gotaskq.api.operations.watching import watching_operations
 from gotaskq.api.operations.words import Schema
@@ -13,4 +16,14 @@ from gotaskq.api.operations.words import Schema
 
 def operations() -> dict[str, dict[str, Schema]]:
     """Return every path, with its methods and what they take and answer."""
-    return {**core_operations(), **leases_operations(), **queues_operations(), **watching_operations()}
+    paths = {
+        **core_operations(),
+        **changes_operations(),
+        **actions_operations(),
+        **leases_operations(),
+        **queues_operations(),
+        **watching_operations(),
+    }
+    paths["/jobs"]["get"] = listing_operation()  # routes that areas share
+    paths["/jobs/{id}"]["patch"] = change_operation()
+    return paths

@@ -10,6 +10,7 @@ SCHEMAS: Final = "#/components/schemas/"
 INSTANT: Final[Schema] = {"type": "string", "format": "date-time"}
 COUNT: Final[Schema] = {"type": "integer", "minimum": 0}
 
+STATUSES: Final = ["PENDING", "RUNNING", "DONE", "DEAD", "CANCELLED"]
 PRIORITY: Final[Schema] = {"type": ["integer", "null"], "minimum": 0, "maximum": 10}
 SECONDS: Final[Schema] = {"type": ["number", "null"], "minimum": 0.001, "maximum": 31_536_000}
 OPTIONS: Final[Schema] = {
@@ -48,7 +49,7 @@ JOB: Final[Schema] = {
         "id": {"type": "string", "pattern": "^[0-9]+$"},
         "type": {"type": "string"},
         "payload": {"description": "as it was sent, byte for byte"},
-        "status": {"enum": ["PENDING", "RUNNING", "DONE", "DEAD", "CANCELLED"]},
+        "status": {"enum": STATUSES},
         "priority": {"type": "integer"},
         "delay": {"type": "number"},
         "max_retries": {"type": "integer"},
@@ -117,14 +118,14 @@ NAMES: Final[Schema] = {"type": "array", "items": {"type": "string"}}
 MEANING: Final = {
     200: "done",
     201: "stored",
-    202: "it runs, and was asked to end",
+    202: "begun: a running job was asked to end, or many are acted on",
     400: "the request holds something it may not",
     404: "there is none",
     409: "its state forbids it, it is there already, or another job of the batch was refused",
     413: "the body is too large",
     415: "the content type or coding is not taken",
     422: "the payload does not fit its type, or the type is not known here",
-    429: "the queue takes no job now; nothing was stored; see retry-after",
+    429: "the queue takes no job now, or enough operations run; nothing was done; see retry-after",
     503: "cannot be served now; see retry-after",
 }
 

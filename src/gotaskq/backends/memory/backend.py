@@ -1,29 +1,21 @@
 """The memory backend: every job in this process; a real backend and the executable specification of the contract.
 
-Every method runs without suspending (but `wait_for_ready`), so each is atomic on its event loop.
-Invariant: a PENDING job has one live entry in its queue's heaps; a RUNNING one has a deadline; a DEAD one is among the
-dead, a DONE or CANCELLED one among the finished. The clock of this store never runs back.
+Where the jobs stand is in `filing.py`.
+Invariant: every method runs without suspending (but `wait_for_ready`), so each is atomic on its event loop.
 """
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from random import Random
 from typing import Final
 
 from msgspec.structs import replace
 
 from gotaskq import job as transition
-from gotaskq.backend import Enqueued, Extended, JobQuery, Note, Page, QueueCounts, Settled, StoreLimits
-from gotaskq.backends.memory.ended import DeadJobs, FinishedJobs
-from gotaskq.backends.memory.governor import MemoryGovernor
-from gotaskq.backends.memory.listing import Listing
-from gotaskq.backends.memory.patience import Patience
-from gotaskq.backends.memory.sleepers import Sleepers
-from gotaskq.backends.memory.type_board import MemoryTypeBoard
+from gotaskq.amendment import Amended, Amendment, amend
+from gotaskq.backend import Enqueued, Extended, JobQuery, Note, Page, QueueCounts, Settled, Standing
+from gotaskq.backends.memory.filing import Filing
 from gotaskq.backends.memory.waiting import WaitingQueue
-from gotaskq.clock import Clock
-from gotaskq.errors import QueueNotFoundError
-from gotaskq.job import CANCELLED, DEAD, DEFAULT_QUEUE, DONE, FINAL, PENDING, Job, JobId, Lease, Status
+from gotaskq.job import CANCELLED, DEAD, DEFAULT_QUEUE, FINAL, PENDING, Job, JobId, Lease, Status
 from gotaskq.outcome import Cancel, Complete, Settlement, carry_out
 from gotaskq.policies.scheduling import Turn
 
@@ -34,32 +26,8 @@ NONCE_BITS: Final = 96
 PROMOTE_BATCH: Final = 1_000  # due jobs a reservation promotes, so that a million due at once do not hold it either
 
 
-class MemoryBackend:
+class MemoryBackend(Filing):
     """Jobs in the memory of this process: gone when it ends. Belongs to one event loop."""
-
-    def __init__(
-        self, limits: StoreLimits | None = None, *, clock: Clock, rng: Random, jobs: dict[JobId, Job] | None = None
-    ) -> None:
-        limits = limits or StoreLimits()
-        self._max_queue_depth = limits.max_queue_depth
-        self._clock = clock
-        self._rng = rng
-        self._jobs: dict[JobId, Job] = {} if jobs is None else jobs
-        self._queues: dict[str, WaitingQueue] = {}
-        self._stale: set[JobId] = set()  # cancelled while they waited, with an entry left in their queue
-        self._deadlines: dict[JobId, int] = {}
-        self._dead = DeadJobs(max_count=limits.max_dead_jobs, ttl_ms=limits.dead_job_ttl_ms)
-        self._listing = Listing(self._jobs, self._dead)
-        self._patience = Patience()
-        self._finished = FinishedJobs(
-            self._jobs, max_count=limits.max_completed_jobs, ttl_ms=limits.complete_job_ttl_ms
-        )
-        self._sleepers = Sleepers(clock)
-        self.type_board = MemoryTypeBoard(limits, now_ms=self._now_ms)
-        self._latest_ms = 0
-        self.governor = MemoryGovernor(
-            self._queues, self._jobs, self._patience, max_depth=limits.max_queue_depth, now_ms=self._now_ms
-        )
 
     async def open(self) -> None:
         """Register the default queue."""
@@ -76,9 +44,6 @@ class MemoryBackend:
         self._queues[name] = self._new_queue(name)
         self._sleepers.wake()
         return True
-
-    def _new_queue(self, name: str) -> WaitingQueue:
-        return WaitingQueue(name, stale=self._stale, max_depth=self._max_queue_depth)
 
     async def queues(self) -> Mapping[str, QueueCounts]:
         """Return every registered queue with its counts, sorted by name."""
@@ -109,7 +74,7 @@ class MemoryBackend:
             self._latest_ms = job.created_at_ms
         self._jobs[job_id] = job
         if not self._listing.add_newest(job_id):
-            self._insert_old_id(job_id)
+            self._listing.insert(job_id)  # from another generator, or of a job that was deleted since
         if job.delay_ms or job.timeouts.schedule_ms:
             # Both count from now by this store's clock, which may be ahead of one that stepped back.
             job = self._jobs[job_id] = replace(job, run_after_ms=self._latest_ms + job.delay_ms)
@@ -119,18 +84,6 @@ class MemoryBackend:
         if self._sleepers.waiting:
             self._sleepers.wake()
         return OK
-
-    def _insert_old_id(self, job_id: JobId) -> None:
-        """Give an id its place that is not the newest: from another generator, or of a job that was deleted since."""
-        self._drop_stale_entries(job_id)
-        self._listing.insert(job_id)
-
-    def _drop_stale_entries(self, job_id: JobId) -> None:
-        """Drop what a job left in a queue where it did not run, before it comes to wait again."""
-        if job_id in self._stale:
-            self._stale.remove(job_id)
-            for queue in self._queues.values():
-                queue.drop_stale({job_id})
 
     def _refusals(self, jobs: Sequence[Job]) -> list[Enqueued]:
         """Return a reply for each job where one of them cannot be stored beside the others, else nothing."""
@@ -157,16 +110,6 @@ class MemoryBackend:
         if queue.ready + queue.scheduled + beside >= queue.max_depth:
             return Enqueued.FULL
         return OK
-
-    def _file_pending(self, queue: WaitingQueue, job: Job, *, is_due: bool) -> None:
-        """Put a PENDING job where it belongs, and wake a fetcher when that changes what it should do next."""
-        self._patience.watch(job)
-        if is_due:
-            queue.push_ready(job)
-            if self._sleepers.waiting:
-                self._sleepers.wake()
-        elif queue.push_scheduled(job) and self._sleepers.waiting:
-            self._sleepers.wake()
 
     # -- out: reserve, extend, settle --------------------------------------------------------------------------------
 
@@ -249,29 +192,6 @@ class MemoryBackend:
             return Settled.CANCELLED
         return Settled.OK
 
-    def _leave_running(self, job: Job) -> None:
-        """File a job that was RUNNING until now by its new status."""
-        queue = self._queues[job.queue]
-        queue.running -= 1
-        del self._deadlines[job.id]
-        self._jobs[job.id] = job
-        if job.status is DONE or job.status is CANCELLED:
-            self._finished.add(job)
-        elif job.status is PENDING:
-            self._file_pending(queue, job, is_due=job.run_after_ms <= job.updated_at_ms)
-        else:
-            self._bury(queue, job)
-
-    def _bury(self, queue: WaitingQueue, job: Job) -> None:
-        queue.dead += 1
-        evicted = self._dead.add(job)
-        if evicted is not None:
-            self._forget_dead(evicted)
-
-    def _forget_dead(self, job: Job) -> None:
-        del self._jobs[job.id]
-        self._queues[job.queue].dead -= 1
-
     # -- waiting and upkeep ------------------------------------------------------------------------------------
 
     async def wait_for_ready(self, queues: Collection[str], *, timeout_s: float) -> None:
@@ -319,7 +239,7 @@ class MemoryBackend:
     def _expire(self, job: Job, now_ms: int) -> Job:
         queue = self._queues[job.queue]
         queue.promote_all(self._jobs, now_ms=now_ms)
-        queue.cancel(job, now_ms=now_ms)
+        queue.take_out(job, now_ms=now_ms)
         dead = self._jobs[job.id] = transition.expire(job, now_ms=now_ms)
         self._bury(queue, dead)
         return dead
@@ -343,6 +263,13 @@ class MemoryBackend:
         """Return the job, or None."""
         return self._jobs.get(job_id)
 
+    async def standing(self, job: Job) -> Standing:
+        """Return where a job stands."""
+        now_ms, deadline_ms = self._now_ms(), self._deadlines.get(job.id)
+        if deadline_ms is not None:
+            return Standing(lease_left_ms=deadline_ms - now_ms)
+        return self._queue(job.queue).standing(job, self._jobs, now_ms=now_ms)
+
     async def list_jobs(self, query: JobQuery, *, after: str | None, limit: int) -> Page:
         """List jobs, newest first (dead ones: latest death first)."""
         return self._listing.page(query, after=after, limit=limit)
@@ -357,10 +284,26 @@ class MemoryBackend:
         queue.promote_all(self._jobs, now_ms=now_ms)  # so that `run_after` tells which heap it is in
         cancelled = self._jobs[job_id] = transition.request_cancel(job, now_ms=now_ms)
         if job.status is PENDING:
-            queue.cancel(job, now_ms=now_ms)
+            queue.take_out(job, now_ms=now_ms)
             self._patience.forget(job_id)
             self._finished.add(cancelled)
         return cancelled
+
+    async def amend(self, job_id: JobId, amendment: Amendment) -> Amended | None:
+        """Change a job if it waits."""
+        job = self._jobs.get(job_id)
+        if job is None:
+            return None
+        if job.status is not PENDING:
+            return Amended(job, is_amended=False)
+        now_ms = self._now_ms()
+        queue = self._queues[job.queue]
+        queue.promote_all(self._jobs, now_ms=now_ms)  # as for a cancel
+        queue.take_out(job, now_ms=now_ms)
+        self._patience.forget(job_id)
+        amended = self._jobs[job_id] = amend(job, amendment, now_ms=now_ms)
+        self._file_pending(queue, amended, is_due=amended.run_after_ms <= now_ms)
+        return Amended(amended, is_amended=True)
 
     async def replay(self, job_ids: Sequence[JobId]) -> list[Job]:
         """Make dead jobs PENDING on their own queue with fresh counts."""
@@ -371,7 +314,6 @@ class MemoryBackend:
         job = self._jobs[job_id] = transition.replay(self._dead.remove(job_id), now_ms=now_ms)
         queue = self._queues[job.queue]
         queue.dead -= 1
-        self._drop_stale_entries(job_id)
         self._file_pending(queue, job, is_due=True)
         return job
 
@@ -389,13 +331,3 @@ class MemoryBackend:
                 del self._jobs[job_id]
             deleted += 1
         return deleted
-
-    def _now_ms(self) -> int:
-        self._latest_ms = max(self._latest_ms, self._clock.now_ms())
-        return self._latest_ms
-
-    def _queue(self, name: str) -> WaitingQueue:
-        queue = self._queues.get(name)
-        if queue is None:
-            raise QueueNotFoundError(name)
-        return queue

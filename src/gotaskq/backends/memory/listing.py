@@ -3,12 +3,13 @@
 from bisect import bisect_left
 from typing import Final
 
-from gotaskq.backend import JobQuery, Page
+from gotaskq.backend import PAGE_BYTES, JobQuery, Page, weight_of
 from gotaskq.backends.memory.ended import DeadJobs
 from gotaskq.errors import InvalidRequestError
 from gotaskq.job import DEAD, Job, JobId
 
 LISTING_SCAN: Final = 10_000  # jobs one listing call looks at, so that it never holds the loop for long
+PAYLOAD_SCAN_BYTES: Final = 4 << 20  # of payloads it looks into; decoding them takes longest
 MAX_CURSOR_DIGITS: Final = 20
 COMPACT_SLACK: Final = 1_000  # gaps in the order of ids that are not worth a rebuild
 
@@ -50,27 +51,36 @@ class Listing:
         before = None if after is None else _cursor(after)
         if query.status is DEAD:
             return self._page_of_dead(query, before=before, limit=limit)
-        end = len(self._ids) if before is None else bisect_left(self._ids, before)
-        stop = max(0, end - LISTING_SCAN)
+        first = bisect_left(self._ids, query.lowest_id)
+        beyond = query.beyond_id if before is None else min(before, query.beyond_id)
+        end = max(first, bisect_left(self._ids, beyond))
+        stop = max(first, end - LISTING_SCAN)
         found: list[Job] = []
+        weight = looked_into = 0
         for place in range(end - 1, stop - 1, -1):
             job = self._jobs.get(self._ids[place])
-            if job is not None and query.admits(job):
+            if job is None:
+                continue
+            if query.admits(job):
                 found.append(job)
-                if len(found) == limit:
-                    stop = place
-                    break
-        return Page(found, str(self._ids[stop]) if stop else None)
+                weight += weight_of(job)
+            if query.payload:
+                looked_into += len(job.payload_json)
+            if len(found) == limit or weight > PAGE_BYTES or looked_into > PAYLOAD_SCAN_BYTES:
+                stop = place
+                break
+        return Page(found, str(self._ids[stop]) if stop > first else None)
 
     def _page_of_dead(self, query: JobQuery, *, before: int | None, limit: int) -> Page:
         # At most max_dead_jobs are dead, so a walk from the latest is bounded.
         found: list[Job] = []
-        last = 0
+        last = weight = 0
         for death, job in self._dead.latest_first(before=before):
             if query.admits(job):
-                if len(found) == limit:
+                if len(found) == limit or weight > PAGE_BYTES:
                     return Page(found, str(last))
                 found.append(job)
+                weight += weight_of(job)
                 last = death
         return Page(found, None)
 

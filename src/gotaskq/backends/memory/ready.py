@@ -5,7 +5,7 @@ lowest entry is at its beginning: a step each, where a heap of a million takes t
 Invariant: a band's run is ascending; what would break it (a retry, an ordering of another kind) is in its heap.
 """
 
-from bisect import insort
+from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Callable, Iterator
 from heapq import heapify, heappop, heappush
@@ -72,6 +72,19 @@ class ReadyEntries:
                 heappop(band.heap)
             heads += [*islice(band.run, 1), *band.heap[:1]]
         return heads
+
+    def count_before(self, entry: int, *, look_at: int) -> tuple[int, bool]:
+        """Return how many entries are lower, and whether that is exact: a larger heap is sampled."""
+        count, is_exact = 0, True
+        for place in self._order:
+            band = self._bands[place]
+            if place < entry >> BAND_SHIFT:
+                count += len(band.run) + len(band.heap)
+            elif place == entry >> BAND_SHIFT:
+                step = len(band.heap) // look_at + 1
+                count += bisect_left(band.run, entry) + step * sum(one < entry for one in band.heap[::step])
+                is_exact = step == 1
+        return count, is_exact
 
     def keep(self, is_kept: Callable[[int], bool]) -> None:
         """Drop all other entries."""

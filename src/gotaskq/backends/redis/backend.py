@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, 
 from random import Random
 from typing import Any, Final, TypeVar
 
+from gotaskq.amendment import Amended, Amendment
 from gotaskq.backend import (
     Enqueued,
     Extended,
@@ -20,15 +21,18 @@ from gotaskq.backend import (
     Page,
     QueueCounts,
     Settled,
+    Standing,
     StoreLayout,
     StoreLimits,
 )
+from gotaskq.backends.redis.amendments import amendment_arguments, read_amended
 from gotaskq.backends.redis.check import CHECKED_SETTINGS, check_server
 from gotaskq.backends.redis.codec import LETTERS, decode_job, decode_leased, rows_of
 from gotaskq.backends.redis.connection import Connection
 from gotaskq.backends.redis.extensions import extensions, read_extended
 from gotaskq.backends.redis.governor import RedisGovernor
 from gotaskq.backends.redis.intake import ANSWER_WITHIN_S, Intake
+from gotaskq.backends.redis.keeper import Keeper
 from gotaskq.backends.redis.keys import Keys, member
 from gotaskq.backends.redis.lease_line import RedisLeaseLine
 from gotaskq.backends.redis.listing import Listing
@@ -56,7 +60,6 @@ SETTLE_JOBS: Final = 128
 CALL_BYTES: Final = 1 << 20  # of results, tracebacks or checkpoints
 NOTES: Final = 256  # in one call
 MANY: Final = 100  # replayed, deleted or looked up in one call
-PRUNE_JOBS: Final = 500
 NONCE_BITS: Final = 96
 
 KEEP_EVERY_S: Final = 1.0  # a queue that another process made or paused is known within a second
@@ -94,6 +97,7 @@ class RedisBackend:
         self.governor = RedisGovernor(
             self._connection, keys, self._registry, counts=self.queues, limits=self._limits, rng=rng
         )
+        self._keeper = Keeper(self._connection, self._registry, self._limits, self._layout)
         self._intake = Intake(self._connection, self._registry, self._wakeups, self.governor.depth_limits)
         self._lost_claims: dict[tuple[str, int], str] = {}  # nonces of reservations whose fate is not known
         self._first_partition = 0
@@ -315,44 +319,19 @@ class RedisBackend:
 
     async def promote(self, *, limit: int) -> int:
         """Move scheduled jobs that are due to ready; return how many."""
-        promoted = 0
-        for partition in range(self._registry.partitions):
-            for some in chunks(list(self._registry.paused), RESERVE_QUEUES):
-                if promoted < limit:
-                    promoted += await self._run(Script.PROMOTE, partition, limit - promoted, *some)
-        return promoted
+        return await self._keeper.promote(limit=limit)
 
     async def reap(self, *, limit: int, max_crashes: int) -> list[Job]:
         """Take back jobs whose lease ran out, but for a while after an outage."""
-        limits = (self._layout.outage_grace_ms, self._limits.max_completed_jobs, self._limits.max_dead_jobs)
-        reaped: list[Job] = []
-        for partition in range(self._registry.partitions):
-            if len(reaped) < limit:
-                reply = await self._run(Script.REAP, partition, limit - len(reaped), max_crashes, *limits)
-                reaped += [job for row in rows_of(reply) if (job := decode_job(row)) is not None]
-        return reaped
+        return await self._keeper.reap(limit=limit, max_crashes=max_crashes)
 
     async def expire(self, *, limit: int) -> list[Job]:
         """Give up jobs that waited for longer than their schedule timeout."""
-        expired: list[Job] = []
-        for partition in range(self._registry.partitions):
-            if len(expired) < limit:
-                wanted = limit - len(expired)
-                reply = await self._run(Script.EXPIRE, partition, wanted, self._limits.max_dead_jobs)
-                expired += [job for row in rows_of(reply) if (job := decode_job(row)) is not None]
-        return expired
+        return await self._keeper.expire(limit=limit)
 
     async def prune(self, *, limit: int) -> int:
         """Delete jobs that are past their retention; return how many."""
-        ttls = (self._limits.complete_job_ttl_ms, self._limits.dead_job_ttl_ms)
-        pruned = 0
-        for partition in range(self._registry.partitions):
-            while (wanted := min(limit - pruned, PRUNE_JOBS)) > 0:
-                gone: int = await self._run(Script.PRUNE, partition, wanted, *ttls)
-                pruned += gone
-                if gone < wanted:
-                    break
-        return pruned
+        return await self._keeper.prune(limit=limit)
 
     # -- looking and steering ------------------------------------------------------------------------------------------
 
@@ -364,6 +343,10 @@ class RedisBackend:
         """List jobs, newest first (dead ones: latest death first)."""
         return await self._listing.page(query, after=after, limit=limit, partitions=self._registry.partitions)
 
+    async def standing(self, job: Job) -> Standing:
+        """Return where a job stands."""
+        return await self._listing.standing(job, partitions=self._registry.partitions)
+
     async def cancel(self, job_id: JobId) -> Job | None:
         """Cancel a waiting job, mark a running one, leave an ended one."""
         limit = self._limits.max_completed_jobs
@@ -372,6 +355,11 @@ class RedisBackend:
     def hear_cancels(self, hear: Callable[[JobId], None]) -> None:
         """Let `hear` get the id of each running job that any process cancels, from now on."""
         self._wakeups.hear_cancels(hear)
+
+    async def amend(self, job_id: JobId, amendment: Amendment) -> Amended | None:
+        """Change a job if it waits."""
+        arguments = amendment_arguments(job_id, amendment)
+        return read_amended(await self._run(Script.AMEND, partition_of(job_id), self._nonce(), *arguments))
 
     async def replay(self, job_ids: Sequence[JobId]) -> list[Job]:
         """Make dead jobs PENDING on their own queue with fresh counts."""

@@ -1,4 +1,4 @@
-"""How a job is written: an immutable record, and the state that changes.
+"""How a job is written: a record, which changes only while the job waits (amend.lua), and the state.
 
 The record is made at enqueue: rank, instant, nonce and what many jobs have in common, each ended by a tab, a NUL, and
 the payload's bytes as they came. Parts that few jobs have come last, each with a letter before it; a reader passes over

@@ -3,7 +3,7 @@
 import heapq
 from typing import Any, Final
 
-from gotaskq.backend import JobQuery, Page
+from gotaskq.backend import PAGE_BYTES, JobQuery, Page, Standing, weight_of
 from gotaskq.backends.redis.codec import decode_job, rows_of
 from gotaskq.backends.redis.connection import Connection
 from gotaskq.backends.redis.keys import ID_DIGITS, member
@@ -32,17 +32,34 @@ class Listing:
         [row] = rows_of(await self._run(Script.GET, partition_of(job_id), member(job_id)))
         return decode_job(row)
 
+    async def standing(self, job: Job, *, partitions: int) -> Standing:
+        """Return where a job stands: exactly in one partition, and where there are more, as their ranks compare."""
+        place = (member(job.id), job.queue, job.rank, job.run_after_ms)
+        ahead = unplaced = 0
+        for partition in range(partitions):
+            before, due, lease_left_ms = await self._run(Script.STANDING, partition, *place)
+            if lease_left_ms != b"":
+                return Standing(lease_left_ms=lease_left_ms)
+            if before < 0:
+                return Standing()
+            ahead, unplaced = ahead + before, unplaced + due
+        return Standing(ahead=ahead, is_exact=partitions == 1 and not unplaced)
+
     async def page(self, query: JobQuery, *, after: str | None, limit: int, partitions: int) -> Page:
         """Return the jobs behind the cursor that the query admits, at most `limit`; raises InvalidRequestError."""
         before = None if after is None else _cursor(after)
+        if query.until_ms is not None and query.status is not DEAD:
+            before = query.beyond_id if before is None else min(before, query.beyond_id)
         found: list[Job] = []
+        weight = 0
         for _ in range(PAGE_SCAN // CHUNK):
             chunk, is_last = await self._chunk(query, before, partitions)
             for place, job in chunk:
                 before = place
                 if job is not None and query.admits(job):
                     found.append(job)
-                    if len(found) == limit:
+                    weight += weight_of(job)
+                    if len(found) == limit or weight > PAGE_BYTES:
                         return Page(found, str(place))
             if is_last:
                 return Page(found, None)
@@ -54,11 +71,12 @@ class Listing:
         """Return the next jobs of all partitions, in order, at most CHUNK, and whether none is left behind them."""
         is_dead = query.status is DEAD
         start = "" if before is None else str(before).zfill(ID_DIGITS)
+        lowest = member(query.lowest_id) if query.since_ms is not None and not is_dead else ""
         lines: list[list[tuple[Place, Job | None]]] = []
         known_to = 0  # down to here we have seen every partition: below may be one that we have not read yet
         for partition in range(partitions):
             is_cut, *reply = await self._run(
-                Script.LISTING, partition, "dlq" if is_dead else "ids", start, CHUNK, CHUNK_BYTES
+                Script.LISTING, partition, "dlq" if is_dead else "ids", start, CHUNK, CHUNK_BYTES, lowest
             )
             line = [(int(place), decode_job(row)) for place, row in zip(reply[::2], reply[1::2], strict=True)]
             if is_cut or len(line) == CHUNK:

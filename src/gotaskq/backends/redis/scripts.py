@@ -18,6 +18,7 @@ class Script(Enum):
     """An operation; the value is its file."""
 
     AGE = "age"
+    AMEND = "amend"
     CANCEL = "cancel"
     COUNTS = "counts"
     DELETE = "delete"
@@ -35,15 +36,16 @@ class Script(Enum):
     REPLAY = "replay"
     RESERVE = "reserve"
     SETTLE = "settle"
+    STANDING = "standing"
     TYPES_PUBLISH = "types_publish"
     TYPES_READ = "types_read"
 
     __hash__ = object.__hash__
 
 
-# What must be refused when memory is full: it brings more. All else must go on, so that the store empties; notes and
-# results too, whose jobs are bounded, for a checkpoint that is refused is work to be done again.
-NEEDS_MEMORY: Final = frozenset({Script.ENQUEUE, Script.REPLAY, Script.TYPES_PUBLISH})
+# What must be refused when memory is full: it brings more, or may. All else must go on, so that the store empties;
+# notes and results too, whose jobs are bounded, for a checkpoint that is refused is work to be done again.
+NEEDS_MEMORY: Final = frozenset({Script.AMEND, Script.ENQUEUE, Script.REPLAY, Script.TYPES_PUBLISH})
 READS: Final = frozenset({Script.GET, Script.TYPES_READ})
 
 

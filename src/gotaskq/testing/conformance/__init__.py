@@ -5,7 +5,8 @@
             return MyBackend(limits, clock=clock, rng=rng)
 
 CoreBackendConformance is its first part. A backend that is `EnqueuesNow` inherits from EnqueuesNowConformance too, one
-that is `SharesTypes` from SharesTypesConformance, and one that `GovernsQueues` from GovernorConformance.
+that is `SharesTypes` from SharesTypesConformance, one that is `TellsStanding` from StandingConformance, and one that
+`GovernsQueues` from GovernorConformance.
 
     class TestMyExecutor(ExecutorConformance):
         handlers = DEF_HANDLERS  # of gotaskq.testing.handlers; ASYNC_HANDLERS for one that awaits them
@@ -26,12 +27,14 @@ from typing import Final
 import pytest
 
 TOPICS: Final = (
+    "amending",
     "cancelling",
     "dead_letters",
     "enqueue",
     "enqueue_now",
     "executors",
     "expiry",
+    "filtering",
     "given",
     "governing",
     "leases",
@@ -42,18 +45,21 @@ TOPICS: Final = (
     "reserve",
     "retention",
     "settle",
+    "standing",
     "trail",
     "type_board",
     "waiting",
 )
 pytest.register_assert_rewrite(*(f"{__name__}.{topic}" for topic in TOPICS))  # must come before they are imported
 
+from gotaskq.testing.conformance.amending import AmendConformance  # noqa: E402
 from gotaskq.testing.conformance.cancelling import CancelConformance, CancelRequestedConformance  # noqa: E402
 from gotaskq.testing.conformance.dead_letters import DeadRetentionConformance, ReplayConformance  # noqa: E402
 from gotaskq.testing.conformance.enqueue import AtomicEnqueueConformance, EnqueueConformance  # noqa: E402
 from gotaskq.testing.conformance.enqueue_now import EnqueuesNowConformance  # noqa: E402
 from gotaskq.testing.conformance.executors import ExecutorConformance  # noqa: E402
 from gotaskq.testing.conformance.expiry import AfterExpiryConformance, ExpiryConformance  # noqa: E402
+from gotaskq.testing.conformance.filtering import FilterConformance  # noqa: E402
 from gotaskq.testing.conformance.governing import GovernorConformance  # noqa: E402
 from gotaskq.testing.conformance.leases import (  # noqa: E402
     ExtendConformance,
@@ -80,6 +86,7 @@ from gotaskq.testing.conformance.retention import (  # noqa: E402
     DeleteConformance,
 )
 from gotaskq.testing.conformance.settle import FencingConformance, SettleConformance  # noqa: E402
+from gotaskq.testing.conformance.standing import StandingConformance  # noqa: E402
 from gotaskq.testing.conformance.trail import (  # noqa: E402
     AttemptsConformance,
     HeadersConformance,
@@ -100,6 +107,7 @@ __all__ = [
     "RetryPolicyConformance",
     "SelectorConformance",
     "SharesTypesConformance",
+    "StandingConformance",
 ]
 
 
@@ -122,8 +130,8 @@ class CoreBackendConformance(
 ):
     """What no backend can do without: no job is lost, run by two at once, or settled twice.
 
-    Beyond it are atomic batches, pages, timeouts, headers, notes, retention and prompt waking: without them an app
-    runs, and what stands on them does less or nothing.
+    Beyond it are atomic batches, amendments, pages, timeouts, headers, notes, retention and prompt waking: without them
+    an app runs, and what stands on them does less or nothing.
     """
 
 
@@ -139,8 +147,10 @@ class BackendConformance(
     PromoteConformance,
     ListingConformance,
     DeadListingConformance,
+    FilterConformance,
     DeadRetentionConformance,
     DeleteConformance,
+    AmendConformance,
     CompletedRetentionConformance,
     CompletedLimitConformance,
     WaitingConformance,

@@ -7,6 +7,7 @@ It has neither `enqueue_now` nor partitions, so the engine waits for it as for a
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Final, TypeVar
 
+from gotaskq.amendment import Amended, Amendment
 from gotaskq.backend import Backend as Store
 from gotaskq.backend import Enqueued, Extended, JobQuery, Note, Page, QueueCounts, Settled
 from gotaskq.errors import BackendUnavailableError
@@ -113,6 +114,10 @@ class SimBackend:
     async def cancel(self, job_id: JobId) -> Job | None:
         """Cancel a waiting job, mark a running one, leave an ended one."""
         return await self._call("cancel", job_id, lambda store: store.cancel(job_id))
+
+    async def amend(self, job_id: JobId, amendment: Amendment) -> Amended | None:
+        """Change a job if it waits."""
+        return await self._call("amend", (job_id, amendment), lambda store: store.amend(job_id, amendment))
 
     async def replay(self, job_ids: Sequence[JobId]) -> list[Job]:
         """Make dead jobs PENDING again."""

@@ -7,6 +7,7 @@ is an InvariantError, named by the invariant it breaks.
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
+from gotaskq.amendment import Amended, Amendment
 from gotaskq.backend import Enqueued, Extended, Note, QueueCounts, Settled
 from gotaskq.job import FINAL, DeathReason, Job, JobId, Lease, Status
 from gotaskq.outcome import Cancel, Complete, DeadLetter, Release, Reschedule, Settlement
@@ -229,6 +230,23 @@ class StoreChecker:
         self._require(
             reply.status is life.status, "cancel", job_id, f"is {reply.status.value}, not {life.status.value}"
         )
+
+    def _amend(self, who: str, asked: tuple[JobId, Amendment], reply: Amended | None) -> None:
+        job_id, amendment = asked
+        if reply is None:
+            self._require(job_id not in self.lives.jobs, "I1 none is lost", job_id, "is not there to be changed")
+            return
+        life = self._life(job_id)
+        is_waiting = life.status is Status.PENDING
+        self._require(reply.is_amended == is_waiting, "amend", job_id, f"is {life.status.value}")
+        if not is_waiting:
+            return
+        if amendment.delay_ms is not None:
+            life.due_ms = self._now_ms() + amendment.delay_ms
+        if amendment.schedule_ms is not None:
+            life.schedule_ms = amendment.schedule_ms
+        if amendment.max_retries is not None:
+            life.max_retries = amendment.max_retries
 
     def _replay(self, who: str, job_ids: Sequence[JobId], replayed: Sequence[Job]) -> None:
         dead = [job_id for job_id in job_ids if job_id in self.lives.jobs and self._life(job_id).status is Status.DEAD]

@@ -81,7 +81,7 @@ def make_app(process: SimProcess) -> TaskQ:
 
 
 async def client(app: TaskQ, rng: Random) -> None:
-    """Enqueue jobs, one by one and in batches; cancel some, replay some that died."""
+    """Enqueue jobs, one by one and in batches; cancel, replay and change some."""
     known: list[int] = []
     await _attempt(app.create_queue("mail"))
     for _ in range(rng.randint(*JOBS)):
@@ -91,6 +91,8 @@ async def client(app: TaskQ, rng: Random) -> None:
             await _attempt(app.cancel(rng.choice(known)))
         if known and rng.random() < 0.2:
             await _attempt(app.replay(rng.choice(known)))
+        if known and rng.random() < 0.2:
+            await _attempt(app.amend(rng.choice(known), priority=5, delay=rng.choice((0, 0, rng.uniform(0, 5)))))
 
 
 async def _bring(app: TaskQ, rng: Random) -> list[int]:

@@ -1,11 +1,13 @@
 -- Look at jobs in order: the newest first, or of the dead the latest death first.
 -- ARGV     2 'ids' or 'dlq'  3 from behind this one ('' from the start)  4 how many  5 most bytes
+--          6 down to this id ('' to the end); of the dead this is left out
 -- Returns  '1' when the bytes were the limit, else '', then for each job its place (an id or a stamp) and its row
 -- Atomic because a job's record and its state are two keys.
 local places, replies, bytes = {}, {''}, 0
 if ARGV[2] == 'ids' then
   local from = ARGV[3] == '' and '+' or '(' .. ARGV[3]
-  for _, id in ipairs(call('ZREVRANGEBYLEX', ids_index, from, '-', 'LIMIT', 0, ARGV[4])) do
+  local down_to = ARGV[6] == '' and '-' or '[' .. ARGV[6]
+  for _, id in ipairs(call('ZREVRANGEBYLEX', ids_index, from, down_to, 'LIMIT', 0, ARGV[4])) do
     places[#places + 1], places[#places + 2] = id, id
   end
 else

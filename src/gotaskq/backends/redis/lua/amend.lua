@@ -1,0 +1,51 @@
+-- Change a waiting job (T16): when it is due, its rank, what its record says; leave any other.
+-- ARGV     2 nonce  3 id  then what changes, '' for what stays: 4 delay_ms  5 rank  6 priority  7 max_retries
+--          8 execution_ms (0 none)  9 schedule_ms (0 none)  10 payload
+-- Returns  '1' when it was changed (by this call, or an earlier one with the nonce), else '', and the job's row; its record
+--          is false when there is none
+-- Atomic because a job must not be given out between the look and the change.
+local nonce, id, delay_ms, rank, priority, retries, execution_ms, schedule_ms, payload = unpack(ARGV, 2, 10)
+local key = job_key(id)
+local record = call('GET', body_key(id))
+if not record then return {'', {id, false, {}}} end
+local state = call('HMGET', key, 's', 'an', 'ra')
+if state[2] == nonce then return {'1', row(id)} end
+if state[1] and state[1] ~= PENDING then return {'', row(id)} end
+
+-- The record's parts before the payload: rank, instant, nonce, type, queue, priority, delay, retries, then rare ones.
+local head_end = string.find(record, '\0', 1, true)
+local parts = {}
+for part in string.gmatch(string.sub(record, 1, head_end - 1) .. '\t', '([^\t]*)\t') do parts[#parts + 1] = part end
+local queue = parts[5]
+
+local function set(place, value) if value ~= '' then parts[place] = value end end
+
+local function set_rare(letter, value)
+  if value == '' then return end
+  for place = #parts, 9, -1 do
+    if string.sub(parts[place], 1, 1) == letter then table.remove(parts, place) end
+  end
+  if value ~= '0' then table.insert(parts, 9, letter .. value) end
+end
+
+set(1, rank)
+set(6, priority)
+set(8, retries)
+set_rare('s', schedule_ms)
+set_rare('t', execution_ms)
+local body = payload ~= '' and payload or string.sub(record, head_end + 1)
+call('SET', body_key(id), table.concat(parts, '\t') .. '\0' .. body)
+
+local due_ms = delay_ms ~= '' and now + delay_ms or tonumber(state[3] or parts[2])
+call('HSET', key, 's', PENDING, 'ra', due_ms, 'ua', now, 'an', nonce)
+if delay_ms ~= '' then
+  call('ZREM', ready_key(queue), id)
+  call('ZREM', scheduled_key(queue), id)
+  if delay_ms == '0' then push_ready(queue, {parts[1], id}) else schedule(queue, id, due_ms) end
+elseif rank ~= '' then
+  call('ZADD', ready_key(queue), 'XX', rank, id)  -- one that is not due yet gets its rank when it is
+end
+if schedule_ms == '0' then call('HDEL', key, 'sx') elseif schedule_ms ~= '' then call('HSET', key, 'sx', schedule_ms) end
+call('ZREM', patience, id)
+watch(id, due_ms, call('HGET', key, 'sx'))
+return {'1', row(id)}
