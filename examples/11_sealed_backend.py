@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from gotaskq import Job, TaskQ
 from gotaskq.amendment import Amended, Amendment
-from gotaskq.backend import Backend, Enqueued, JobQuery, Page
+from gotaskq.backend import Backend, EnqueueReply, JobQuery, Page
 from gotaskq.job import JobId
 from gotaskq.policies.scheduling import Turn
 from gotaskq.testing import FlakyBackend, drain
@@ -37,7 +37,7 @@ class SealedBackend:
             raise AttributeError(name)
         return getattr(self.store, name)
 
-    async def enqueue(self, jobs: Sequence[Job], *, atomic: bool = False) -> list[Enqueued]:
+    async def enqueue(self, jobs: Sequence[Job], *, atomic: bool = False) -> Sequence[EnqueueReply]:
         return await self.store.enqueue([sealed(job) for job in jobs], atomic=atomic)
 
     async def reserve(self, turns: Sequence[Turn], *, limit: int, lease_ms: int, worker: str) -> list[Job]:

@@ -8,9 +8,9 @@ from typing import Final
 
 from tests.redis_servers import RedisServer
 
-from gotaskq.backend import StoreLayout, StoreLimits
 from gotaskq.backends.redis import RedisBackend
 from gotaskq.clock import Clock
+from gotaskq.store_limits import StoreLayout, StoreLimits
 from gotaskq.testing.clock import SETTLE_ROUNDS, FakeClock
 
 GIVE_UP_S: Final = 30.0

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from gotaskq.control import Discard as Discard
     from gotaskq.control import Retry as Retry
     from gotaskq.control import Snooze as Snooze
-    from gotaskq.engine.admission import JobRequest as JobRequest
+    from gotaskq.engine.requests import JobRequest as JobRequest
     from gotaskq.errors import GotaskqError as GotaskqError
     from gotaskq.executors.process.options import ProcessOptions as ProcessOptions
     from gotaskq.handle import JobHandle as JobHandle

@@ -17,13 +17,14 @@ from gotaskq.backend import Backend, Finding
 from gotaskq.bulk import Bulk
 from gotaskq.clock import Clock, SystemClock
 from gotaskq.config import Settings, load_settings
-from gotaskq.engine.admission import Admission, JobRequest
+from gotaskq.engine.admission import Admission
 from gotaskq.engine.bus import EventBus
 from gotaskq.engine.endings import Endings
 from gotaskq.engine.leasing import Leasing
 from gotaskq.engine.middleware import Middleware
 from gotaskq.engine.rates import FinishRates
 from gotaskq.engine.registry import HandlerOptions, Registry
+from gotaskq.engine.requests import JobRequest
 from gotaskq.engine.resources import ResourceMaker
 from gotaskq.engine.submission import EnqueueMiddleware
 from gotaskq.engine.worker import Worker

@@ -12,18 +12,19 @@ from functools import partial
 from random import Random
 from typing import NamedTuple
 
-from gotaskq.backend import Backend, ChecksItself, Finding, ReportsHealth, SharesTypes, StoreLayout, StoreLimits
+from gotaskq.backend import Backend, ChecksItself, Finding, ReportsHealth, SharesTypes
 from gotaskq.backends import is_local, open_backend
 from gotaskq.clock import Clock, SystemClock
 from gotaskq.config import Settings
 from gotaskq.descriptions import notices_of
-from gotaskq.engine.admission import Admission, JobRequest, JobType
+from gotaskq.engine.admission import Admission
 from gotaskq.engine.bus import EventBus
 from gotaskq.engine.leasing import Leasing
 from gotaskq.engine.options import WorkerOptions
 from gotaskq.engine.queue_retry import QueueRetry
 from gotaskq.engine.rates import FinishRates
 from gotaskq.engine.registry import Registry
+from gotaskq.engine.requests import JobRequest, JobType
 from gotaskq.engine.stepper import Stepper
 from gotaskq.engine.submission import EnqueueMiddleware, Surrounded
 from gotaskq.engine.worker import Worker
@@ -34,6 +35,7 @@ from gotaskq.kinds import mask_url
 from gotaskq.policies.ordering import Ordering, PriorityFifo
 from gotaskq.policies.retry import ExponentialBackoff, RetryPolicy
 from gotaskq.policies.scheduling import QueueSelector, RoundRobin, Weighted
+from gotaskq.store_limits import StoreLayout, StoreLimits
 from gotaskq.task import AnyTask
 from gotaskq.type_sharing import TypeSharing
 from gotaskq.types_elsewhere import TypesElsewhere
@@ -96,6 +98,7 @@ def make_backend(choices: Choices, settings: Settings) -> Backend:
         max_completed_jobs=settings.max_completed_jobs,
         max_dead_jobs=settings.max_dead_jobs,
         dead_job_ttl_ms=settings.dead_job_ttl_ms,
+        idempotency_ttl_ms=settings.idempotency_ttl_ms,
     )
     layout = StoreLayout(
         key_prefix=settings.key_prefix, partitions=settings.partitions, outage_grace_ms=settings.lease_ms

@@ -6,13 +6,14 @@ The engine knows only this; each backend carries it out. What a method means, to
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from enum import Enum
-from typing import Final, Literal, Protocol, runtime_checkable
+from typing import Final, Literal, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 
 from gotaskq.amendment import Amended, Amendment
 from gotaskq.criteria import PayloadCriterion
 from gotaskq.job import Job, JobId, Lease, Status
+from gotaskq.keys import FoundBy
 from gotaskq.outcome import Settlement
 from gotaskq.policies.scheduling import Turn
 from gotaskq.snowflake import BEYOND_IDS, first_id
@@ -27,6 +28,17 @@ class Enqueued(Enum):
     FULL = "full"
     NO_QUEUE = "no_queue"
     WITHHELD = "withheld"  # not stored, because another job of the same atomic call could not be
+    KEY_REUSED = "key_reused"  # its idempotency key came before, with another request
+
+
+class Existing(msgspec.Struct, frozen=True, gc=False):
+    """What `enqueue` says of a job in whose place another is there by its key: nothing new was stored."""
+
+    job_id: JobId
+    by: FoundBy
+
+
+EnqueueReply: TypeAlias = Enqueued | Existing
 
 
 class Extended(Enum):
@@ -68,26 +80,6 @@ class QueueCounts(msgspec.Struct, frozen=True, kw_only=True):
     def depth(self) -> int:
         """Return how many jobs wait: due and not yet due."""
         return self.ready + self.scheduled
-
-
-class StoreLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """How much a store keeps, and for how long; what is beyond goes oldest first."""
-
-    max_queue_depth: int = 1_000_000  # waiting jobs a queue takes before it refuses more
-    complete_job_ttl_ms: int = 300_000  # DONE and CANCELLED jobs can be looked up this long
-    max_completed_jobs: int = 1_000_000  # bounds memory whatever the rate
-    max_dead_jobs: int = 10_000
-    dead_job_ttl_ms: int = 90 * 86_400_000
-    max_types: int = 1_000  # notices of job types, which are read every few seconds
-    type_ttl_ms: int = 86_400_000  # a fleet that works by day has its types in the morning
-
-
-class StoreLayout(msgspec.Struct, frozen=True, kw_only=True):
-    """How a store that several processes share lays its jobs out, and how patient it is with leases after an outage."""
-
-    key_prefix: str = "gotaskq"  # two fleets with different prefixes share a server and nothing else
-    partitions: int = 1  # one is enough until one core of the store is the limit; at most 64
-    outage_grace_ms: int = 30_000  # after an outage longer than this, leases get as long again before they lapse
 
 
 class JobQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -174,11 +166,15 @@ class Backend(Protocol):
         """Stop or resume giving out the queue's jobs; new ones are still accepted."""
         ...
 
-    async def enqueue(self, jobs: Sequence[Job], *, atomic: bool = False) -> list[Enqueued]:
+    async def enqueue(self, jobs: Sequence[Job], *, atomic: bool = False) -> Sequence[EnqueueReply]:
         """Store new PENDING jobs, each whole or not at all; idempotent by id and enqueue nonce.
 
         With `atomic`, all or none: where one cannot be stored, the others are WITHHELD, but for those that were there
-        before (DUPLICATE).
+        before (DUPLICATE, Existing).
+        Of the keys of a job the idempotency key counts first: it was stored with a job within `idempotency_ttl_ms`, and
+        stands for that one, there or gone. Then its unique key: a job that has it and waits or runs stands for it. Both
+        are taken in the same step as the job is stored. A unique key is free again once its job has ended. A store that
+        keeps no keys raises InvalidRequestError for a job that has one.
         """
         ...
 
@@ -241,7 +237,10 @@ class Backend(Protocol):
         ...
 
     async def replay(self, job_ids: Sequence[JobId]) -> list[Job]:
-        """Make dead jobs PENDING on their own queue with fresh counts; ids that are not DEAD are passed over."""
+        """Make dead jobs PENDING on their own queue with fresh counts; ids that are not DEAD are passed over.
+
+        So are those whose unique key another job has by now; else they take it again.
+        """
         ...
 
     async def delete(self, job_ids: Sequence[JobId], *, status: Status | None = None) -> int:
@@ -257,7 +256,7 @@ class Backend(Protocol):
 class EnqueuesNow(Protocol):
     """What a backend offers beside `enqueue` when storing never waits: the HTTP fast lane then answers at once."""
 
-    def enqueue_now(self, job: Job) -> Enqueued:
+    def enqueue_now(self, job: Job) -> EnqueueReply:
         """Do what `enqueue` does with one job, and return when it is done."""
         ...
 

@@ -4,14 +4,17 @@ GotaskqError
 ├── ConfigError             a setting that cannot be used
 ├── InvalidRequestError     a request names a value outside its limits; `field` says which
 │   ├── InvalidPayloadError  the payload does not fit its task
-│   └── UnknownJobTypeError  nobody here knows the type, and STRICT_TYPES asks for known ones
+│   ├── UnknownJobTypeError  nobody here knows the type, and STRICT_TYPES asks for known ones
+│   └── KeyReusedError      the idempotency key came before, with another request
 ├── NotFoundError
 │   ├── JobNotFoundError
+│   ├── JobGoneError        the job an idempotency key stands for is no longer kept
 │   ├── DeadJobNotFoundError
 │   ├── LeaseNotFoundError
 │   ├── QueueNotFoundError
 │   └── OperationNotFoundError
 ├── JobEndedError           the job has ended, and cannot be cancelled any more
+├── JobExistsError          another job with the same unique key waits or runs
 ├── JobStateError           the job's status forbids what was asked
 ├── StaleLeaseError         the lease ran out, was taken or settled: what its attempt brought is discarded
 ├── QueueExistsError        the name is taken
@@ -87,6 +90,13 @@ class UnknownJobTypeError(InvalidRequestError):
         super().__init__(f"unknown type {job_type!r}; known here: {names}"[:MAX_MESSAGE], field="type")
 
 
+class KeyReusedError(InvalidRequestError):
+    """The idempotency key came before, with another request: whoever sent it means two things by one key."""
+
+    def __init__(self, *, field: str = "idempotency_key") -> None:
+        super().__init__(f"{field} came before with another request; a new request needs a new key", field=field)
+
+
 class NotFoundError(GotaskqError):
     """What the caller named is not there."""
 
@@ -96,6 +106,14 @@ class JobNotFoundError(NotFoundError):
 
     def __init__(self, job_id: object) -> None:
         super().__init__(f"no job with id {job_id}; it never existed or its retention time is over")
+
+
+class JobGoneError(NotFoundError):
+    """The request came before: its job was stored, and is no longer kept. Nothing was stored again."""
+
+    def __init__(self, job_id: "JobId") -> None:
+        super().__init__(f"this request was accepted before, as job {job_id}, which is no longer kept")
+        self.job_id = job_id
 
 
 class DeadJobNotFoundError(NotFoundError):
@@ -144,6 +162,14 @@ class JobEndedError(GotaskqError):
     def __init__(self, job_id: "JobId", status: "Status") -> None:
         super().__init__(f"job {job_id} is {status.value}; only a job that waits or runs can be cancelled")
         self.status = status
+
+
+class JobExistsError(GotaskqError):
+    """Another job with the same unique key waits or runs, so this one cannot."""
+
+    def __init__(self, job_id: "JobId", unique_key: str) -> None:
+        super().__init__(f"job {job_id} cannot be replayed: another with unique_key {unique_key!r} waits or runs")
+        self.unique_key = unique_key
 
 
 class JobStateError(GotaskqError):

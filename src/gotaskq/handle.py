@@ -55,12 +55,13 @@ class KeepsJobsSync(Protocol):
 class JobHandle(Generic[R]):
     """One job of a task that returns R."""
 
-    __slots__ = ("_app", "_read", "id")
+    __slots__ = ("_app", "_read", "id", "was_there")
 
-    def __init__(self, app: KeepsJobs, job_id: JobId, read: Callable[[bytes], R]) -> None:
+    def __init__(self, app: KeepsJobs, job_id: JobId, read: Callable[[bytes], R], *, was_there: bool = False) -> None:
         self._app = app
         self._read = read
         self.id: JobId = job_id
+        self.was_there = was_there  # found by a key: the enqueue stored nothing new
 
     def __repr__(self) -> str:
         """Show which job this is."""

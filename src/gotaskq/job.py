@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from gotaskq.errors import IllegalTransitionError
 from gotaskq.headers import decode_headers
+from gotaskq.keys import NO_KEYS, Keys
 from gotaskq.payload import decode_payload
 from gotaskq.trail import NO_TRAIL, Attempt, Trail, with_attempt, without_progress
 
@@ -124,6 +125,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     is_cancel_requested: bool = False
     timeouts: Timeouts = NO_TIMEOUTS
     headers_json: bytes | None = None
+    keys: Keys = NO_KEYS
     trail: Trail = NO_TRAIL
     result_json: bytes | None = None
     version: int = RECORD_VERSION
@@ -151,6 +153,16 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         """The state an earlier attempt left with `ctx.checkpoint`, as JSON has it; None when none did."""
         saved = self.trail.checkpoint_json
         return None if saved is None else decode_payload(saved)
+
+    @property
+    def unique_key(self) -> str:
+        """The key of which one job at most waits or runs; empty when it has none."""
+        return self.keys.unique
+
+    @property
+    def was_there(self) -> bool:
+        """Whether the enqueue that returned this found it by a key, and stored nothing new."""
+        return self.keys.found_by is not None
 
     @property
     def expires_at_ms(self) -> int | None:

@@ -78,6 +78,15 @@ class SpreadIds:
         """Return the next id of the partition whose turn it is, for the instant `now_ms`."""
         return self._generators[self._turn].draw(now_ms)
 
+    def draw_in(self, partition: int, now_ms: int) -> JobId:
+        """Return the next id of this partition, whoever's turn it is."""
+        return self._generators[partition].draw(now_ms)
+
+    @property
+    def partitions(self) -> int:
+        """How many partitions there are."""
+        return len(self._generators)
+
     def turn(self) -> None:
         """Go on to the next partition."""
         self._turn = (self._turn + 1) % len(self._generators)

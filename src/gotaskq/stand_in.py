@@ -17,7 +17,8 @@ from gotaskq.backend import Backend, JobQuery
 from gotaskq.clock import Clock
 from gotaskq.config import Settings
 from gotaskq.control import Control
-from gotaskq.engine.admission import Answers, JobRequest, Requests, Submits
+from gotaskq.engine.admission import Answers, Requests, Submits
+from gotaskq.engine.requests import JobRequest
 from gotaskq.engine.stepper import Stepped, Stepper
 from gotaskq.errors import EndlessJobsError, GotaskqError, RegistrationError
 from gotaskq.job import FINAL, Job, JobId, Status
@@ -175,6 +176,8 @@ class _Inline:
         return [answer if isinstance(answer, GotaskqError) else await self._run(answer) for answer in answers]
 
     async def _run(self, job: Job) -> Job:
+        if job.was_there:  # and it may be the one that runs now, and enqueues itself
+            return job
         level = LEVEL.get(self._outermost)
         async with level.turn:
             if not level.depth:

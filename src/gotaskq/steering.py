@@ -12,7 +12,7 @@ from gotaskq.backend import Page, QueueCounts
 from gotaskq.changing import Changing
 from gotaskq.engine.endings import Endings
 from gotaskq.engine.rates import FinishRates
-from gotaskq.errors import DeadJobNotFoundError, JobNotFoundError
+from gotaskq.errors import DeadJobNotFoundError, JobExistsError, JobNotFoundError
 from gotaskq.events import JobCancelled
 from gotaskq.explaining import Explanation, explain
 from gotaskq.filters import JobFilter, query_of
@@ -68,9 +68,15 @@ class Steering(Changing):
         return self._life.sync.cancel(JobId(job_id), self._life.settings, on_loop=partial(self.cancel, job_id))
 
     async def replay(self, job_id: int) -> Job:
-        """Run a dead job again, on its own queue with a fresh count; raises DeadJobNotFoundError."""
+        """Run a dead job again, on its own queue with a fresh count.
+
+        Raises DeadJobNotFoundError, and JobExistsError where another job has its unique key by now.
+        """
         replayed = await self.replay_many([job_id])
         if not replayed:
+            job = await self._parts.backend.get(JobId(job_id))
+            if job is not None and job.status is Status.DEAD and job.unique_key:
+                raise JobExistsError(job.id, job.unique_key)
             raise DeadJobNotFoundError(job_id)
         return replayed[0]
 

@@ -19,17 +19,19 @@ from random import Random
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast
 
 from gotaskq.assembly import Choices, Opened, make_admission, types_of
-from gotaskq.backend import Backend, Enqueued, StoreLayout, StoreLimits
+from gotaskq.backend import Backend, Enqueued, EnqueueReply
 from gotaskq.backends import SCHEMES, is_local
 from gotaskq.config import Settings
-from gotaskq.engine.admission import Admission, JobRequest
+from gotaskq.engine.admission import Admission
 from gotaskq.engine.bus import EventBus
 from gotaskq.engine.endings import look_until_ended
+from gotaskq.engine.requests import JobRequest
 from gotaskq.errors import BackendUnavailableError, ConfigError, GotaskqError, JobNotFoundError, NotOpenError
 from gotaskq.events import Event, JobCancelled, JobEnqueued, QueueCreated
 from gotaskq.job import Job, JobId, Status
 from gotaskq.kinds import mask_url
 from gotaskq.queue_rules import QueueRules
+from gotaskq.store_limits import StoreLayout, StoreLimits
 from gotaskq.task import AnyTask
 
 if TYPE_CHECKING:
@@ -224,7 +226,7 @@ class _NeverWaiting:
     def known_age_ms(self, _: str) -> int:
         return 0  # known to processes whose app is open alone, which look every second
 
-    async def enqueue(self, jobs: Sequence[Job], *, atomic: bool = False) -> list[Enqueued]:
+    async def enqueue(self, jobs: Sequence[Job], *, atomic: bool = False) -> list[EnqueueReply]:
         if atomic:
             raise NotImplementedError("no sync call asks for all or nothing")
         replies = self._store.enqueue(jobs)
@@ -234,6 +236,9 @@ class _NeverWaiting:
             return replies
         again = iter(self._store.enqueue([job for job in jobs if job.queue in created]))
         return [next(again) if job.queue in created else reply for job, reply in zip(jobs, replies, strict=True)]
+
+    async def get(self, job_id: JobId) -> Job | None:
+        return self._store.get(job_id)
 
     async def create_queue(self, name: str) -> bool:
         return self._store.create_queue(name)
@@ -278,7 +283,11 @@ def _open_entrance(
     rng = Random()  # not the app's: a fork copies that, with its state, and two processes would draw alike
     store = SyncRedis(
         url,
-        StoreLimits(max_queue_depth=settings.max_queue_depth, max_completed_jobs=settings.max_completed_jobs),
+        StoreLimits(
+            max_queue_depth=settings.max_queue_depth,
+            max_completed_jobs=settings.max_completed_jobs,
+            idempotency_ttl_ms=settings.idempotency_ttl_ms,
+        ),
         layout=StoreLayout(key_prefix=settings.key_prefix, partitions=settings.partitions),
         clock=choices.clock,
         rng=rng,

@@ -15,8 +15,8 @@ from msgspec import Raw
 from gotaskq.context import Context, current_context
 from gotaskq.control import Discard
 from gotaskq.custom_types import from_json
-from gotaskq.engine.admission import JobRequest, JobType
 from gotaskq.engine.registry import HandlerOptions, Registry
+from gotaskq.engine.requests import JobRequest, JobType
 from gotaskq.engine.resources import given
 from gotaskq.errors import InvalidRequestError, PayloadMismatchError, RegistrationError
 from gotaskq.executor import Handler
@@ -42,6 +42,8 @@ class SendOptions(TypedDict, total=False):
     timeout: float | None  # seconds an attempt may take
     schedule_timeout: float | None  # seconds the job may wait once it is due
     headers: Mapping[str, str] | None  # at most 16 short texts that go with the job
+    unique_key: str | None  # while a job with it waits or runs, that one is returned, and nothing is stored
+    idempotency_key: str | None  # of one call: made again within IDEMPOTENCY_TTL, it returns the job it made
 
 
 class TaskOptions(HandlerOptions, total=False):
@@ -94,7 +96,7 @@ class Sender(Generic[P, R]):
         Raises InvalidPayloadError for arguments that do not fit, and what `TaskQ.enqueue` raises.
         """
         job = await self._app.submit(self.job(*args, **kwargs))
-        return JobHandle(self._app, job.id, self._read_result)
+        return JobHandle(self._app, job.id, self._read_result, was_there=job.was_there)
 
     def enqueue_sync(self, *args: P.args, **kwargs: P.kwargs) -> SyncJobHandle[R]:
         """Do what `enqueue` does, for code that cannot await; raises as it, and ConfigError as `TaskQ.enqueue_sync`."""

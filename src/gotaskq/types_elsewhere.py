@@ -12,8 +12,8 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from gotaskq.backend import TypeNotice
-from gotaskq.engine.admission import JobType
 from gotaskq.engine.registry import JOB_TYPE
+from gotaskq.engine.requests import JobType
 from gotaskq.errors import GotaskqError, InvalidPayloadError
 from gotaskq.payload_schema import PayloadSchema
 

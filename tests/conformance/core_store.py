@@ -5,12 +5,14 @@ from random import Random
 
 from gotaskq import job as transition
 from gotaskq.amendment import Amended, Amendment, amend
-from gotaskq.backend import Enqueued, Extended, JobQuery, Note, Page, QueueCounts, Settled, StoreLimits
+from gotaskq.backend import Enqueued, Extended, JobQuery, Note, Page, QueueCounts, Settled
 from gotaskq.clock import Clock
-from gotaskq.errors import QueueNotFoundError
+from gotaskq.errors import InvalidRequestError, QueueNotFoundError
 from gotaskq.job import FINAL, Job, JobId, Lease, Status
+from gotaskq.keys import NO_KEYS
 from gotaskq.outcome import Cancel, Settlement, carry_out
 from gotaskq.policies.scheduling import Turn
+from gotaskq.store_limits import StoreLimits
 
 
 class DictBackend:
@@ -129,6 +131,8 @@ class DictBackend:
         )
 
     def _enqueue(self, job: Job) -> Enqueued:
+        if job.keys != NO_KEYS:
+            raise InvalidRequestError("this store keeps no keys", field="unique_key")  # beyond the core
         known = self.jobs.get(job.id)
         if known:
             return Enqueued.DUPLICATE if known.enqueue_nonce == job.enqueue_nonce else Enqueued.COLLISION

@@ -6,8 +6,9 @@ from random import Random
 from tests.conformance.core_store import DictBackend
 
 from gotaskq import Job, Status, TaskQ
-from gotaskq.backend import Backend, StoreLimits
+from gotaskq.backend import Backend
 from gotaskq.clock import Clock, SystemClock
+from gotaskq.store_limits import StoreLimits
 from gotaskq.testing.conformance import CoreBackendConformance
 
 

@@ -7,7 +7,7 @@ from random import Random
 from types import ModuleType
 from typing import cast
 
-from gotaskq.backend import Backend, StoreLimits
+from gotaskq.backend import Backend
 from gotaskq.backends.journalled import JournalledBackend
 from gotaskq.backends.memory import MemoryBackend
 from gotaskq.clock import Clock
@@ -17,6 +17,7 @@ from gotaskq.job import DeathReason
 from gotaskq.policies.ordering import Ordering
 from gotaskq.policies.retry import GiveUp, RetryPolicy
 from gotaskq.policies.scheduling import QueueSelector
+from gotaskq.store_limits import StoreLimits
 from gotaskq.testing.conformance import (
     BackendConformance,
     Case,

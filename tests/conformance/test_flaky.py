@@ -2,9 +2,9 @@
 
 from random import Random
 
-from gotaskq.backend import StoreLimits
 from gotaskq.backends.memory import MemoryBackend
 from gotaskq.clock import Clock
+from gotaskq.store_limits import StoreLimits
 from gotaskq.testing import FlakyBackend
 from gotaskq.testing.conformance import BackendConformance
 

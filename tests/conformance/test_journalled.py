@@ -10,12 +10,13 @@ import pytest
 from tests.conformance.journals import DictJournal, WilfulJournal
 
 from gotaskq import TaskQ
-from gotaskq.backend import Backend, Enqueued, Extended, JobQuery, Note, Settled, StoreLimits
+from gotaskq.backend import Backend, Enqueued, Extended, JobQuery, Note, Settled
 from gotaskq.backends.journalled import Journal, JournalledBackend
 from gotaskq.clock import Clock
 from gotaskq.errors import BackendUnavailableError, ConfigError, GotaskqError
 from gotaskq.job import Status
 from gotaskq.outcome import Complete
+from gotaskq.store_limits import StoreLimits
 from gotaskq.testing.clock import FakeClock
 from gotaskq.testing.conformance import BackendConformance
 from gotaskq.testing.conformance.given import (

@@ -3,11 +3,11 @@
 import asyncio
 from random import Random
 
-from gotaskq.backend import StoreLimits
 from gotaskq.backends.memory import MemoryBackend
 from gotaskq.clock import Clock
 from gotaskq.job import DEFAULT_QUEUE
 from gotaskq.outcome import Complete
+from gotaskq.store_limits import StoreLimits
 from gotaskq.testing.clock import FakeClock
 from gotaskq.testing.conformance import (
     BackendConformance,

@@ -7,9 +7,9 @@ import pytest
 from tests.redis_servers import Flavour, RedisServer, flavours
 from tests.redis_stores import StoreClock, new_store
 
-from gotaskq.backend import StoreLimits
 from gotaskq.backends.redis import RedisBackend
 from gotaskq.clock import Clock
+from gotaskq.store_limits import StoreLimits
 from gotaskq.testing.conformance import (
     BackendConformance,
     GovernorConformance,

@@ -2,7 +2,8 @@
 
 Numbers as in the fault-test plan: I1 nothing accepted is lost, I2 nothing unexpected and nothing twice, I3 one ending a
 job, its nonce the last claim's, I4 no two runs at once, I5 each job in exactly one place, I6 counters agree, I7 no more
-runs than accounted for and none early, I8 in order, I12 nothing unhandled. I10 is in footprint.py, I11 in recovery.py.
+runs than accounted for and none early, I8 in order, I9 one job for a request however often it comes, I12 nothing
+unhandled. I10 is in footprint.py, I11 in recovery.py.
 """
 
 import json
@@ -49,6 +50,7 @@ def violations(history: History, store: Store, runs: list[Run], *, allow: Allow)
         _no_overlap(runs, allow),
         audit(store, deleted=allow.deleted),
         _runs_accounted_for(store, runs, allow),
+        _one_job_a_request(history),
     )
     return [line for rule in rules for line in rule]
 
@@ -80,6 +82,12 @@ def _nothing_unexpected(history: History, store: Store, allow: Allow) -> Iterato
         elif job.id not in history.accepted and key not in asked and not allow.strangers:
             yield f"I2: job {job.id} ({key!r}) was never asked for"
     yield from (f"I2: {count} jobs carry the key {key}" for key, count in seen.items() if key and count > 1)
+
+
+def _one_job_a_request(history: History) -> Iterator[str]:
+    for key, job_ids in history.answers.items():
+        if len(job_ids) > 1:
+            yield f"I9: the request {key} was answered with jobs {sorted(job_ids)}"
 
 
 def _key_of(job: StoredJob) -> str:
@@ -134,6 +142,7 @@ class _Audit:
         for job in self.partition.jobs.values():
             yield from self._misplaced(job)
         yield from self._patience()
+        yield from self._unique_keys()
         yield from self._counters()
 
     def _orphans(self) -> list[tuple[int, dict[str, str]]]:
@@ -169,6 +178,15 @@ class _Audit:
         for job_id in sorted(real.keys() | watched.keys()):
             if watched.get(job_id) != real.get(job_id):
                 yield f"I5: job {job_id} is to expire at {watched.get(job_id)}; it should be {real.get(job_id)}"
+
+    def _unique_keys(self) -> Iterator[str]:
+        alive = [job for job in self.partition.jobs.values() if job.status not in ENDED and job.fields.get("uq")]
+        held = self.partition.unique_keys
+        for job in alive:
+            if int(held.get(job.fields["uq"], 0)) != job.id:
+                yield f"I5: job {job.id} is {job.status} and its unique key {job.fields['uq']!r} is {held}'s"
+        for key in sorted(held.keys() - {job.fields["uq"] for job in alive}):
+            yield f"I5: the unique key {key!r} is kept for {held[key]}, which does not wait or run"
 
     def _counters(self) -> Iterator[str]:
         counted = self.partition.counters

@@ -22,6 +22,7 @@ class History:
         self._next = 0
         self.accepted: dict[int, str] = {}  # job id → key
         self.accepted_s: dict[int, float] = {}  # job id → when that was known, on the machine's monotonic clock
+        self.answers: dict[str, set[int]] = {}  # key → the ids of jobs it was answered with; a request may come again
         self.refused: dict[str, str] = {}  # key → why; definitely not stored
         self.unknown: dict[str, str] = {}  # key → why; stored or not
         self.under_way: set[str] = set()
@@ -44,11 +45,12 @@ class History:
         return key
 
     def ok(self, key: str, job_id: int) -> None:
-        """Note that the job was accepted."""
+        """Note that the job was accepted; again for each time the same request was."""
         with self._lock:
             self.under_way.discard(key)
             self.accepted[job_id] = key
-            self.accepted_s[job_id] = time.monotonic()
+            self.accepted_s.setdefault(job_id, time.monotonic())
+            self.answers.setdefault(key, set()).add(job_id)
             self._write("ok", key, id=str(job_id))
 
     def fail(self, key: str, why: object) -> None:

@@ -51,6 +51,8 @@ class Partition:
     jobs: dict[int, StoredJob] = field(default_factory=dict)
     orphans: dict[int, Fields] = field(default_factory=dict)  # mutable halves without a body
     places: dict[str, Scores] = field(default_factory=dict)  # rdy:QUEUE, dly:QUEUE, run, dlq, fin, ids, exp
+    unique_keys: Fields = field(default_factory=dict)  # unique key → the job that has it
+    requests: Fields = field(default_factory=dict)  # digest of an idempotency key → the job that stands for it
     counters: dict[str, int] = field(default_factory=dict)
     claims: Fields = field(default_factory=dict)
     meta: Fields = field(default_factory=dict)
@@ -164,6 +166,11 @@ class _Reading:
             partition.places[place] = {int(member): score for member, score in members}
         elif place == "st":
             partition.counters = {key: int(value) for key, value in self._hash(name).items()}
+        elif place == "uk":
+            partition.unique_keys = self._hash(name)
+        elif self._family(name) == "ik":
+            kept = self._client.get(name) or b""
+            partition.requests[name.rpartition(":")[2]] = kept.decode().split(" ")[1]
         elif place == "clm":
             partition.claims = self._hash(name)
         elif place == "meta":

@@ -120,6 +120,14 @@ def name_a_stranger(part: Partition) -> None:
     part.places["dlq"][99] = 1
 
 
+def keep_a_key(part: Partition) -> None:
+    part.unique_keys["w:1"] = str(DONE)
+
+
+def lose_a_key(part: Partition) -> None:
+    part.jobs[TAKEN].fields["uq"] = "w:1"
+
+
 def forget_in_index(part: Partition) -> None:
     del part.places["ids"][WAITING]
 
@@ -182,6 +190,8 @@ def forget_a_crash(part: Partition) -> None:
         (let_wait_for_ever, "I5: job 2 is to expire at None; it should be 1700"),
         (let_a_running_job_expire, "I5: job 3 is to expire at 1; it should be None"),
         (name_a_stranger, "I5: job 99 is in ['dlq'] and has no body"),
+        (keep_a_key, "I5: the unique key 'w:1' is kept for 4, which does not wait or run"),
+        (lose_a_key, "I5: job 3 is RUNNING and its unique key 'w:1' is"),
         (forget_in_index, "I5: job 1 is missing from the index of ids"),
         (index_a_stranger, "I5: job 99 is in the index of ids and has no body"),
         (count_running_twice, "I6: counter r:default says 2; there are 1"),
@@ -252,6 +262,14 @@ def test_runs_at_once_early_or_twice_under_one_lease_are_named(history: History)
     assert "I7: job 2 ran 100 ms too early" in found
 
 
+def test_a_request_that_made_two_jobs_is_named(history: History) -> None:
+    history.ok("post-4", 5)
+
+    found = violations(history, whole_store(), whole_runs(), allow=Allow(unfinished=True))
+
+    assert found == ["I9: the request post-4 was answered with jobs [4, 5]"]
+
+
 def test_a_traceback_is_unhandled() -> None:
     assert unhandled("all is well\nTraceback (most recent call last):\n") == ["I12: Traceback (most recent call last):"]
 
@@ -268,6 +286,8 @@ def test_the_reader_reads_what_is_there() -> None:
         client.zadd(f"{base}rdy:mail", {second: 1})
         client.hset(f"{base}st", "enq", 1)
         client.hset("gotaskq:1:queues", "mail", "1")
+        client.hset(f"{base}uk", "w:1", first)
+        client.set(f"{base}ik:d1", f"9000 {first} f1")
         client.set(f"{base}odd", "1")
         client.set("somebody:else", "1")
 
@@ -280,4 +300,5 @@ def test_the_reader_reads_what_is_there() -> None:
     assert partition.orphans == {2: {"s": "D"}}
     assert partition.places == {"run": {1: 9_000}, "rdy:mail": {2: 1}}
     assert (store.queues, partition.counters) == ({"mail": "1"}, {"enq": 1})
+    assert (partition.unique_keys, partition.requests) == ({"w:1": first}, {"d1": first})
     assert partition.unknown_keys == [f"{base}odd"]

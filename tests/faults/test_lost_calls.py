@@ -50,6 +50,23 @@ async def test_a_batch(world: World, part: str) -> None:
     assert store.jobs().keys() == {job.id for job in jobs}
 
 
+async def test_an_enqueue_with_keys(world: World, soon: Soon, part: str) -> None:
+    async with world.app() as app:
+        loss = lose(world.proxy, part, "enqueue")
+
+        keyed = [await app.enqueue("noop", 1, idempotency_key="k", unique_key="u") for _ in range(2)]
+        found = await app.enqueue("noop", 2, unique_key="u")
+        async with app.workers(concurrency=2):
+            await soon(world.is_drained)
+        again = await app.enqueue("noop", 1, idempotency_key="k", unique_key="u")
+
+    assert loss.happened.is_set()
+    assert [job.was_there for job in (*keyed, found, again)] == [False, True, True, True]
+    assert {job.id for job in (*keyed, found, again)} == {keyed[0].id}
+    assert again.status.value == "DONE"
+    assert world.check(Allow(strangers=True)).count("enq") == 1
+
+
 @pytest.mark.parametrize("nth", [1, 2, 5])
 async def test_a_reservation(world: World, soon: Soon, part: str, nth: int) -> None:
     async with world.app() as app:

@@ -5,11 +5,12 @@ from random import Random
 import pytest
 from tests.faults.world import World
 
-from gotaskq.backend import Extended, StoreLayout
+from gotaskq.backend import Extended
 from gotaskq.backends.redis import RedisBackend
 from gotaskq.job import Job, JobId
 from gotaskq.policies.scheduling import Turn
 from gotaskq.snowflake import SnowflakeIds
+from gotaskq.store_limits import StoreLayout
 from gotaskq.testing.clock import FakeClock
 
 LEASE_MS = 1_000

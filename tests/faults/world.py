@@ -5,6 +5,7 @@ a failing test shows.
 """
 
 import contextlib
+import itertools
 import json
 import threading
 import time
@@ -21,6 +22,7 @@ from tests.faults.history import History
 from tests.faults.proxy import FaultProxy
 from tests.faults.recovery import Fault, late, recovery_s
 from tests.faults.store import Store, StoreReader
+from tests.integration.http_client import request
 from tests.integration.server_process import ServerProcess
 from tests.redis_servers import Flavour, RedisServer
 
@@ -138,6 +140,27 @@ class World:
         ids = [self.post(server, job_type, **members) for _ in range(count)]
         assert None not in ids, self.history.text()
         return [job_id for job_id in ids if job_id is not None]
+
+    def insist(self, *servers: ServerProcess, job_type: str = "noop", times: int = 1, **members: Any) -> int:
+        """Submit a job with an Idempotency-Key, first to one of these and then to the next, and again while the answer
+        does not say what became of it; so until it was accepted `times` times. Return its id.
+        """
+        key = self.history.invoke("insist")
+        data = keyed_request(key, job_type, **members)
+        accepted: list[int] = []
+        deadline_s = time.monotonic() + WITHIN_S
+        for server in itertools.cycle(servers):
+            with contextlib.suppress(OSError):
+                answer = server.ask_raw(data)
+                if answer.status == 201:
+                    accepted.append(int(answer.json["id"]))
+                    self.history.ok(key, accepted[-1])
+                else:
+                    assert answer.status in (500, 503), answer
+            if len(accepted) == times:
+                return accepted[0]
+            assert time.monotonic() < deadline_s, self.history.text()
+        raise AssertionError("there is no server to insist at")
 
     async def enqueue(self, app: TaskQ, job_type: str = "noop", **members: Any) -> Job | None:
         """Enqueue by the library and record what came of it; return the job if it was accepted."""
@@ -272,6 +295,13 @@ class World:
         for number, process in enumerate(self.processes, start=1):
             sections[f"stderr of process {number}"] = process.stderr[-4_000:]
         return sections
+
+
+def keyed_request(key: str, job_type: str = "noop", **members: Any) -> bytes:
+    """Return a request whose key is the job's in its payload too."""
+    payload = {"key": key, **members.pop("payload", {})}
+    body = json.dumps({"type": job_type, "payload": payload, **members}).encode()
+    return request("POST", "/jobs", body, headers={"Idempotency-Key": key})
 
 
 def let_pass(seconds: float) -> None:

@@ -6,7 +6,7 @@ from random import Random
 from typing import Any, cast
 
 from gotaskq import Job, TaskQ
-from gotaskq.backend import Backend, Enqueued, QueueCounts
+from gotaskq.backend import Backend, EnqueueReply, QueueCounts
 from gotaskq.backends.memory import MemoryBackend
 from gotaskq.clock import SystemClock
 from gotaskq.errors import BackendUnavailableError
@@ -27,7 +27,7 @@ class CutStore:
     async def open(self) -> None:
         await self._jobs.open()
 
-    async def enqueue(self, jobs: Sequence[Job], *, atomic: bool = False) -> list[Enqueued]:
+    async def enqueue(self, jobs: Sequence[Job], *, atomic: bool = False) -> list[EnqueueReply]:
         if not self.is_reachable:
             raise BackendUnavailableError(f"redis://:{SECRET}@cache: timed out", job_id=jobs[0].id)
         return await self._jobs.enqueue(jobs, atomic=atomic)

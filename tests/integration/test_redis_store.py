@@ -16,7 +16,7 @@ from tests.redis_stores import new_store, until
 
 from gotaskq import TaskQ
 from gotaskq.amendment import DUE_NOW
-from gotaskq.backend import Enqueued, Extended, JobQuery, Note, Settled, Standing, StoreLayout, TellsOfCancels
+from gotaskq.backend import Enqueued, Extended, JobQuery, Note, Settled, Standing, TellsOfCancels
 from gotaskq.backends.redis import RedisBackend
 from gotaskq.clock import SystemClock
 from gotaskq.errors import BackendUnavailableError, StoreFullError
@@ -24,6 +24,7 @@ from gotaskq.job import DEFAULT_QUEUE, Job, JobId, Lease
 from gotaskq.outcome import Complete
 from gotaskq.queue_rules import QueueRules
 from gotaskq.snowflake import SpreadIds, partition_of
+from gotaskq.store_limits import StoreLayout
 from gotaskq.testing.clock import FakeClock
 from gotaskq.testing.conformance.given import (
     Jobs,

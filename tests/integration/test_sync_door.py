@@ -30,6 +30,7 @@ from gotaskq.errors import (
     JobCancelledError,
     JobFailedError,
     JobNotFoundError,
+    KeyReusedError,
     QueueDrainingError,
     QueueExistsError,
     QueueFullError,
@@ -209,6 +210,25 @@ def test_a_delayed_job_waits(server: RedisServer) -> None:
 
     assert (job.delay_ms, job.timeouts.schedule_ms) == (60_000, 5_000)
     assert job.run_after_ms - job.created_at_ms > 50_000
+
+
+@pytest.mark.parametrize("partitions", [1, 4])
+def test_a_key_is_one_for_all_ways_in(server: RedisServer, partitions: int) -> None:
+    settings = Settings(partitions=partitions)
+    apps = [TaskQ(server.url, settings=settings) for _ in range(3)]
+
+    async def enqueue() -> list[Job]:
+        async with apps[0] as app:
+            return [await app.enqueue("email", 1, idempotency_key="k"), await app.enqueue("email", unique_key="w:1")]
+
+    first, unique = asyncio.run(enqueue())
+    again = [app.enqueue_sync("email", 1, idempotency_key="k") for app in apps[1:]]
+    twins = [app.enqueue_sync("email", unique_key="w:1") for app in apps[1:]]
+    with pytest.raises(KeyReusedError):
+        apps[1].enqueue_sync("email", 2, idempotency_key="k")
+
+    assert {(job.id, job.was_there) for job in again} == {(first.id, True)}
+    assert {(job.id, job.was_there) for job in twins} == {(unique.id, True)}
 
 
 def test_threads_share_one_app_and_draw_no_id_twice(server: RedisServer) -> None:

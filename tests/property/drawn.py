@@ -5,11 +5,14 @@ from typing import Final, NamedTuple
 from hypothesis import strategies as st
 from tests.property.model import Limits
 
+from gotaskq.keys import Idempotency
 from gotaskq.policies.scheduling import Turn
 
 QUEUES: Final = (*["default"] * 5, *["mail"] * 4, "nowhere")  # the last one is never created
 TYPES: Final = ("email.send", "sms.send")
-LIMITS: Final = Limits(max_depth=4, max_ended=4, max_dead=3, ended_ttl_ms=60_005, dead_ttl_ms=120_005)
+LIMITS: Final = Limits(
+    max_depth=4, max_ended=4, max_dead=3, ended_ttl_ms=60_005, dead_ttl_ms=120_005, request_ttl_ms=90_005
+)
 # Every delay, lease and step is a multiple of 10 ms and no time to live is: what happens at a limit is left open.
 DELAYS_S: Final = (0, 0, 0, 5, 40)
 SCHEDULES_S: Final = (0, 0, 5, 30)
@@ -28,6 +31,8 @@ class NewJob(NamedTuple):
     schedule_s: int
     execution_s: int
     headers: dict[str, str] | None
+    unique_key: str
+    request: Idempotency | None
 
 
 new_jobs = st.builds(
@@ -39,6 +44,10 @@ new_jobs = st.builds(
     schedule_s=st.sampled_from(SCHEDULES_S),
     execution_s=st.sampled_from((0, 0, 7)),
     headers=st.sampled_from((None, None, {"tenant": "größe"}, {"a": "\\t", "b": ""})),
+    unique_key=st.sampled_from(("", "", "", "a", "b")),
+    request=st.sampled_from(
+        (None, None, None, Idempotency("d1", "f1"), Idempotency("d1", "f2"), Idempotency("d2", "f1"))
+    ),
 )
 turns = st.lists(
     st.builds(Turn, queue=st.sampled_from(QUEUES), take=st.integers(0, 3)),

@@ -40,15 +40,16 @@ from tests.property.drawn import (
 )
 from tests.property.model import Model
 from tests.property.settling import settle_model, settlement_of
-from tests.property.sight import QUERIES, Walk, compare, record_of, visible_counts
+from tests.property.sight import QUERIES, Walk, compare, record_of, visible_counts, word_of, words
 
 from gotaskq.amendment import Amendment
-from gotaskq.backend import Backend, Enqueued, JobQuery, Note, StoreLimits
+from gotaskq.backend import Backend, Enqueued, JobQuery, Note
 from gotaskq.clock import Clock
 from gotaskq.errors import QueueNotFoundError
 from gotaskq.job import Job, JobId, Lease, Status
 from gotaskq.policies.ordering import PriorityFifo
 from gotaskq.policies.scheduling import Turn
+from gotaskq.store_limits import StoreLimits
 from gotaskq.testing.clock import FakeClock
 from gotaskq.testing.conformance.given import Jobs
 
@@ -56,6 +57,7 @@ T = TypeVar("T")
 
 SEED: Final = 1
 ORDERING: Final = PriorityFifo()
+THERE: Final = ("duplicate", "unique_key", "idempotency_key")
 
 
 class BackendMachine(RuleBasedStateMachine):
@@ -82,6 +84,7 @@ class BackendMachine(RuleBasedStateMachine):
             max_dead_jobs=LIMITS.max_dead,
             complete_job_ttl_ms=LIMITS.ended_ttl_ms,
             dead_job_ttl_ms=LIMITS.dead_ttl_ms,
+            idempotency_ttl_ms=LIMITS.request_ttl_ms,
         )
         self.backend = self.make_backend(limits, clock=self.clock, rng=Random(SEED))
         self.run(self.backend.open())
@@ -116,17 +119,24 @@ class BackendMachine(RuleBasedStateMachine):
         self._enqueue([*again, *made], atomic=atomic)
         return multiple(*made)
 
+    @rule(target=jobs, place=places)
+    def enqueue_a_twin_of_a_dead_job(self, place: int) -> MultipleResults[Job]:
+        unique_keys = [self.model.jobs[job_id].unique_key for job_id in self._one_of(self.model.deaths, place)]
+        twins = [self.job(unique_key=unique_key) for unique_key in unique_keys]
+        self._enqueue(twins, atomic=False)
+        return multiple(*twins)
+
     @rule(job=jobs, change=other_jobs)
     def enqueue_another_with_the_same_id(self, job: Job, change: dict[str, str]) -> None:
         self._enqueue([replace(job, **change)], atomic=False)
 
     def _enqueue(self, jobs: Sequence[Job], *, atomic: bool) -> None:
         self.known.update(job.id for job in jobs)
-        expected = self.model.enqueue([record_of(job) for job in jobs], atomic=atomic)
-        replies = [reply.value for reply in self.run(self.backend.enqueue(jobs, atomic=atomic))]
+        expected = self.model.enqueue([record_of(job) for job in jobs], atomic=atomic, now_ms=self.now_ms)
+        replies = [word_of(reply) for reply in self.run(self.backend.enqueue(jobs, atomic=atomic))]
         if atomic and Enqueued.FULL.value in expected:  # which of too many are FULL and which WITHHELD is left open
             assert "ok" not in replies
-            assert [reply == "duplicate" for reply in replies] == [reply == "duplicate" for reply in expected]
+            assert [reply in THERE for reply in words(replies)] == [reply in THERE for reply in words(expected)]
         else:
             assert replies == expected
             self._hear_when_due([job for job, reply in zip(jobs, replies, strict=True) if reply == "ok"])

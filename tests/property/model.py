@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-REFUSED = frozenset({"collision", "full", "no_queue"})
+REFUSED = frozenset({"collision", "full", "no_queue", "key_reused"})
+ALIVE = ("PENDING", "RUNNING")
 
 
 class Failure(NamedTuple):
@@ -50,6 +51,8 @@ class Record:
     execution_ms: int = 0
     schedule_ms: int = 0
     headers_json: bytes | None = None
+    unique_key: str = ""
+    request: tuple[str, str] | None = None  # its key and what was asked for
     failures: list[Failure] = field(default_factory=list)  # of all attempts, the latest last
     progress: float | None = None
     note: str = ""
@@ -71,6 +74,7 @@ class Limits:
     max_dead: int
     ended_ttl_ms: int
     dead_ttl_ms: int
+    request_ttl_ms: int
 
 
 class Model:
@@ -83,19 +87,23 @@ class Model:
         self.paused: dict[str, bool] = {"default": False}
         self.ended: list[int] = []  # DONE and CANCELLED, in order of their end
         self.deaths: list[int] = []  # DEAD, in order of their death
+        self.requests: dict[str, tuple[int, str, int]] = {}  # key → the job for it, what was asked for, until when
 
     # -- in: T1 of the table
 
     def create_queue(self, name: str) -> bool:
         return name not in self.paused and not self.paused.setdefault(name, False)
 
-    def enqueue(self, records: Sequence[Record], *, atomic: bool) -> list[str]:
-        before = dict(self.jobs)
-        replies = [self._enqueue(record) for record in records]
+    def enqueue(self, records: Sequence[Record], *, atomic: bool, now_ms: int) -> list[str]:
+        """Return a word for each; for a job that is there by a key which key, and its id."""
+        before, requests = dict(self.jobs), dict(self.requests)
+        replies = [self._enqueue(record, now_ms) for record in records]
         if atomic and REFUSED.intersection(replies):
-            self.jobs = before
+            self.jobs, self.requests = before, requests
+            new = {str(record.id) for record, reply in zip(records, replies, strict=True) if reply == "ok"}
             is_known = [
-                record.id in before and reply == "duplicate" for record, reply in zip(records, replies, strict=True)
+                (record.id in before and reply == "duplicate") or (" " in reply and reply.split(" ")[1] not in new)
+                for record, reply in zip(records, replies, strict=True)
             ]
             return [
                 reply if known or reply in REFUSED else "withheld"
@@ -103,15 +111,37 @@ class Model:
             ]
         return replies
 
-    def _enqueue(self, record: Record) -> str:
+    def _enqueue(self, record: Record, now_ms: int) -> str:
         if record.id in self.jobs:
             return "duplicate" if self.jobs[record.id].enqueue_nonce == record.enqueue_nonce else "collision"
         if record.queue not in self.paused:
             return "no_queue"
-        if len(self._waiting(record.queue)) >= self.max_depths.get(record.queue, self.limits.max_depth):
+        reply, stands = self._judge_keys(record, now_ms), record.id
+        if reply.startswith("unique_key"):
+            stands = int(reply.split(" ")[1])
+        elif reply:
+            return reply
+        elif len(self._waiting(record.queue)) >= self.max_depths.get(record.queue, self.limits.max_depth):
             return "full"
-        self.jobs[record.id] = replace(record, settled_nonces=[], failures=[])
-        return "ok"
+        else:
+            self.jobs[record.id] = replace(record, settled_nonces=[], failures=[])
+        if record.request is not None:
+            key, asked = record.request
+            self.requests[key] = (stands, asked, now_ms + self.limits.request_ttl_ms)
+        return reply or "ok"
+
+    def _judge_keys(self, record: Record, now_ms: int) -> str:
+        """Return the reply for a job one of whose keys is taken, else nothing."""
+        key, asked = record.request or ("", "")
+        job_id, known, until_ms = self.requests.get(key, (0, "", 0))
+        if until_ms > now_ms:
+            return f"idempotency_key {job_id}" if known == asked else "key_reused"
+        holder = self._holder(record.unique_key)
+        return "" if holder is None else f"unique_key {holder}"
+
+    def _holder(self, unique_key: str) -> int | None:
+        alive = (job.id for job in self.jobs.values() if job.unique_key == unique_key and job.status in ALIVE)
+        return next(alive, None) if unique_key else None
 
     # -- out: T2 and T3
 
@@ -272,7 +302,7 @@ class Model:
     def replay(self, job_ids: Iterable[int], *, now_ms: int) -> list[int]:
         replayed = []
         for job_id in job_ids:
-            if job_id in self.deaths:
+            if job_id in self.deaths and self._holder(self.jobs[job_id].unique_key) is None:
                 self.deaths.remove(job_id)
                 job = self.jobs[job_id]
                 self._wait(job, now_ms)

@@ -6,7 +6,7 @@ from typing import Final
 from msgspec.structs import astuple
 from tests.property.model import Record
 
-from gotaskq.backend import JobQuery, QueueCounts
+from gotaskq.backend import Enqueued, EnqueueReply, JobQuery, QueueCounts
 from gotaskq.criteria import payload_criterion
 from gotaskq.job import Job, Status
 from gotaskq.trail import KEPT_ATTEMPTS
@@ -15,7 +15,7 @@ from gotaskq.trail import KEPT_ATTEMPTS
 SAME: Final = (
     *("id", "enqueue_nonce", "queue", "type", "payload_json", "priority", "rank", "max_retries", "retry_count"),
     *("attempt", "crashes", "releases", "replays", "created_at_ms", "run_after_ms", "started_at_ms", "finished_at_ms"),
-    *("unhandled_since_ms", "error", "worker", "is_cancel_requested", "result_json", "headers_json"),
+    *("unhandled_since_ms", "error", "worker", "is_cancel_requested", "result_json", "headers_json", "unique_key"),
 )
 QUERIES: Final = (
     JobQuery(),
@@ -43,7 +43,14 @@ class Walk:
 def record_of(job: Job) -> Record:
     members = ("id", "enqueue_nonce", "queue", "type", "payload_json", "priority", "rank", "max_retries")
     same = {name: getattr(job, name) for name in (*members, "headers_json", "created_at_ms", "run_after_ms")}
-    return Record(**same, execution_ms=job.timeouts.execution_ms, schedule_ms=job.timeouts.schedule_ms)
+    asked = job.keys.idempotency
+    return Record(
+        **same,
+        execution_ms=job.timeouts.execution_ms,
+        schedule_ms=job.timeouts.schedule_ms,
+        unique_key=job.unique_key,
+        request=None if asked is None else (asked.digest, asked.fingerprint),
+    )
 
 
 def compare(job: Job, record: Record) -> None:
@@ -63,3 +70,13 @@ def compare(job: Job, record: Record) -> None:
 
 def visible_counts(counts: QueueCounts) -> tuple[int, int, int, int, bool]:
     return counts.ready, counts.scheduled, counts.running, counts.dead, counts.is_paused
+
+
+def word_of(reply: EnqueueReply) -> str:
+    """Return a reply in the model's words: which key, and the id, for a job that is there."""
+    return reply.value if isinstance(reply, Enqueued) else f"{reply.by.value} {reply.job_id}"
+
+
+def words(replies: Sequence[str]) -> list[str]:
+    """Return replies without the ids."""
+    return [reply.partition(" ")[0] for reply in replies]

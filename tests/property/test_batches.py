@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from gotaskq.api import batches
 from gotaskq.api.batches import MAX_BATCH, decode_batch
 from gotaskq.api.schemas import MAX_BODY_BYTES
-from gotaskq.engine.admission import JobRequest
+from gotaskq.engine.requests import JobRequest
 from gotaskq.errors import InvalidRequestError
 
 pytestmark = pytest.mark.slow

@@ -63,6 +63,9 @@ TAILS = [
     b',"queue":"MAIL"}',
     b',"timeout":1.5,"schedule_timeout":60}',
     b',"timeout":1}',
+    b',"unique_key":"w:1"}',
+    b',"idempotency_key":"k"}',
+    b',"unique_key":null}',
     b',"timeout":0}',
     b',"headers":{"payload":"1"}}',
     b',"headers":{"x":"1","x":"2"}}',
@@ -87,7 +90,7 @@ def requests(draw: st.DrawFn) -> list[tuple[bytes, str | None]]:
     return [(head + mark + payload + tail, queue) for (head, mark, tail), payload, queue in choices]
 
 
-async def answers(sent: list[tuple[bytes, str | None]], *, is_remembering: bool) -> list[Answer]:
+async def answers(sent: list[tuple[bytes, str | None]], *, is_remembering: bool) -> list[Answer | None]:
     async with TaskQ(clock=FakeClock(), rng=Random(1)) as app:
         await app.create_queue("mail")
         known = Frames(app.door)

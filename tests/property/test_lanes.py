@@ -29,6 +29,8 @@ submissions = st.fixed_dictionaries(
         "timeout": st.sampled_from([0, 0.001, 30, 1.0]) | values,
         "schedule_timeout": st.sampled_from([0, 0.001, 60, True]) | values,
         "headers": st.sampled_from([{}, {"tenant": "blue"}, {"X": "y"}]) | values,
+        "unique_key": st.sampled_from(["w:1", "w:2", "", "é"]) | values,
+        "idempotency_key": st.sampled_from(["k", "a b"]) | values,
         "unknown": values,
     },
 ).map(lambda members: json.dumps(members).encode())
@@ -45,7 +47,7 @@ def mutilated(draw: st.DrawFn) -> bytes:
 bodies = submissions | mutilated() | st.binary(max_size=20)
 names = st.sampled_from(
     b"x|accept|Content-Type|connection|Host|content-length|transfer-encoding|expect|te".split(b"|")
-    + b"origin|upgrade|content-encoding|x y|x\t|".split(b"|")
+    + b"idempotency-key|origin|upgrade|content-encoding|x y|x\t|".split(b"|")
 )
 visible = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), max_size=6).map(str.encode)
 header_values = (

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from tests.property.governing import GoverningMachine
 
-from gotaskq.backend import StoreLimits
 from gotaskq.backends.memory import MemoryBackend
 from gotaskq.clock import Clock
+from gotaskq.store_limits import StoreLimits
 
 
 class MemoryMachine(GoverningMachine):

@@ -9,9 +9,9 @@ from hypothesis.stateful import rule
 from tests.conformance.journals import DictJournal
 from tests.property.machine import BackendMachine
 
-from gotaskq.backend import StoreLimits
 from gotaskq.backends.journalled import JournalledBackend
 from gotaskq.clock import Clock
+from gotaskq.store_limits import StoreLimits
 
 pytestmark = pytest.mark.slow
 

@@ -12,9 +12,9 @@ from tests.property.governing import GoverningMachine
 from tests.redis_servers import Flavour, RedisServer, flavours
 from tests.redis_stores import new_store
 
-from gotaskq.backend import StoreLimits
 from gotaskq.backends.redis import RedisBackend
 from gotaskq.clock import Clock
+from gotaskq.store_limits import StoreLimits
 
 pytestmark = pytest.mark.slow
 

@@ -6,7 +6,7 @@ from typing import Final, TypeAlias
 import pytest
 from msgspec.structs import replace
 
-from gotaskq.backend import Enqueued, Extended, Settled
+from gotaskq.backend import EnqueueReply, Extended, Settled
 from gotaskq.backends.memory import MemoryBackend
 from gotaskq.backends.memory.patience import Patience
 from gotaskq.engine.fetcher import Fetcher
@@ -185,7 +185,7 @@ def stop_slots_without_a_word(patch: pytest.MonkeyPatch) -> None:
 
 
 def enqueue_again_with_a_new_nonce(patch: pytest.MonkeyPatch) -> None:
-    async def enqueue(self: SimBackend, jobs: Sequence[Job], *, atomic: bool = False) -> list[Enqueued]:
+    async def enqueue(self: SimBackend, jobs: Sequence[Job], *, atomic: bool = False) -> Sequence[EnqueueReply]:
         for attempt in range(3):
             try:
                 again = [replace(job, enqueue_nonce=f"{job.enqueue_nonce}/{attempt}") for job in jobs]

@@ -6,17 +6,19 @@ from random import Random
 import pytest
 from msgspec import Raw
 
-from gotaskq import Job, JobRequest, Settings, Status, TaskQ
+from gotaskq import Job, JobRequest, NoRetry, Settings, Status, TaskQ
 from gotaskq.errors import (
     ConfigError,
     GotaskqError,
     InvalidRequestError,
+    JobExistsError,
     JobNotFoundError,
     NotOpenError,
     QueueNotFoundError,
     RegistrationError,
     ShuttingDownError,
 )
+from gotaskq.testing import drain
 from gotaskq.testing.clock import FakeClock
 
 
@@ -229,3 +231,46 @@ async def test_workers_come_and_go_while_it_is_open(app: TaskQ, clock: FakeClock
 
         assert (await app.get(waiting.id)).status is Status.PENDING
         assert app.busy == 0
+
+
+# ---- keys
+
+
+async def test_a_call_made_again_returns_the_job_it_made(app: TaskQ) -> None:
+    async with app:
+        first, again = [await app.enqueue("email", 1, idempotency_key="k") for _ in range(2)]
+        other = await app.enqueue("email", 1, unique_key="w:1")
+        [kept] = await app.enqueue_many([app.job("email", 2, unique_key="w:1")])
+
+    assert (first.was_there, again.was_there, again.id) == (False, True, first.id)
+    assert (kept.was_there, kept.id, kept.payload, kept.unique_key) == (True, other.id, 1, "w:1")
+
+
+async def test_a_handle_says_whether_its_job_was_there(app: TaskQ) -> None:
+    @app.task()
+    async def greet(name: str) -> None: ...
+
+    async with app:
+        first = await greet.options(unique_key="w:1").enqueue("ada")
+        again = await greet.options(unique_key="w:1", delay=60).enqueue("bob")
+
+    assert (first.was_there, again.was_there, again.id) == (False, True, first.id)
+
+
+async def test_a_dead_job_whose_twin_lives_is_not_replayed(app: TaskQ) -> None:
+    @app.handler("broken", retry=NoRetry())
+    async def broken(job: Job) -> None:
+        raise ValueError
+
+    async with app.override():
+        dead = await app.enqueue("broken", unique_key="w:1")
+        await drain(app, raise_errors=False)
+        twin = await app.enqueue("broken", unique_key="w:1")
+
+        with pytest.raises(JobExistsError, match=f"job {dead.id} cannot be replayed") as refusal:
+            await app.replay(dead.id)
+        await app.cancel(twin.id)
+        replayed = await app.replay(dead.id)
+
+    assert refusal.value.unique_key == "w:1"
+    assert (replayed.status, replayed.unique_key) == (Status.PENDING, "w:1")

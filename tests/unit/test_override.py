@@ -261,3 +261,16 @@ async def test_the_fast_lane_is_not_offered_inline(app: TaskQ) -> None:
         assert await drain(app) == {"done": 1, "dead": 0, "pending": 0}
 
     assert (inline, manual) == (False, True)
+
+
+async def test_inline_a_job_that_is_there_is_not_run_again(app: TaskQ) -> None:
+    seen: list[bool] = []
+
+    @app.handler("again")
+    async def again(job: Job) -> None:
+        seen.append((await app.enqueue("again", unique_key="w:1")).was_there)
+
+    async with app.override(mode="inline"):
+        job = await app.enqueue("again", unique_key="w:1")
+
+    assert (job.status, job.was_there, seen) == (Status.DONE, False, [True])

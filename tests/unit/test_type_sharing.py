@@ -6,10 +6,12 @@ from typing import cast
 
 import pytest
 
-from gotaskq.backend import StoreLimits, TypeNotice
+from gotaskq.backend import TypeNotice
 from gotaskq.backends.memory.type_board import MemoryTypeBoard
-from gotaskq.engine.admission import Admission, JobType
+from gotaskq.engine.admission import Admission
+from gotaskq.engine.requests import JobType
 from gotaskq.errors import BackendUnavailableError
+from gotaskq.store_limits import StoreLimits
 from gotaskq.testing.clock import FakeClock
 from gotaskq.type_sharing import READ_EVERY_S, SAY_EVERY_S, TypeSharing
 from gotaskq.types_elsewhere import TypesElsewhere

@@ -17,8 +17,11 @@ from gotaskq.errors import (
     InvalidPayloadError,
     InvalidRequestError,
     JobEndedError,
+    JobExistsError,
+    JobGoneError,
     JobNotFoundError,
     JobStateError,
+    KeyReusedError,
     NotFoundError,
     NotOpenError,
     QueueBusyError,
@@ -54,16 +57,20 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
 def refuse(error: GotaskqError) -> Answer:
     """Return the answer for an error of ours; the original's words where the original had some."""
     match error:
-        case InvalidPayloadError(field=field) | UnknownJobTypeError(field=field):
+        case InvalidPayloadError(field=field) | UnknownJobTypeError(field=field) | KeyReusedError(field=field):
             return Answer(422, encode_error(str(error), field=field))
         case InvalidRequestError(field=field):
             return Answer(400, encode_error(str(error), field=field))
         case JobNotFoundError():
             return Answer(404, encode_error("can't get job with this id"))
+        case JobGoneError(job_id=job_id):
+            return Answer(410, msgspec.json.encode({"error": str(error), "id": str(job_id)}))
         case DeadJobNotFoundError():
             return Answer(404, encode_error("dead job not found"))
         case NotFoundError():
             return Answer(404, encode_error(str(error)))
+        case JobExistsError():
+            return Answer(409, encode_error(str(error), field="unique_key"))
         case JobEndedError() | JobStateError():
             return Answer(409, encode_error(str(error)))
         case StaleLeaseError():

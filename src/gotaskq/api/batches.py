@@ -9,8 +9,9 @@ from typing import Final
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
+from gotaskq.api.once import encode_found
 from gotaskq.api.schemas import MAX_BODY_BYTES, count_members, decode_submission, encode_job, invalid_member
-from gotaskq.engine.admission import JobRequest
+from gotaskq.engine.requests import JobRequest
 from gotaskq.errors import GotaskqError, InvalidRequestError
 from gotaskq.job import Job
 from gotaskq.names import check_queue_name
@@ -58,7 +59,7 @@ def decode_batch(body: bytes, *, lines: bool) -> tuple[Sequence[JobRequest | Inv
 
 
 def encode_batch(answers: Sequence[Job | GotaskqError], describe: Callable[[GotaskqError], str]) -> bytes:
-    """Return the stored jobs in order, and the refusals with the index of their job."""
+    """Return the stored jobs in order, the refusals with the index of their job, and which jobs were there by a key."""
     jobs: list[bytes] = []
     errors: list[dict[str, object]] = []
     for index, answer in enumerate(answers):
@@ -67,7 +68,7 @@ def encode_batch(answers: Sequence[Job | GotaskqError], describe: Callable[[Gota
         else:
             field = answer.field if isinstance(answer, InvalidRequestError) else None
             errors.append({"index": index, "error": describe(answer)} | ({"field": field} if field else {}))
-    return b'{"jobs":[%b],"errors":%b}' % (b",".join(jobs), msgspec.json.encode(errors))
+    return b'{"jobs":[%b],"errors":%b%b}' % (b",".join(jobs), msgspec.json.encode(errors), encode_found(answers))
 
 
 def _decode_each(items: Sequence[bytes | Raw]) -> list[JobRequest | InvalidRequestError]:

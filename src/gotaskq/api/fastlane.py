@@ -62,10 +62,11 @@ NOT_PLAIN: Final = frozenset(
 
 
 class Verdict(NamedTuple):
-    """What a plain header block says: the queue, and how many bytes of body follow."""
+    """What a plain header block says: the queue, how many bytes of body follow, and who sends them."""
 
     queue: str | None
     body_bytes: int
+    principal: str = ""
 
 
 class FastLane:
@@ -137,7 +138,7 @@ class FastLaneProtocol(HardenedProtocol):
             verdict = (lane.verdicts.get(block) or lane.judge(block)) if end else None
             if verdict is None:
                 break
-            queue, body_bytes = verdict
+            queue, body_bytes, principal = verdict
             if len(rest) < body_bytes:
                 if body_bytes > MAX_AWAITED_BYTES:
                     break
@@ -145,10 +146,11 @@ class FastLaneProtocol(HardenedProtocol):
                 self._await_body(data, received=len(rest))
                 return
             body, data = (rest, b"") if len(rest) == body_bytes else (rest[:body_bytes], rest[body_bytes:])
-            if lane.is_immediate:
-                self._write(submit_now(lane.door, lane.frames, body, queue))
+            answer = submit_now(lane.door, lane.frames, body, queue) if lane.is_immediate else None
+            if answer is not None:
+                self._write(answer)
             else:
-                self._submitting = self.loop.create_task(self._submit_and_write(queue, body))
+                self._submitting = self.loop.create_task(self._submit_and_write(queue, body, principal))
             if not data:
                 return
         super().data_received(data)
@@ -194,8 +196,8 @@ class FastLaneProtocol(HardenedProtocol):
         self._awaited = data
         self.await_body(received)
 
-    async def _submit_and_write(self, queue: str | None, body: bytes) -> None:
-        answer = await submit(self._lane.door, body, queue)
+    async def _submit_and_write(self, queue: str | None, body: bytes, principal: str) -> None:
+        answer = await submit(self._lane.door, body, queue, principal=principal)
         self._submitting = None
         if not self.transport.is_closing():  # who has gone loses the answer, not the job
             self._write(answer)
@@ -227,30 +229,30 @@ def _judge(block: bytes, access: Access) -> Verdict | None:
     length = headers.get(b"content-length", b"")
     media_type = headers.get(b"content-type", JSON.encode()).partition(b";")[0].strip().lower()
     host = headers.get(b"host", b"")
+    principal = _submitter(headers.get(b"authorization"), access)
     is_plain = (
         bool(host)
         and access.hosts.admits(host.decode())
-        and _may_submit(headers.get(b"authorization"), access)
         and PROBLEM not in headers.get(b"accept", b"").lower()
         and _LENGTH.fullmatch(length) is not None
         and int(length) <= MAX_BODY_BYTES
         and media_type == JSON.encode()
         and headers.get(b"connection", b"keep-alive").lower() == b"keep-alive"
     )
-    if not is_plain:
+    if not is_plain or principal is None:
         return None
     try:
-        return Verdict(_queue_of(request[1].decode()), int(length))
+        return Verdict(_queue_of(request[1].decode()), int(length), principal)
     except InvalidRequestError:
         return None
 
 
-def _may_submit(authorization: bytes | None, access: Access) -> bool:
-    """Say whether a request may store jobs beyond doubt; one that may not is counted and refused the full way."""
+def _submitter(authorization: bytes | None, access: Access) -> str | None:
+    """Return who stores a job, if they may beyond doubt; one who may not is counted and refused the full way."""
     if not access.has_tokens:
-        return True
+        return ""
     token = access.find((authorization or b"").decode())
-    return token is not None and token.allows(Scope.SUBMIT)
+    return token.id if token is not None and token.allows(Scope.SUBMIT) else None
 
 
 def _queue_of(path: str) -> str | None:

@@ -11,7 +11,8 @@ import msgspec
 from msgspec import Raw
 
 from gotaskq.api.schemas import decode_submission
-from gotaskq.engine.admission import Admission, JobRequest
+from gotaskq.engine.admission import Admission
+from gotaskq.engine.requests import JobRequest
 from gotaskq.job import Job
 from gotaskq.payload import BACKSLASH, SHORT_PAYLOAD_BYTES, check_payload
 
@@ -60,7 +61,7 @@ class Frames:
         return None
 
     def learn(self, body: bytes, queue: str | None, request: JobRequest) -> None:
-        """Remember the frame of a body that was taken as this request."""
+        """Remember the frame of a body that was taken as this request, which has no keys: those are of one job."""
         if request.headers is not None:  # no two are alike, so a frame with them would serve once
             return
         head, mark, rest = body.partition(MARK)

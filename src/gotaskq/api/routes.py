@@ -15,6 +15,7 @@ from gotaskq.api.described import Described
 from gotaskq.api.endpoints import endpoint, response_of
 from gotaskq.api.leases import Leases
 from gotaskq.api.listing import list_jobs
+from gotaskq.api.once import refuse_key_of_batch, sent_key, status_of
 from gotaskq.api.queues import Queues
 from gotaskq.api.requests import (
     MAX_BATCH_BYTES,
@@ -86,15 +87,18 @@ class Routes:
         """`POST /jobs`, `POST /{queue}/jobs`: store a job."""
         queue = request.path_params.get("queue")
         wish = wish_of(request)
-        body = await read_body(request)
+        body, key = await read_body(request), sent_key(request)
         named, trace = None if queue is None else check_queue_name(queue), _trace_of(request)
         if not wish.seconds:
-            return await submit(self._taskq.door, body, named, trace=trace)
-        job = await accept(self._taskq.door, body, named, trace=trace)
-        return await self._watching.answer(request, wish, job, status=201, with_attempts=True)
+            return await submit(self._taskq.door, body, named, key=key, principal=_principal(request), trace=trace)
+        job = await accept(self._taskq.door, body, named, key=key, principal=_principal(request), trace=trace)
+        status, headers = status_of(job)
+        answer = await self._watching.answer(request, wish, job, status=status, with_attempts=True)
+        return Answer(answer.status, answer.body, (*answer.headers, *headers))
 
     async def submit_batch(self, request: Request) -> Answer:
         """`POST /jobs/batch`: store many jobs in one call."""
+        refuse_key_of_batch(request)
         media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         body = await read_body(request, max_bytes=MAX_BATCH_BYTES)
         is_lines = media_type in NDJSON
@@ -182,6 +186,10 @@ class Routes:
         if not self._taskq.is_reachable:
             return Answer(503, b'{"status":"store unavailable"}')
         return Answer(200, OK)
+
+
+def _principal(request: Request) -> str:
+    return str(getattr(request.state, "principal", ""))
 
 
 def _trace_of(request: Request) -> str | None:

@@ -13,9 +13,10 @@ from typing import Any, Final, TypeVar
 import msgspec
 from msgspec import Raw
 
-from gotaskq.engine.admission import ABSENT, JobRequest
+from gotaskq.engine.requests import ABSENT, JobRequest
 from gotaskq.errors import InvalidRequestError
 from gotaskq.job import DEFAULT_QUEUE, NO_TIMEOUTS, PENDING, DeathReason, Job, Status
+from gotaskq.keys import NO_KEYS
 from gotaskq.names import check_queue_name
 from gotaskq.payload import BACKSLASH, SHORT_PAYLOAD_BYTES, check_payload
 from gotaskq.trail import Attempt
@@ -83,6 +84,7 @@ def encode_job(job: Job, *, with_attempts: bool = False) -> bytes:
         and job.replays == 0
         and job.timeouts is NO_TIMEOUTS
         and job.headers_json is None
+        and job.keys is NO_KEYS
     )
     more = b"" if is_new else _encode_more(job)
     if with_attempts and job.trail.attempts:
@@ -137,6 +139,7 @@ def _encode_more(job: Job) -> bytes:
     more: dict[str, object] = {
         "queue": None if job.queue == DEFAULT_QUEUE else job.queue,
         "timeout": job.timeouts.execution_ms and Raw(_encode_seconds(job.timeouts.execution_ms)),
+        "unique_key": job.unique_key,
         "schedule_timeout": job.timeouts.schedule_ms and Raw(_encode_seconds(job.timeouts.schedule_ms)),
         "headers": None if job.headers_json is None else Raw(job.headers_json),
         "result": None if job.result_json is None else Raw(job.result_json),
@@ -197,6 +200,8 @@ def count_members(request: JobRequest) -> int:
         + (request.timeout is not None)
         + (request.schedule_timeout is not None)
         + (request.headers is not None)
+        + (request.unique_key is not None)
+        + (request.idempotency_key is not None)
     )
 
 

@@ -9,9 +9,10 @@ from importlib.metadata import EntryPoint, entry_points
 from random import Random
 from typing import Final, TypeAlias
 
-from gotaskq.backend import Backend, StoreLayout, StoreLimits
+from gotaskq.backend import Backend
 from gotaskq.clock import Clock
 from gotaskq.errors import ConfigError
+from gotaskq.store_limits import StoreLayout, StoreLimits
 
 Opener: TypeAlias = Callable[[str, StoreLimits, StoreLayout, Clock, Random], Backend]
 

@@ -14,13 +14,14 @@ from random import Random
 from typing import Any, Final, Protocol, TypeVar
 
 from gotaskq.amendment import Amended, Amendment
-from gotaskq.backend import Enqueued, Extended, JobQuery, Note, Page, QueueCounts, Settled, StoreLimits
+from gotaskq.backend import EnqueueReply, Extended, JobQuery, Note, Page, QueueCounts, Settled
 from gotaskq.backends.memory.recorded import RecordedMemory
 from gotaskq.clock import Clock
 from gotaskq.errors import BackendUnavailableError
 from gotaskq.job import Job, JobId, Lease, Status
 from gotaskq.outcome import Settlement
 from gotaskq.policies.scheduling import Turn
+from gotaskq.store_limits import StoreLimits
 
 T = TypeVar("T")
 
@@ -91,7 +92,7 @@ class JournalledBackend:
         """Stop or resume giving out the queue's jobs."""
         await self._once_kept(self._store.set_paused(queue, paused=paused))
 
-    async def enqueue(self, jobs: Sequence[Job], *, atomic: bool = False) -> list[Enqueued]:
+    async def enqueue(self, jobs: Sequence[Job], *, atomic: bool = False) -> list[EnqueueReply]:
         """Store new jobs; each on its own, or with `atomic` all or none."""
         return await self._once_kept(self._store.enqueue(jobs, atomic=atomic))
 

@@ -10,21 +10,24 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final, Protocol, TypeAlias, assert_never
 
-import msgspec
-from msgspec import Raw
 from msgspec.structs import replace
 
-from gotaskq.backend import Backend, Enqueued, EnqueuesNow, IsPartitioned
+from gotaskq.backend import Backend, Enqueued, EnqueueReply, EnqueuesNow, Existing, IsPartitioned
 from gotaskq.clock import Clock
 from gotaskq.engine.bus import EventBus
 from gotaskq.engine.gate import NOBODY_NAMED_RETRIES, Gate
+from gotaskq.engine.keying import found, gathered, with_keys
 from gotaskq.engine.limits import checked_priority, checked_retries, delay_ms, timeouts
 from gotaskq.engine.rates import FinishRates
 from gotaskq.engine.registry import JOB_TYPE, JOB_TYPE_RULE
+from gotaskq.engine.requests import JobRequest, JobType
 from gotaskq.errors import (
     BackendUnavailableError,
     GotaskqError,
     InvalidRequestError,
+    JobGoneError,
+    KeyReusedError,
+    NotFoundError,
     QueueBusyError,
     QueueDrainingError,
     QueueExistsError,
@@ -40,53 +43,11 @@ from gotaskq.headers import encode_headers
 from gotaskq.job import DEFAULT_QUEUE, Job, JobId
 from gotaskq.names import check_queue_name
 from gotaskq.policies.ordering import Ordering
-from gotaskq.snowflake import SnowflakeIds, SpreadIds
+from gotaskq.snowflake import SnowflakeIds, SpreadIds, partition_of
 
 OK: Final = Enqueued.OK
-ABSENT: Final = Raw(b"null")  # what a request holds that names no payload
 COLLISION_TRIES: Final = 3
 MAX_MOULDS: Final = 4_096  # bounds what hostile callers can make us remember
-
-
-class JobRequest(msgspec.Struct, gc=False):
-    """What a caller asks for: the members of the HTTP body, and the queue. Only `type` is required.
-
-    `payload` is JSON that has passed `check_payload`. In seconds are `delay`, `timeout` (for each attempt) and
-    `schedule_timeout` (from when the job is due until it starts). A member that is None counts as not given: what the
-    task says holds, else the default. Who changes `headers` puts others in their place: these may be another job's too.
-    """
-
-    type: str | None = None
-    payload: Raw = ABSENT
-    priority: int | None = None
-    delay: int | float | None = None
-    max_retries: int | None = None
-    queue: str | None = None
-    timeout: int | float | None = None
-    schedule_timeout: int | float | None = None
-    headers: Mapping[str, str] | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobType:
-    """What the door knows of a job type: its payloads, and what holds for a request that does not say.
-
-    `check` raises InvalidPayloadError for a payload no handler of the type could read.
-    """
-
-    check: Callable[[bytes], None]
-    queue: str | None = None
-    priority: int | None = None
-    max_retries: int | None = None
-
-    def __post_init__(self) -> None:
-        """Raise InvalidRequestError for a value outside its limits."""
-        if self.queue is not None:
-            check_queue_name(self.queue)
-        if self.priority is not None:
-            checked_priority(self.priority)
-        if self.max_retries is not None:
-            checked_retries(self.max_retries)
 
 
 Requests: TypeAlias = Sequence[JobRequest | InvalidRequestError]
@@ -182,7 +143,7 @@ class Admission:
         return self._gate.quota(queue)
 
     def submit_now(self, request: JobRequest) -> Job:
-        """Admit one job, where the store takes it at once; raises as `submit`."""
+        """Admit one job without keys, where the store takes it at once; raises as `submit`."""
         return self.cast_now(self.mould(request), bytes(request.payload), request.headers)
 
     def cast_now(self, mould: Job, payload_json: bytes, headers: Mapping[str, str] | None = None) -> Job:
@@ -202,13 +163,13 @@ class Admission:
         return self._accepted(job, enqueued)
 
     async def submit(self, request: JobRequest) -> Job:
-        """Admit one job and return it as stored.
+        """Admit one job and return it as stored; where a key of it is taken, the job that is there (`job.was_there`).
 
-        Raises InvalidRequestError, QueueNotFoundError, QueueBusyError, QueueDrainingError, ShuttingDownError or
-        BackendUnavailableError; in each case nothing was stored (after BackendUnavailableError of a remote store:
-        perhaps).
+        Raises InvalidRequestError, JobGoneError, QueueNotFoundError, QueueBusyError, QueueDrainingError,
+        ShuttingDownError or BackendUnavailableError; in each case nothing was stored (after the last, of a remote
+        store: perhaps).
         """
-        if self._now is not None:
+        if self._now is not None and not request.has_keys:
             return self.submit_now(request)
         return await (self._store(request) if self._way is None else self._way.submit(request))
 
@@ -217,11 +178,14 @@ class Admission:
             self._next_partition()
             job = self.admit(request)
             try:
-                [enqueued] = await self._backend.enqueue((job,))
+                [reply] = await self._backend.enqueue((job,))
             except BackendUnavailableError as error:
                 raise BackendUnavailableError(str(error), job_id=job.id) from error
-            if enqueued is not Enqueued.COLLISION:
-                return self._accepted(job, enqueued)
+            if isinstance(reply, Existing):
+                if (existing := await found(reply, self._backend)) is not None:
+                    return existing
+            elif reply is not Enqueued.COLLISION:
+                return self._accepted(job, reply)
         raise _ids_taken()
 
     async def submit_many(self, requests: Requests, *, atomic: bool) -> Answers:
@@ -242,6 +206,8 @@ class Admission:
         if atomic and any(isinstance(job, GotaskqError) for job in admitted):
             return [job if isinstance(job, GotaskqError) else WithheldError() for job in admitted]
         jobs = [job for job in admitted if isinstance(job, Job)]
+        if atomic and self._spread is not None:
+            jobs = gathered(jobs, self._spread, now_ms=now_ms)
         stored: set[JobId] = set()
         for _ in range(COLLISION_TRIES):
             replies = await self._backend.enqueue(jobs, atomic=atomic)
@@ -253,8 +219,8 @@ class Admission:
                 break
             jobs = [self._drawn_again(job, reply) for job, reply in zip(jobs, replies, strict=True)]
         replies = [Enqueued.OK if job.id in stored else reply for job, reply in zip(jobs, replies, strict=True)]
-        answers = iter(zip(jobs, replies, strict=True))
-        return [job if isinstance(job, GotaskqError) else self._accepted_or_error(*next(answers)) for job in admitted]
+        answers = iter([await self._accepted_or_error(*stored) for stored in zip(jobs, replies, strict=True)])
+        return [job if isinstance(job, GotaskqError) else next(answers) for job in admitted]
 
     def _next_partition(self) -> None:
         if self._spread is not None:
@@ -264,23 +230,33 @@ class Admission:
         if isinstance(request, InvalidRequestError):
             return request
         try:
-            return self._cast(self.mould(request), bytes(request.payload), now_ms, request.headers)
+            return self._make(request, now_ms)
         except (InvalidRequestError, QueueDrainingError, QueueBusyError) as error:
             return error
 
-    def _drawn_again(self, job: Job, enqueued: Enqueued) -> Job:
+    def _drawn_again(self, job: Job, reply: EnqueueReply) -> Job:
         # Those that were stored keep their ids: the store answers DUPLICATE when they are sent again.
-        return replace(job, id=self._ids.draw(self._clock.now_ms())) if enqueued is Enqueued.COLLISION else job
+        if reply is not Enqueued.COLLISION:
+            return job
+        now_ms = self._clock.now_ms()
+        ids, spread = self._ids, self._spread
+        return replace(job, id=ids.draw(now_ms) if spread is None else spread.draw_in(partition_of(job.id), now_ms))
 
-    def _accepted_or_error(self, job: Job, enqueued: Enqueued) -> Job | GotaskqError:
+    async def _accepted_or_error(self, job: Job, reply: EnqueueReply) -> Job | GotaskqError:
         try:
-            return self._accepted(job, enqueued)
-        except (QueueBusyError, QueueNotFoundError, WithheldError, BackendUnavailableError) as error:
+            if isinstance(reply, Existing):
+                return await found(reply, self._backend) or JobGoneError(reply.job_id)
+            return self._accepted(job, reply)
+        except (InvalidRequestError, NotFoundError, QueueBusyError, WithheldError, BackendUnavailableError) as error:
             return error
 
     def admit(self, request: JobRequest) -> Job:
         """Check a request and make its job; raises InvalidRequestError or ShuttingDownError."""
-        return self._cast(self.mould(request), bytes(request.payload), self._clock.now_ms(), request.headers)
+        return self._make(request, self._clock.now_ms())
+
+    def _make(self, request: JobRequest, now_ms: int) -> Job:
+        job = self._cast(self.mould(request), bytes(request.payload), now_ms, request.headers)
+        return with_keys(job, request, self._spread, now_ms=now_ms) if request.has_keys else job
 
     def mould(self, request: JobRequest) -> Job:
         """Check a request but for its payload and headers, and return the mould of its jobs.
@@ -374,9 +350,9 @@ class Admission:
         self._bus.publish(QueueCreated(name))
         return name
 
-    def _accepted(self, job: Job, enqueued: Enqueued) -> Job:
+    def _accepted(self, job: Job, reply: EnqueueReply) -> Job:
         """Announce a job that was stored; raise for one that was refused."""
-        match enqueued:
+        match reply:
             case Enqueued.OK:
                 self._bus.publish(JobEnqueued(job))
                 return job
@@ -388,6 +364,10 @@ class Admission:
                 raise QueueNotFoundError(job.queue)
             case Enqueued.WITHHELD:
                 raise WithheldError
+            case Enqueued.KEY_REUSED:
+                raise KeyReusedError
+            case Existing():
+                raise GotaskqError(f"the store found another job in the place of {job.id}, which has no keys")
             case Enqueued.COLLISION:
                 raise _ids_taken()
             case never:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final, Self, TypeVar
 
 from gotaskq.amendment import Amended, Amendment
-from gotaskq.backend import Backend, Enqueued, Extended, JobQuery, Note, Page, QueueCounts, Settled
+from gotaskq.backend import Backend, EnqueueReply, Extended, JobQuery, Note, Page, QueueCounts, Settled
 from gotaskq.errors import BackendUnavailableError, GotaskqError
 from gotaskq.job import Job, JobId, Lease, Status
 from gotaskq.outcome import Settlement
@@ -99,7 +99,7 @@ class FlakyBackend:
         """Stop or resume giving out the queue's jobs."""
         await self._call("set_paused", lambda store: store.set_paused(queue, paused=paused))
 
-    async def enqueue(self, jobs: Sequence[Job], *, atomic: bool = False) -> list[Enqueued]:
+    async def enqueue(self, jobs: Sequence[Job], *, atomic: bool = False) -> Sequence[EnqueueReply]:
         """Store new jobs."""
         return await self._call("enqueue", lambda store: store.enqueue(jobs, atomic=atomic))
 

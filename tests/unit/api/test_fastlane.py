@@ -338,7 +338,7 @@ class Gate:
     def __init__(self) -> None:
         self.waiting: list[asyncio.Future[Answer]] = []
 
-    def submit(self, _: Admission, body: bytes, __: str | None) -> "asyncio.Future[Answer]":
+    def submit(self, _: Admission, body: bytes, __: str | None, *, principal: str) -> "asyncio.Future[Answer]":
         self.waiting.append(asyncio.get_running_loop().create_future())
         return self.waiting[-1]
 

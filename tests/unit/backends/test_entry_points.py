@@ -7,10 +7,10 @@ from random import Random
 import pytest
 
 from gotaskq import TaskQ
-from gotaskq.backend import StoreLayout, StoreLimits
 from gotaskq.backends import open_backend
 from gotaskq.clock import SystemClock
 from gotaskq.errors import ConfigError
+from gotaskq.store_limits import StoreLayout, StoreLimits
 
 MODULE = """
 from gotaskq.backends.memory import MemoryBackend

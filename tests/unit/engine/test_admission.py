@@ -7,10 +7,11 @@ import pytest
 from msgspec import Raw
 from tests.unit.engine.jobs import pending
 
-from gotaskq.backend import Backend, StoreLimits
+from gotaskq.backend import Backend
 from gotaskq.backends.memory import MemoryBackend
-from gotaskq.engine.admission import Admission, JobRequest
+from gotaskq.engine.admission import Admission
 from gotaskq.engine.bus import EventBus
+from gotaskq.engine.requests import JobRequest
 from gotaskq.errors import (
     BackendUnavailableError,
     GotaskqError,
@@ -25,6 +26,7 @@ from gotaskq.events import Event, JobEnqueued, QueueCreated
 from gotaskq.job import Job, Status
 from gotaskq.policies.ordering import PriorityFifo
 from gotaskq.snowflake import SnowflakeIds
+from gotaskq.store_limits import StoreLimits
 from gotaskq.testing.clock import FakeClock
 
 MAX_DEPTH = 3

@@ -6,12 +6,12 @@ from random import Random
 import pytest
 from tests.unit.engine.jobs import pending
 
-from gotaskq.backend import StoreLimits
 from gotaskq.backends.memory import MemoryBackend
-from gotaskq.engine.admission import Admission, JobRequest
+from gotaskq.engine.admission import Admission
 from gotaskq.engine.bus import EventBus
 from gotaskq.engine.gate import LATEST_S, UNKNOWN_S
 from gotaskq.engine.rates import FinishRates
+from gotaskq.engine.requests import JobRequest
 from gotaskq.errors import (
     QueueBusyError,
     QueueDrainingError,
@@ -25,6 +25,7 @@ from gotaskq.events import JobDone
 from gotaskq.job import DEFAULT_QUEUE, Job
 from gotaskq.policies.ordering import Fifo, PriorityFifo
 from gotaskq.queue_rules import Change
+from gotaskq.store_limits import StoreLimits
 from gotaskq.testing.clock import FakeClock
 
 EMAIL = JobRequest("email")

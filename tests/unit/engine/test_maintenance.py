@@ -6,13 +6,13 @@ from random import Random
 import pytest
 from tests.unit.engine.jobs import pending
 
-from gotaskq.backend import StoreLimits
 from gotaskq.backends.memory import MemoryBackend
 from gotaskq.engine import maintenance
 from gotaskq.engine.bus import EventBus
 from gotaskq.engine.heartbeat import Heartbeat
 from gotaskq.engine.maintenance import PRUNE_EVERY_S, Maintenance
 from gotaskq.job import JobId
+from gotaskq.store_limits import StoreLimits
 from gotaskq.testing.clock import FakeClock
 
 BATCH = 10

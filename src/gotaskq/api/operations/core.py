@@ -3,6 +3,7 @@
 from gotaskq.api.operations.watching import wait_parameter
 from gotaskq.api.operations.words import (
     JSON,
+    KEY,
     MESSAGE,
     NAMES,
     NDJSON,
@@ -10,11 +11,13 @@ from gotaskq.api.operations.words import (
     STATUS,
     Schema,
     content_of,
+    in_header,
     in_path,
     in_query,
     json_of,
     operation,
     ref,
+    with_header,
 )
 from gotaskq.names import RESERVED_QUEUE_NAMES
 
@@ -26,23 +29,22 @@ def core_operations() -> dict[str, dict[str, Schema]]:
     name = in_path("name", OPTIONS["queue"]["pattern"])
     submit = {"required": True, "content": {JSON: {"schema": ref("JobRequest")}}}
     batch = {"required": True, "content": {JSON: {"schema": ref("Batch")}, NDJSON: {"schema": {"type": "string"}}}}
+    key = in_header(
+        "Idempotency-Key",
+        {"type": "string", "pattern": KEY["pattern"]},
+        "of one request: sent again, it makes no new job",
+    )
     a_job, jobs = json_of(ref("Job")), json_of({"type": "array", "items": ref("Job")})
+    stored = {200: with_header(a_job, "Unique-Replayed"), 201: with_header(a_job, "Idempotency-Replayed")}
+    refused = (400, 404, 410, 413, 415, 422, 429, 503)
     return {
-        "/jobs": {
-            "post": operation(
-                "Store a job",
-                {201: a_job},
-                (400, 404, 409, 413, 415, 422, 429, 503),
-                parameters=[wait_parameter()],
-                body=submit,
-            )
-        },
+        "/jobs": {"post": operation("Store a job", stored, refused, parameters=[wait_parameter(), key], body=submit)},
         "/{queue}/jobs": {
             "post": operation(
                 "Store a job on this queue",
-                {201: a_job},
-                (400, 404, 409, 413, 415, 422, 429, 503),
-                parameters=[queue, wait_parameter()],
+                stored,
+                refused,
+                parameters=[queue, wait_parameter(), key],
                 body=submit,
             )
         },
@@ -50,7 +52,7 @@ def core_operations() -> dict[str, dict[str, Schema]]:
             "post": operation(
                 "Store up to 1,000 jobs",
                 {201: json_of(ref("BatchAnswer"))},
-                (400, 404, 409, 413, 415, 422, 429, 503),
+                (400, 404, 409, 410, 413, 415, 422, 429, 503),
                 body=batch,
             )
         },
@@ -76,7 +78,7 @@ def core_operations() -> dict[str, dict[str, Schema]]:
             "delete": operation("Delete a dead job", {200: json_of(MESSAGE)}, (404, 503), parameters=[job_id])
         },
         "/dlq/{id}/replay": {
-            "post": operation("Run a dead job again", {200: a_job}, (404, 415, 503), parameters=[job_id])
+            "post": operation("Run a dead job again", {200: a_job}, (404, 409, 415, 503), parameters=[job_id])
         },
         "/queue": {"get": operation("List the queues", {200: json_of(NAMES)}, (503,))},
         "/queue/{name}": {

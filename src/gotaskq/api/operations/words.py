@@ -13,6 +13,7 @@ COUNT: Final[Schema] = {"type": "integer", "minimum": 0}
 STATUSES: Final = ["PENDING", "RUNNING", "DONE", "DEAD", "CANCELLED"]
 PRIORITY: Final[Schema] = {"type": ["integer", "null"], "minimum": 0, "maximum": 10}
 SECONDS: Final[Schema] = {"type": ["number", "null"], "minimum": 0.001, "maximum": 31_536_000}
+KEY: Final[Schema] = {"type": ["string", "null"], "pattern": "^[!-~]{1,255}$"}
 OPTIONS: Final[Schema] = {
     "priority": {**PRIORITY, "description": "10 goes first"},
     "delay": {
@@ -36,6 +37,8 @@ OPTIONS: Final[Schema] = {
         },
         "description": "texts that go with the job; a value has at most 1 KiB in UTF-8, all together 4 KiB",
     },
+    "unique_key": {**KEY, "description": "while a job with it waits or runs, that one is answered with"},
+    "idempotency_key": {**KEY, "description": "as the header Idempotency-Key"},
 }
 
 JOB: Final[Schema] = {
@@ -64,6 +67,7 @@ JOB: Final[Schema] = {
         "crashes": COUNT,
         "replays": COUNT,
         "cancel_requested": {"type": "boolean"},
+        "unique_key": {"type": "string"},
         "timeout": {"type": "number"},
         "schedule_timeout": {"type": "number"},
         "headers": {"type": "object", "additionalProperties": {"type": "string"}},
@@ -103,6 +107,15 @@ BATCH_ANSWER: Final[Schema] = {
             "type": "array",
             "items": {"type": "object", "required": ["index", "error"], "properties": {"index": COUNT}},
         },
+        "replayed": {
+            "type": "array",
+            "description": "which jobs were there by a key, and by which",
+            "items": {
+                "type": "object",
+                "required": ["index", "by"],
+                "properties": {"index": COUNT, "by": {"enum": ["idempotency_key", "unique_key"]}},
+            },
+        },
     },
 }
 TYPES: Final[Schema] = {
@@ -122,9 +135,10 @@ MEANING: Final = {
     400: "the request holds something it may not",
     404: "there is none",
     409: "its state forbids it, it is there already, or another job of the batch was refused",
+    410: "the request came before, and its job is no longer kept",
     413: "the body is too large",
     415: "the content type or coding is not taken",
-    422: "the payload does not fit its type, or the type is not known here",
+    422: "the payload does not fit its type, the type is not known here, or the key came before with another request",
     429: "the queue takes no job now, or enough operations run; nothing was done; see retry-after",
     503: "cannot be served now; see retry-after",
 }
@@ -175,3 +189,13 @@ def in_path(name: str, pattern: str) -> Schema:
 def in_query(name: str, schema: Schema) -> Schema:
     """Return a parameter of the query, which may be left out."""
     return {"name": name, "in": "query", "required": False, "schema": schema}
+
+
+def in_header(name: str, schema: Schema, description: str) -> Schema:
+    """Return a header of the request, which may be left out."""
+    return {"name": name, "in": "header", "required": False, "schema": schema, "description": description}
+
+
+def with_header(answer: Schema, name: str) -> Schema:
+    """Return an answer with a header that says `true` where it is there."""
+    return {**answer, "headers": {name: {"schema": {"const": "true"}, "required": False}}}

@@ -4,7 +4,6 @@ Where the jobs stand is in `filing.py`.
 Invariant: every method runs without suspending (but `wait_for_ready`), so each is atomic on its event loop.
 """
 
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
@@ -12,15 +11,17 @@ from msgspec.structs import replace
 
 from gotaskq import job as transition
 from gotaskq.amendment import Amended, Amendment, amend
-from gotaskq.backend import Enqueued, Extended, JobQuery, Note, Page, QueueCounts, Settled, Standing
+from gotaskq.backend import Enqueued, EnqueueReply, Extended, JobQuery, Note, Page, QueueCounts, Settled, Standing
+from gotaskq.backends.memory.atomic import Trial
 from gotaskq.backends.memory.filing import Filing
+from gotaskq.backends.memory.keys import KeyRing
 from gotaskq.backends.memory.waiting import WaitingQueue
 from gotaskq.job import CANCELLED, DEAD, DEFAULT_QUEUE, FINAL, PENDING, Job, JobId, Lease, Status
+from gotaskq.keys import NO_KEYS, Keys
 from gotaskq.outcome import Cancel, Complete, Settlement, carry_out
 from gotaskq.policies.scheduling import Turn
 
 OK: Final = Enqueued.OK
-REFUSED: Final = frozenset({Enqueued.COLLISION, Enqueued.FULL, Enqueued.NO_QUEUE})
 SETTLED: Final = Settled.OK
 NONCE_BITS: Final = 96
 PROMOTE_BATCH: Final = 1_000  # due jobs a reservation promotes, so that a million due at once do not hold it either
@@ -57,18 +58,20 @@ class MemoryBackend(Filing):
 
     # -- in: enqueue -------------------------------------------------------------------------------------------------
 
-    async def enqueue(self, jobs: Sequence[Job], *, atomic: bool = False) -> list[Enqueued]:
+    async def enqueue(self, jobs: Sequence[Job], *, atomic: bool = False) -> list[EnqueueReply]:
         """Store new jobs; each on its own, or with `atomic` all or none."""
-        if atomic and (refusals := self._refusals(jobs)):
+        if atomic and (refusals := Trial(self._check, self._keys, now_ms=self._now_ms()).refusals(jobs)):
             return refusals
         return [self.enqueue_now(job) for job in jobs]
 
-    def enqueue_now(self, job: Job) -> Enqueued:
+    def enqueue_now(self, job: Job) -> EnqueueReply:
         """Store one new job."""
+        if job.keys is not NO_KEYS:
+            return self._enqueue_with_keys(job)
         job_id = job.id
         queue = self._queues.get(job.queue)
         if queue is None or job_id in self._jobs or queue.ready + queue.scheduled >= queue.max_depth:
-            return self._check(job)
+            return self._check(job, self._keys)
         # An instant once stored is past: else a clock that steps back would hide which heap a job stands in.
         if job.created_at_ms > self._latest_ms:
             self._latest_ms = job.created_at_ms
@@ -85,28 +88,24 @@ class MemoryBackend(Filing):
             self._sleepers.wake()
         return OK
 
-    def _refusals(self, jobs: Sequence[Job]) -> list[Enqueued]:
-        """Return a reply for each job where one of them cannot be stored beside the others, else nothing."""
-        taken: Counter[str] = Counter()
-        seen: dict[JobId, str] = {}
-        replies: list[Enqueued] = []
-        for job in jobs:
-            reply = self._check(job, beside=taken[job.queue])
-            if job.id in seen:  # twice in one call, and so not there
-                reply = OK if seen[job.id] == job.enqueue_nonce else Enqueued.COLLISION
-            elif reply is OK:
-                seen[job.id] = job.enqueue_nonce
-                taken[job.queue] += 1
-            replies.append(Enqueued.WITHHELD if reply is OK else reply)
-        return replies if REFUSED.intersection(replies) else []
+    def _enqueue_with_keys(self, job: Job) -> EnqueueReply:
+        reply = self._check(job, self._keys)
+        if reply is OK:
+            self.enqueue_now(replace(job, keys=NO_KEYS))
+            if job.unique_key:
+                self._jobs[job.id] = replace(self._jobs[job.id], keys=Keys(job.unique_key))
+        self._keys.heed(job, reply, now_ms=self._now_ms())
+        return reply
 
-    def _check(self, job: Job, *, beside: int = 0) -> Enqueued:
+    def _check(self, job: Job, keys: KeyRing, beside: int = 0) -> EnqueueReply:
         known = self._jobs.get(job.id)
         if known is not None:
             return Enqueued.DUPLICATE if known.enqueue_nonce == job.enqueue_nonce else Enqueued.COLLISION
         queue = self._queues.get(job.queue)
         if queue is None:
             return Enqueued.NO_QUEUE
+        if job.keys is not NO_KEYS and (found := keys.find(job.keys, now_ms=self._now_ms())) is not None:
+            return found
         if queue.ready + queue.scheduled + beside >= queue.max_depth:
             return Enqueued.FULL
         return OK
@@ -252,6 +251,7 @@ class MemoryBackend(Filing):
             self._dead.remove(job.id)
             self._forget_dead(job)
             pruned += 1
+        self._keys.forget(now_ms=now_ms)
         self._listing.drop_gaps()
         for queue in self._queues.values():
             queue.compact()
@@ -308,7 +308,11 @@ class MemoryBackend(Filing):
     async def replay(self, job_ids: Sequence[JobId]) -> list[Job]:
         """Make dead jobs PENDING on their own queue with fresh counts."""
         now_ms = self._now_ms()
-        return [self._replay(job_id, now_ms) for job_id in job_ids if job_id in self._dead]
+        return [
+            self._replay(job_id, now_ms)
+            for job_id in job_ids
+            if job_id in self._dead and self._keys.take_again(self._jobs[job_id])
+        ]
 
     def _replay(self, job_id: JobId, now_ms: int) -> Job:
         job = self._jobs[job_id] = transition.replay(self._dead.remove(job_id), now_ms=now_ms)

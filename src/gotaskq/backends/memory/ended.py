@@ -1,16 +1,22 @@
-"""Jobs that have ended, in the order they did, until their retention is over."""
+"""Jobs that have ended, in the order they did, until their retention is over.
+
+Invariant: a job filed here holds no unique key any more.
+"""
 
 from collections import Counter, OrderedDict, deque
 from collections.abc import Iterator
 
+from gotaskq.backends.memory.keys import KeyRing
 from gotaskq.job import Job, JobId
+from gotaskq.keys import NO_KEYS
 
 
 class FinishedJobs:
     """DONE and CANCELLED jobs: forgotten by age, and the oldest first where there are too many."""
 
-    def __init__(self, jobs: dict[JobId, Job], *, max_count: int, ttl_ms: int) -> None:
+    def __init__(self, jobs: dict[JobId, Job], keys: KeyRing, *, max_count: int, ttl_ms: int) -> None:
         self._jobs = jobs
+        self._keys = keys
         self._max_count = max_count
         self._ttl_ms = ttl_ms
         self._order: deque[JobId] = deque()
@@ -20,6 +26,8 @@ class FinishedJobs:
 
     def add(self, job: Job) -> None:
         """Remember that a job has ended."""
+        if job.keys is not NO_KEYS:
+            self._keys.let_go(job)
         self._order.append(job.id)
         if len(self._order) > self._max_count:
             self._make_room()
@@ -57,7 +65,8 @@ class FinishedJobs:
 class DeadJobs:
     """DEAD jobs by the number of their death, which orders those that died in one millisecond."""
 
-    def __init__(self, *, max_count: int, ttl_ms: int) -> None:
+    def __init__(self, keys: KeyRing, *, max_count: int, ttl_ms: int) -> None:
+        self._keys = keys
         self._max_count = max_count
         self._ttl_ms = ttl_ms
         self._deaths = 0
@@ -68,6 +77,7 @@ class DeadJobs:
 
     def add(self, job: Job) -> Job | None:
         """Remember a death; return the oldest dead job when it has to make room."""
+        self._keys.let_go(job)
         self._deaths += 1
         self._jobs[job.id] = (self._deaths, job)
         if len(self._jobs) > self._max_count:

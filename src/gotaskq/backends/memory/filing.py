@@ -7,9 +7,9 @@ dead, a DONE or CANCELLED one among the finished. The clock of this store never 
 
 from random import Random
 
-from gotaskq.backend import StoreLimits
 from gotaskq.backends.memory.ended import DeadJobs, FinishedJobs
 from gotaskq.backends.memory.governor import MemoryGovernor
+from gotaskq.backends.memory.keys import KeyRing
 from gotaskq.backends.memory.listing import Listing
 from gotaskq.backends.memory.patience import Patience
 from gotaskq.backends.memory.sleepers import Sleepers
@@ -18,6 +18,7 @@ from gotaskq.backends.memory.waiting import WaitingQueue
 from gotaskq.clock import Clock
 from gotaskq.errors import QueueNotFoundError
 from gotaskq.job import CANCELLED, DONE, PENDING, Job, JobId
+from gotaskq.store_limits import StoreLimits
 
 
 class Filing:
@@ -33,17 +34,18 @@ class Filing:
         self._jobs: dict[JobId, Job] = {} if jobs is None else jobs
         self._queues: dict[str, WaitingQueue] = {}
         self._deadlines: dict[JobId, int] = {}
-        self._dead = DeadJobs(max_count=limits.max_dead_jobs, ttl_ms=limits.dead_job_ttl_ms)
+        self._keys = KeyRing(ttl_ms=limits.idempotency_ttl_ms)
+        self._dead = DeadJobs(self._keys, max_count=limits.max_dead_jobs, ttl_ms=limits.dead_job_ttl_ms)
         self._listing = Listing(self._jobs, self._dead)
         self._patience = Patience()
         self._finished = FinishedJobs(
-            self._jobs, max_count=limits.max_completed_jobs, ttl_ms=limits.complete_job_ttl_ms
+            self._jobs, self._keys, max_count=limits.max_completed_jobs, ttl_ms=limits.complete_job_ttl_ms
         )
         self._sleepers = Sleepers(clock)
         self.type_board = MemoryTypeBoard(limits, now_ms=self._now_ms)
         self._latest_ms = 0
         self.governor = MemoryGovernor(
-            self._queues, self._jobs, self._patience, max_depth=limits.max_queue_depth, now_ms=self._now_ms
+            self._queues, self._jobs, self._patience, self._keys, max_depth=limits.max_queue_depth, now_ms=self._now_ms
         )
 
     def _new_queue(self, name: str) -> WaitingQueue:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
+from gotaskq.backends.memory.keys import KeyRing
 from gotaskq.backends.memory.patience import Patience
 from gotaskq.backends.memory.waiting import WaitingQueue
 from gotaskq.errors import QueueNotFoundError
@@ -17,6 +18,7 @@ class MemoryGovernor:
         queues: dict[str, WaitingQueue],
         jobs: dict[JobId, Job],
         patience: Patience,
+        keys: KeyRing,
         *,
         max_depth: int,
         now_ms: Callable[[], int],
@@ -24,6 +26,7 @@ class MemoryGovernor:
         self._queues = queues
         self._jobs = jobs
         self._patience = patience
+        self._keys = keys
         self._max_depth = max_depth
         self._now_ms = now_ms
         self._rules: dict[str, QueueRules] = {}
@@ -61,7 +64,7 @@ class MemoryGovernor:
         """Delete at most `limit` waiting jobs."""
         purged = self._queue(queue).purge(limit=limit)
         for job_id in purged:
-            del self._jobs[job_id]
+            self._keys.let_go(self._jobs.pop(job_id))
             self._patience.forget(job_id)
         return len(purged)
 

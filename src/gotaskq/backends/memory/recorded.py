@@ -11,11 +11,12 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
-from gotaskq.backend import StoreLimits
 from gotaskq.backends.memory.backend import MemoryBackend
 from gotaskq.clock import Clock
 from gotaskq.errors import GotaskqError
-from gotaskq.job import NO_TIMEOUTS, RUNNING, Job, JobId
+from gotaskq.job import FINAL, NO_TIMEOUTS, RUNNING, Job, JobId
+from gotaskq.keys import NO_KEYS, Keys
+from gotaskq.store_limits import StoreLimits
 
 JOB: Final = "job/"  # before an id
 QUEUE: Final = "queue/"  # before a name
@@ -108,11 +109,15 @@ class RecordedMemory(MemoryBackend):
         """File a job as if it had run until now; where it still does, nobody holds it, and the next reap takes it."""
         if job.timeouts == NO_TIMEOUTS:
             job = replace(job, timeouts=NO_TIMEOUTS)  # it is known by its identity
+        # Requests are not recorded, so one that comes again after a restart is new; what a job alone tells is kept.
+        job = replace(job, keys=Keys(job.unique_key) if job.unique_key else NO_KEYS)
         self._latest_ms = max(self._latest_ms, job.updated_at_ms)
         self._jobs[job.id] = job
         self._deadlines[job.id] = LAPSED_MS
         if job.queue not in self._queues:  # the default one has a record only where it was paused once
             self._restore_queue(job.queue, QueueRecord(is_paused=False))
+        if job.status not in FINAL:
+            self._keys.take_again(job)
         self._queues[job.queue].running += 1
         if job.status is not RUNNING:
             self._leave_running(job)

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
-from gotaskq.backend import StoreLimits, TypeNotice
+from gotaskq.backend import TypeNotice
+from gotaskq.store_limits import StoreLimits
 
 
 class MemoryTypeBoard:

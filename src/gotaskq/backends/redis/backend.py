@@ -12,19 +12,7 @@ from random import Random
 from typing import Any, Final, TypeVar
 
 from gotaskq.amendment import Amended, Amendment
-from gotaskq.backend import (
-    Enqueued,
-    Extended,
-    Finding,
-    JobQuery,
-    Note,
-    Page,
-    QueueCounts,
-    Settled,
-    Standing,
-    StoreLayout,
-    StoreLimits,
-)
+from gotaskq.backend import EnqueueReply, Extended, Finding, JobQuery, Note, Page, QueueCounts, Settled, Standing
 from gotaskq.backends.redis.amendments import amendment_arguments, read_amended
 from gotaskq.backends.redis.check import CHECKED_SETTINGS, check_server
 from gotaskq.backends.redis.codec import LETTERS, decode_job, decode_leased, rows_of
@@ -49,6 +37,7 @@ from gotaskq.job import Job, JobId, Lease, Status
 from gotaskq.outcome import Settlement
 from gotaskq.policies.scheduling import Turn
 from gotaskq.snowflake import partition_of
+from gotaskq.store_limits import StoreLayout, StoreLimits
 
 T = TypeVar("T")
 
@@ -98,7 +87,7 @@ class RedisBackend:
             self._connection, keys, self._registry, counts=self.queues, limits=self._limits, rng=rng
         )
         self._keeper = Keeper(self._connection, self._registry, self._limits, self._layout)
-        self._intake = Intake(self._connection, self._registry, self._wakeups, self.governor.depth_limits)
+        self._intake = Intake(self._connection, self._registry, self._wakeups, self._limits, self.governor.depth_limits)
         self._lost_claims: dict[tuple[str, int], str] = {}  # nonces of reservations whose fate is not known
         self._first_partition = 0
         self._upkeep: list[asyncio.Task[None]] = []
@@ -200,7 +189,7 @@ class RedisBackend:
 
     # -- in: enqueue ---------------------------------------------------------------------------------------------------
 
-    async def enqueue(self, jobs: Sequence[Job], *, atomic: bool = False) -> list[Enqueued]:
+    async def enqueue(self, jobs: Sequence[Job], *, atomic: bool = False) -> list[EnqueueReply]:
         """Store new jobs; each on its own, or with `atomic` all or none (of one partition, at most 1,000)."""
         if atomic:
             return await self._intake.store_together(jobs)

@@ -28,6 +28,7 @@ from gotaskq.job import (
     Status,
     Timeouts,
 )
+from gotaskq.keys import NO_KEYS, Keys
 from gotaskq.trail import NO_TRAIL, Attempt, Trail
 
 Row: TypeAlias = Sequence[Any]  # id, record or None, flat list of the state's names and values
@@ -148,7 +149,7 @@ def _with_state(job: Job, state: dict[bytes, bytes]) -> Job:
     if not state:
         return job
     nonce = state.get(b"tk")
-    reason = state.get(b"dr")
+    reason, unique_key = state.get(b"dr"), state.get(b"uq")
     return replace(
         job,
         status=STATES[state.get(b"s", b"P")],
@@ -168,6 +169,7 @@ def _with_state(job: Job, state: dict[bytes, bytes]) -> Job:
         settled_nonce=_words(state, b"lt"),
         worker=_words(state, b"ow"),
         is_cancel_requested=state.get(b"cx") == b"1",
+        keys=Keys(unique_key.decode()) if unique_key else NO_KEYS,
         trail=_trail(state),
         result_json=state.get(b"re"),
     )

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from gotaskq.backend import QueueCounts, StoreLimits
+from gotaskq.backend import QueueCounts
 from gotaskq.backends.redis.connection import Connection
 from gotaskq.backends.redis.keys import Keys
 from gotaskq.backends.redis.partitions import chunks
@@ -21,6 +21,7 @@ from gotaskq.backends.redis.scripts import Script
 from gotaskq.errors import QueueNotFoundError
 from gotaskq.job import Job
 from gotaskq.queue_rules import NO_RULES, Change, Changes, QueueRules, changed
+from gotaskq.store_limits import StoreLimits
 
 AGE_QUEUES: Final = 32  # in one call: sixteen bands each come to about a millisecond of the server
 PURGE_JOBS: Final = 500

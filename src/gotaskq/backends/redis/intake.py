@@ -9,18 +9,18 @@ from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Final, TypeAlias
 
-from gotaskq.backend import Enqueued
-from gotaskq.backends.redis.codec import encode_record
+from gotaskq.backend import Enqueued, EnqueueReply
 from gotaskq.backends.redis.commit import Answer, GroupCommit
 from gotaskq.backends.redis.connection import Connection
-from gotaskq.backends.redis.keys import member
 from gotaskq.backends.redis.partitions import chunks, places_of
 from gotaskq.backends.redis.registry import Registry
 from gotaskq.backends.redis.scripts import Script
+from gotaskq.backends.redis.submissions import read_enqueued, submission_arguments
 from gotaskq.backends.redis.wakeups import WakeUps
 from gotaskq.errors import BackendUnavailableError, InvalidRequestError
 from gotaskq.job import Job
 from gotaskq.snowflake import partition_of
+from gotaskq.store_limits import StoreLimits
 
 MAX_JOBS: Final = 100  # in one call: about a millisecond of the server, and nobody else is served meanwhile
 MAX_BYTES: Final = 1 << 20
@@ -29,25 +29,24 @@ ANSWER_WITHIN_S: Final = 2.0  # what the store has not confirmed by then is answ
 
 DepthLimits: TypeAlias = Callable[[Sequence[Job]], int | str]  # of the queues of jobs
 
-ENQUEUED: Final = {
-    ord("O"): Enqueued.OK,
-    ord("D"): Enqueued.DUPLICATE,
-    ord("C"): Enqueued.COLLISION,
-    ord("F"): Enqueued.FULL,
-    ord("N"): Enqueued.NO_QUEUE,
-    ord("W"): Enqueued.WITHHELD,
-}
-
 
 class Intake:
     """Stores new jobs."""
 
-    def __init__(self, connection: Connection, registry: Registry, wakeups: WakeUps, depth_limits: DepthLimits) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        registry: Registry,
+        wakeups: WakeUps,
+        limits: StoreLimits,
+        depth_limits: DepthLimits,
+    ) -> None:
         self._connection = connection
         self._registry = registry
         self._wakeups = wakeups
+        self._limits = limits
         self._depth_limits = depth_limits
-        self._commits: dict[int, GroupCommit[Job, Enqueued]] = {}
+        self._commits: dict[int, GroupCommit[Job, EnqueueReply]] = {}
         self._insisting: set[asyncio.Task[None]] = set()
 
     @property
@@ -60,11 +59,11 @@ class Intake:
         for commit in self._commits.values():
             await commit.drained()
 
-    async def store(self, jobs: Sequence[Job]) -> list[Enqueued]:
+    async def store(self, jobs: Sequence[Job]) -> list[EnqueueReply]:
         """Store jobs, each on its own, together with those of other callers."""
         if len(jobs) == 1:
             return await self._put(jobs)
-        replies: list[Enqueued] = [Enqueued.OK] * len(jobs)
+        replies: list[EnqueueReply] = [Enqueued.OK] * len(jobs)
         shares = [some for _, places in places_of([job.id for job in jobs]) for some in chunks(places, MAX_JOBS)]
         answers = [(share, self._put([jobs[place] for place in share])) for share in shares]
         if answers:
@@ -76,7 +75,7 @@ class Intake:
                 replies[place] = reply
         return replies
 
-    async def store_together(self, jobs: Sequence[Job]) -> list[Enqueued]:
+    async def store_together(self, jobs: Sequence[Job]) -> list[EnqueueReply]:
         """Store all of these jobs or none, in a call of their own."""
         if not jobs:
             return []
@@ -84,14 +83,17 @@ class Intake:
             raise InvalidRequestError(f"an all-or-nothing call holds at most {MAX_ATOMIC} jobs, not {len(jobs)}")
         partitions = {partition_of(job.id) for job in jobs}
         if len(partitions) > 1:
-            raise InvalidRequestError(f"the jobs of an all-or-nothing call must share a partition, not {partitions}")
+            raise InvalidRequestError(
+                f"the jobs of an all-or-nothing call must share a partition, and these keys lie in {len(partitions)}; "
+                f"send them one by one"
+            )
         return await self._store(partitions.pop(), jobs, ANSWER_WITHIN_S, atomic=True)
 
-    def _put(self, jobs: Sequence[Job]) -> "asyncio.Future[list[Enqueued]]":
+    def _put(self, jobs: Sequence[Job]) -> "asyncio.Future[list[EnqueueReply]]":
         """Send jobs of one partition with the next call."""
-        answered: asyncio.Future[list[Enqueued]] = asyncio.get_running_loop().create_future()
+        answered: asyncio.Future[list[EnqueueReply]] = asyncio.get_running_loop().create_future()
 
-        def hear(replies: list[Enqueued] | Exception) -> None:
+        def hear(replies: list[EnqueueReply] | Exception) -> None:
             if answered.done():  # its caller has gone; the jobs have not
                 return
             if isinstance(replies, Exception):
@@ -103,7 +105,7 @@ class Intake:
         self._commit_of(partition_of(jobs[0].id)).put(jobs, hear, size=size)
         return answered
 
-    def _commit_of(self, partition: int) -> GroupCommit[Job, Enqueued]:
+    def _commit_of(self, partition: int) -> GroupCommit[Job, EnqueueReply]:
         commit = self._commits.get(partition)
         if commit is None:
             commit = self._commits[partition] = GroupCommit(
@@ -137,14 +139,14 @@ class Intake:
 
     async def _insist(self, partition: int, jobs: Sequence[Job], patience_s: float, heard: Answer) -> None:
         try:
-            replies: list[Enqueued] | Exception = await self._store(partition, jobs, patience_s)
+            replies: list[EnqueueReply] | Exception = await self._store(partition, jobs, patience_s)
         except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
             replies = error
         heard(replies)
 
     async def _store(
         self, partition: int, jobs: Sequence[Job], patience_s: float, *, atomic: bool = False
-    ) -> list[Enqueued]:
+    ) -> list[EnqueueReply]:
         known = self._registry.paused
         queues = {job.queue for job in jobs if job.queue not in known}
         unknown = {queue for queue in queues if not await self._registry.knows(queue, patience_s=patience_s)}
@@ -156,18 +158,16 @@ class Intake:
         self, jobs: Sequence[Job], *, unknown: Collection[str] = (), atomic: bool = False
     ) -> list[str | bytes | int]:
         arguments: list[str | bytes | int] = ["1" if atomic else "", self._depth_limits(jobs)]
+        ttl_ms = self._limits.idempotency_ttl_ms
         for job in jobs:
-            queue = "" if job.queue in unknown else job.queue
-            schedule_ms = job.timeouts.schedule_ms
-            times = f"{job.delay_ms} {schedule_ms}" if schedule_ms else job.delay_ms
-            arguments += (member(job.id), queue, times, encode_record(job))
+            arguments += submission_arguments(job, is_known=job.queue not in unknown, idempotency_ttl_ms=ttl_ms)
         return arguments
 
-    def _stored(self, jobs: Sequence[Job], reply: bytes) -> list[Enqueued]:
+    def _stored(self, jobs: Sequence[Job], reply: bytes) -> list[EnqueueReply]:
         """Wake who waits for these jobs, sooner than the store's own message does; return what became of each."""
         for queue in {job.queue for job in jobs}:
             self._wakeups.wake(queue)
-        return [ENQUEUED[letter] for letter in reply]
+        return read_enqueued(reply, len(jobs))
 
 
 class _Call:

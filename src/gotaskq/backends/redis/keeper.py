@@ -6,13 +6,13 @@ Used by the backend. Invariant: each call to a server is bounded, whatever there
 from collections.abc import Coroutine
 from typing import Any, Final
 
-from gotaskq.backend import StoreLayout, StoreLimits
 from gotaskq.backends.redis.codec import decode_job, rows_of
 from gotaskq.backends.redis.connection import Connection
 from gotaskq.backends.redis.partitions import chunks
 from gotaskq.backends.redis.registry import Registry
 from gotaskq.backends.redis.scripts import Script
 from gotaskq.job import Job
+from gotaskq.store_limits import StoreLayout, StoreLimits
 
 PROMOTE_QUEUES: Final = 128
 PRUNE_JOBS: Final = 500

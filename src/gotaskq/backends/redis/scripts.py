@@ -49,6 +49,10 @@ NEEDS_MEMORY: Final = frozenset({Script.AMEND, Script.ENQUEUE, Script.REPLAY, Sc
 READS: Final = frozenset({Script.GET, Script.TYPES_READ})
 
 
+# Between the prelude and a script: what would make its file too long to read at once.
+PARTS: Final = {Script.ENQUEUE: ("_keys",)}
+
+
 class ScriptText:
     """A script as one kind of server wants it."""
 
@@ -58,7 +62,7 @@ class ScriptText:
         before, after = "", ""
         if script not in NEEDS_MEMORY | READS:
             before, after = (ALLOW_OOM, "") if has_flags else ("", FIRST_WRITE)
-        self.text = before + after + _read("_prelude") + _read(script.value)
+        self.text = before + after + "".join(map(_read, ("_prelude", *PARTS.get(script, ()), script.value)))
         self.digest = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
 

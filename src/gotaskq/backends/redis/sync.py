@@ -17,21 +17,23 @@ from redis.backoff import NoBackoff
 from redis.cluster import ClusterNode, RedisCluster
 from redis.retry import Retry
 
-from gotaskq.backend import Enqueued, StoreLayout, StoreLimits
-from gotaskq.backends.redis.codec import decode_job, encode_record, rows_of
+from gotaskq.backend import Enqueued, EnqueueReply
+from gotaskq.backends.redis.codec import decode_job, rows_of
 from gotaskq.backends.redis.connection import FIRST_PAUSE_S, MAX_PAUSE_S, PASSING, Fate, StoreFaultError
 from gotaskq.backends.redis.governor import read_rules, spell_depths
-from gotaskq.backends.redis.intake import ANSWER_WITHIN_S, ENQUEUED, MAX_JOBS
+from gotaskq.backends.redis.intake import ANSWER_WITHIN_S, MAX_JOBS
 from gotaskq.backends.redis.keys import NEVER, SCHEMA, Keys, member
 from gotaskq.backends.redis.partitions import chunks, places_of
 from gotaskq.backends.redis.registry import pairs
 from gotaskq.backends.redis.scripts import Script, ScriptText
+from gotaskq.backends.redis.submissions import read_enqueued, submission_arguments
 from gotaskq.backends.redis.topology import CLIENT_NAME, CONNECT_TIMEOUT_S, Address, read_url
 from gotaskq.clock import Clock
 from gotaskq.errors import BackendUnavailableError, StoreFullError
 from gotaskq.job import DEFAULT_QUEUE, Job, JobId
 from gotaskq.queue_rules import QueueRules
 from gotaskq.snowflake import partition_of
+from gotaskq.store_limits import StoreLayout, StoreLimits
 
 T = TypeVar("T")
 Client: TypeAlias = "redis.Redis | RedisCluster"
@@ -81,20 +83,20 @@ class SyncRedis:
         """How many partitions new jobs are spread over."""
         return self._layout.partitions
 
-    def enqueue(self, jobs: Sequence[Job]) -> list[Enqueued]:
+    def enqueue(self, jobs: Sequence[Job]) -> list[EnqueueReply]:
         """Store new PENDING jobs, each whole or not at all; idempotent by id and enqueue nonce.
 
         Raises BackendUnavailableError or StoreFullError.
         """
         self._join()
-        replies = [Enqueued.OK] * len(jobs)
+        replies: list[EnqueueReply] = [Enqueued.OK] * len(jobs)
         for partition, places in places_of([job.id for job in jobs]):
             for some in chunks(places, MAX_JOBS):
                 sent = [jobs[place] for place in some]
                 depths = spell_depths(self._limits.max_queue_depth, self.rules, sent)
                 reply = self._run(Script.ENQUEUE, partition, EACH_ON_ITS_OWN, depths, *self._arguments(sent))
-                for place, letter in zip(some, reply, strict=True):
-                    replies[place] = ENQUEUED[letter]
+                for place, enqueued in zip(some, read_enqueued(reply, len(some)), strict=True):
+                    replies[place] = enqueued
         return replies
 
     def refresh_rules(self) -> None:
@@ -149,11 +151,8 @@ class SyncRedis:
 
     def _arguments(self, jobs: Sequence[Job]) -> Iterator[str | bytes | int]:
         for job in jobs:
-            schedule_ms = job.timeouts.schedule_ms
-            yield member(job.id)
-            yield job.queue if self._knows(job.queue) else ""
-            yield f"{job.delay_ms} {schedule_ms}" if schedule_ms else job.delay_ms
-            yield encode_record(job)
+            is_known, ttl_ms = self._knows(job.queue), self._limits.idempotency_ttl_ms
+            yield from submission_arguments(job, is_known=is_known, idempotency_ttl_ms=ttl_ms)
 
     def _knows(self, queue: str) -> bool:
         now_s = self._clock.monotonic_s()

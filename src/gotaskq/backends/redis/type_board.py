@@ -8,10 +8,11 @@ import hashlib
 from collections.abc import Sequence
 from typing import Final
 
-from gotaskq.backend import StoreLimits, TypeNotice
+from gotaskq.backend import TypeNotice
 from gotaskq.backends.redis.connection import Connection
 from gotaskq.backends.redis.partitions import chunks, parcels
 from gotaskq.backends.redis.scripts import Script
+from gotaskq.store_limits import StoreLimits
 
 PARTITION: Final = 0  # every store has it
 BODIES: Final = 64  # in one call

@@ -37,6 +37,7 @@ TOPICS: Final = (
     "filtering",
     "given",
     "governing",
+    "keys",
     "leases",
     "listing",
     "notes",
@@ -61,6 +62,12 @@ from gotaskq.testing.conformance.executors import ExecutorConformance  # noqa: E
 from gotaskq.testing.conformance.expiry import AfterExpiryConformance, ExpiryConformance  # noqa: E402
 from gotaskq.testing.conformance.filtering import FilterConformance  # noqa: E402
 from gotaskq.testing.conformance.governing import GovernorConformance  # noqa: E402
+from gotaskq.testing.conformance.keys import (  # noqa: E402
+    AtomicKeysConformance,
+    IdempotencyConformance,
+    KeptOrRefusedConformance,
+    UniqueConformance,
+)
 from gotaskq.testing.conformance.leases import (  # noqa: E402
     ExtendConformance,
     LateWorkerConformance,
@@ -127,17 +134,21 @@ class CoreBackendConformance(
     QueuesConformance,
     CountsConformance,
     ReplayConformance,
+    KeptOrRefusedConformance,
 ):
     """What no backend can do without: no job is lost, run by two at once, or settled twice.
 
-    Beyond it are atomic batches, amendments, pages, timeouts, headers, notes, retention and prompt waking: without them
-    an app runs, and what stands on them does less or nothing.
+    Beyond it are keys, atomic batches, amendments, pages, timeouts, headers, notes, retention and prompt waking:
+    without them an app runs, and what stands on them does less or nothing, or is refused.
     """
 
 
 class BackendConformance(
     CoreBackendConformance,
     AtomicEnqueueConformance,
+    UniqueConformance,
+    IdempotencyConformance,
+    AtomicKeysConformance,
     TimeoutsConformance,
     HeadersConformance,
     NoteConformance,

@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from gotaskq.amendment import DUE_NOW, Amendment
-from gotaskq.backend import Backend
+from gotaskq.backend import Backend, Enqueued
 from gotaskq.job import Job, Status, Timeouts
 from gotaskq.policies.ordering import PriorityFifo
 from gotaskq.testing.clock import MovableClock
@@ -235,5 +235,5 @@ class AmendConformance(ConformanceSuite):
 
         replies = await backend.enqueue([given])
 
-        assert [reply.value for reply in replies] == ["duplicate"]
+        assert replies == [Enqueued.DUPLICATE]
         assert await look(backend, given) == changed

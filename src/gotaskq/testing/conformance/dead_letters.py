@@ -1,8 +1,9 @@
 """Dead letters: they can be replayed with a fresh count, and are kept up to a number and an age."""
 
-from gotaskq.backend import Backend, JobQuery, Settled, StoreLimits
+from gotaskq.backend import Backend, JobQuery, Settled
 from gotaskq.job import DEFAULT_QUEUE, Job, Status
 from gotaskq.outcome import Complete, Reschedule
+from gotaskq.store_limits import StoreLimits
 from gotaskq.testing.clock import MovableClock
 from gotaskq.testing.conformance.given import (
     Jobs,

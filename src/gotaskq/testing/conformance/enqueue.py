@@ -4,8 +4,9 @@ import asyncio
 
 import pytest
 
-from gotaskq.backend import Backend, Enqueued, StoreLimits
+from gotaskq.backend import Backend, Enqueued
 from gotaskq.job import DEFAULT_QUEUE, Status
+from gotaskq.store_limits import StoreLimits
 from gotaskq.testing.clock import MovableClock
 from gotaskq.testing.conformance.given import (
     Jobs,

@@ -1,6 +1,7 @@
 """Enqueue now: an ability a backend may have; it does what `enqueue` does, without waiting."""
 
-from gotaskq.backend import Backend, Enqueued, EnqueuesNow, StoreLimits
+from gotaskq.backend import Backend, Enqueued, EnqueuesNow
+from gotaskq.store_limits import StoreLimits
 from gotaskq.testing.clock import MovableClock
 from gotaskq.testing.conformance.given import Jobs, counted, counts, enqueue, ids, look, reserve
 from gotaskq.testing.conformance.suite import BackendMaker, ConformanceSuite

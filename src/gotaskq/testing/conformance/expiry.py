@@ -2,9 +2,10 @@
 
 import asyncio
 
-from gotaskq.backend import Backend, JobQuery, Settled, StoreLimits
+from gotaskq.backend import Backend, JobQuery, Settled
 from gotaskq.job import DeathReason, Job, Status
 from gotaskq.outcome import Complete, DeadLetter, Release
+from gotaskq.store_limits import StoreLimits
 from gotaskq.testing.clock import MovableClock
 from gotaskq.testing.conformance.given import (
     ALL,

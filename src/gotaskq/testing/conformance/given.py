@@ -18,6 +18,7 @@ from gotaskq.job import (
     Status,
     Timeouts,
 )
+from gotaskq.keys import NO_KEYS, Idempotency, Keys
 from gotaskq.outcome import Complete, DeadLetter, Reschedule
 from gotaskq.policies.ordering import PriorityFifo
 from gotaskq.policies.scheduling import Turn
@@ -53,6 +54,8 @@ class Jobs:
         schedule_s: float = 0,
         version: int = RECORD_VERSION,
         headers: Mapping[str, str] | None = None,
+        unique_key: str = "",
+        request: Idempotency | None = None,
     ) -> Job:
         now_ms = self._clock.now_ms()
         created_at_ms = now_ms if created_at_ms is None else created_at_ms
@@ -73,6 +76,7 @@ class Jobs:
             timeouts=Timeouts(execution_ms, schedule_ms) if execution_ms or schedule_ms else NO_TIMEOUTS,
             version=version,
             headers_json=encode_headers(headers),
+            keys=Keys(unique_key, request) if unique_key or request else NO_KEYS,
         )
 
 

@@ -2,12 +2,13 @@
 
 import pytest
 
-from gotaskq.backend import Backend, Enqueued, QueueCounts, StoreLimits
+from gotaskq.backend import Backend, Enqueued, QueueCounts
 from gotaskq.errors import InvalidRequestError, QueueNotFoundError
 from gotaskq.governing import Governor, GovernsQueues
 from gotaskq.job import DEFAULT_QUEUE
 from gotaskq.outcome import Complete, Reschedule
 from gotaskq.queue_rules import NO_RULES, QueueRules
+from gotaskq.store_limits import StoreLimits
 from gotaskq.testing.clock import MovableClock
 from gotaskq.testing.conformance.given import (
     ALL,

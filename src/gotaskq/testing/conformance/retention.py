@@ -1,8 +1,9 @@
 """Retention: what has ended can be looked up for a while, and goes oldest first."""
 
-from gotaskq.backend import Backend, JobQuery, StoreLimits
+from gotaskq.backend import Backend, JobQuery
 from gotaskq.job import Status
 from gotaskq.outcome import Complete
+from gotaskq.store_limits import StoreLimits
 from gotaskq.testing.clock import MovableClock
 from gotaskq.testing.conformance.given import (
     ALL,

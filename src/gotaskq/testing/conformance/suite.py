@@ -10,8 +10,9 @@ from typing import Final, TypeAlias
 
 import pytest
 
-from gotaskq.backend import Backend, StoreLimits
+from gotaskq.backend import Backend
 from gotaskq.clock import Clock
+from gotaskq.store_limits import StoreLimits
 from gotaskq.testing.clock import FakeClock, MovableClock
 from gotaskq.testing.conformance.given import Jobs
 

@@ -1,6 +1,7 @@
 """The type board: an ability a backend may have; what processes say of their job types, others read."""
 
-from gotaskq.backend import Backend, SharesTypes, StoreLimits, TypeBoard
+from gotaskq.backend import Backend, SharesTypes, TypeBoard
+from gotaskq.store_limits import StoreLimits
 from gotaskq.testing.clock import MovableClock
 from gotaskq.testing.conformance.suite import BackendMaker, ConformanceSuite
 

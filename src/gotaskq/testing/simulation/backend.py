@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 
 from gotaskq.amendment import Amended, Amendment
 from gotaskq.backend import Backend as Store
-from gotaskq.backend import Enqueued, Extended, JobQuery, Note, Page, QueueCounts, Settled
+from gotaskq.backend import EnqueueReply, Extended, JobQuery, Note, Page, QueueCounts, Settled
 from gotaskq.errors import BackendUnavailableError
 from gotaskq.job import Job, JobId, Lease, Status
 from gotaskq.outcome import Settlement
@@ -51,7 +51,7 @@ class SimBackend:
         """Stop or resume giving out the queue's jobs."""
         await self._call("set_paused", queue, lambda store: store.set_paused(queue, paused=paused))
 
-    async def enqueue(self, jobs: Sequence[Job], *, atomic: bool = False) -> list[Enqueued]:
+    async def enqueue(self, jobs: Sequence[Job], *, atomic: bool = False) -> Sequence[EnqueueReply]:
         """Store new jobs; sent again, the same to the letter, until somebody answers."""
         for _ in range(ENQUEUE_TRIES - 1):
             try:
@@ -60,7 +60,7 @@ class SimBackend:
                 continue
         return await self.send(jobs, atomic=atomic)
 
-    async def send(self, jobs: Sequence[Job], *, atomic: bool) -> list[Enqueued]:
+    async def send(self, jobs: Sequence[Job], *, atomic: bool) -> Sequence[EnqueueReply]:
         """Send an enqueue once."""
         return await self._call("enqueue", tuple(jobs), lambda store: store.enqueue(jobs, atomic=atomic))
 

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from gotaskq.amendment import Amended, Amendment
-from gotaskq.backend import Enqueued, Extended, Note, QueueCounts, Settled
+from gotaskq.backend import Enqueued, EnqueueReply, Existing, Extended, Note, QueueCounts, Settled
 from gotaskq.job import FINAL, DeathReason, Job, JobId, Lease, Status
+from gotaskq.keys import FoundBy
 from gotaskq.outcome import Cancel, Complete, DeadLetter, Release, Reschedule, Settlement
 from gotaskq.testing.simulation.lives import LeaseView, Life, Lives
 
@@ -68,13 +69,19 @@ class StoreChecker:
 
     # -- the methods of the store ------------------------------------------------------------------------------------
 
-    def _enqueue(self, who: str, jobs: Sequence[Job], replies: Sequence[Enqueued]) -> None:
+    def _enqueue(self, who: str, jobs: Sequence[Job], replies: Sequence[EnqueueReply]) -> None:
         for job, reply in zip(jobs, replies, strict=True):
             known = self.lives.jobs.get(job.id)
             if reply is Enqueued.OK:
                 self._require(known is None, "I2 never twice", job.id, "was stored again")
+                self._take_keys(job)
                 due_ms, schedule_ms = job.created_at_ms + job.delay_ms, job.timeouts.schedule_ms
-                self.lives.jobs[job.id] = Life(job.id, job.enqueue_nonce, who, job.max_retries, due_ms, schedule_ms)
+                life = Life(job.id, job.enqueue_nonce, who, job.max_retries, due_ms, schedule_ms)
+                life.unique_key = job.unique_key
+                self.lives.jobs[job.id] = life
+            elif isinstance(reply, Existing) or reply is Enqueued.KEY_REUSED:
+                self._require(_is_found(job, reply, self.lives), "I9 keys", job.id, f"is answered with {reply}")
+                self._remember(job, reply)
             elif reply is Enqueued.DUPLICATE:
                 is_same = known is not None and known.enqueue_nonce == job.enqueue_nonce
                 self._require(is_same, "I2 never twice", job.id, "is called a duplicate of a job it is not")
@@ -82,6 +89,20 @@ class StoreChecker:
                 # Within a process ids never repeat, so this can only be its own job, sent again as another one.
                 is_own = known is not None and known.stored_by == who
                 self._require(not is_own, "I2 never twice", job.id, f"was sent again by {who} with another nonce")
+
+    def _take_keys(self, job: Job) -> None:
+        twin, asked = self.lives.holder(job.unique_key), job.keys.idempotency
+        self._require(twin is None, "I9 keys", job.id, f"has the unique key of {twin}, which has not ended")
+        if asked is not None:
+            known = self.lives.requests.get(asked.digest)
+            self._require(known is None, "I9 keys", job.id, f"was asked for before, as {known}")
+            self.lives.requests[asked.digest] = (asked.fingerprint, job.id)
+
+    def _remember(self, job: Job, reply: EnqueueReply) -> None:
+        """Let a request stand for the job that its unique key found."""
+        asked = job.keys.idempotency
+        if asked is not None and isinstance(reply, Existing):
+            self.lives.requests.setdefault(asked.digest, (asked.fingerprint, reply.job_id))
 
     def _reserve(self, who: str, lease_ms: int, jobs: Sequence[Job]) -> None:
         now_ms = self._now_ms()
@@ -249,7 +270,9 @@ class StoreChecker:
             life.max_retries = amendment.max_retries
 
     def _replay(self, who: str, job_ids: Sequence[JobId], replayed: Sequence[Job]) -> None:
-        dead = [job_id for job_id in job_ids if job_id in self.lives.jobs and self._life(job_id).status is Status.DEAD]
+        known = [self._life(job_id) for job_id in dict.fromkeys(job_ids) if job_id in self.lives.jobs]
+        lone = [life for life in known if life.status is Status.DEAD and self.lives.holder(life.unique_key) is None]
+        dead = [life.job_id for life in lone]
         for job in replayed:
             self._require(job.id in dead, "I3 one end", job.id, "was replayed, though it is not dead")
             life = self._life(job.id)
@@ -257,7 +280,7 @@ class StoreChecker:
             life.replays += 1
             life.is_cancel_requested = False
             self._wait(life, 0)
-        if len(replayed) != len(set(dead)):
+        if len(replayed) != len({life.unique_key or life.job_id for life in lone}):
             raise self._violation("I3 one end", dead[0], "is dead and was not replayed")
 
     def _delete(self, who: str, asked: tuple[Sequence[JobId], Status | None], deleted: int) -> None:
@@ -325,3 +348,17 @@ class StoreChecker:
 
     def _violation(self, invariant: str, job_id: int, otherwise: str) -> InvariantError:
         return InvariantError(f"{invariant}: job {self._name(job_id)} {otherwise}")
+
+
+def _is_found(job: Job, reply: EnqueueReply, lives: Lives) -> bool:
+    """Say whether a job may be answered so, of which a key is taken."""
+    asked = job.keys.idempotency
+    fingerprint, asked_for = ("", None) if asked is None else lives.requests.get(asked.digest, ("", None))
+    is_same = asked is not None and fingerprint == asked.fingerprint
+    if reply is Enqueued.KEY_REUSED:
+        return asked_for is not None and not is_same
+    if not isinstance(reply, Existing):
+        return False
+    if reply.by is FoundBy.IDEMPOTENCY_KEY:
+        return is_same and asked_for == reply.job_id
+    return asked_for is None and lives.holder(job.unique_key) == reply.job_id

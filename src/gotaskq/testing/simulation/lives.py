@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 
-from gotaskq.job import JobId, Status
+from gotaskq.job import FINAL, JobId, Status
 
 
 @dataclass(slots=True)
@@ -34,6 +34,12 @@ class Life:
     replays: int = 0
     failures: int = 0
     is_cancel_requested: bool = False
+    unique_key: str = ""
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it waits or runs."""
+        return self.status not in FINAL
 
     def end(self, status: Status) -> None:
         """Rest in a status, with nobody's lease."""
@@ -43,9 +49,15 @@ class Life:
 
 @dataclass(slots=True)
 class Lives:
-    """All jobs of a store, and the nonces of its leases."""
+    """All jobs of a store, and the requests it has heard: by the key of each what was asked for, and the job for it."""
 
     jobs: dict[JobId, Life] = field(default_factory=dict)
+    requests: dict[str, tuple[str, JobId]] = field(default_factory=dict)
+
+    def holder(self, unique_key: str) -> JobId | None:
+        """Return the job with this key that waits or runs."""
+        alive = (life.job_id for life in self.jobs.values() if life.unique_key == unique_key and life.is_alive)
+        return next(alive, None) if unique_key else None
 
     def copy(self) -> "Lives":
         """Return all of it as it is now, to come back to when the store does."""
@@ -53,5 +65,6 @@ class Lives:
             {
                 job_id: replace(life, lease=None if life.lease is None else replace(life.lease))
                 for job_id, life in self.jobs.items()
-            }
+            },
+            dict(self.requests),
         )

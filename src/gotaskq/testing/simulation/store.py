@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
-from gotaskq.backend import Backend, QueueCounts, StoreLayout, StoreLimits
+from gotaskq.backend import Backend, QueueCounts
 from gotaskq.backends import open_backend
 from gotaskq.clock import Clock
 from gotaskq.errors import GotaskqError
+from gotaskq.store_limits import StoreLayout, StoreLimits
 from gotaskq.testing.simulation.loop import SimClock, SimLoop
 
 T = TypeVar("T")

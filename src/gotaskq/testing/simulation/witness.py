@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Any, Final
 
-from gotaskq.backend import Enqueued, Extended
+from gotaskq.backend import Enqueued, Existing, Extended
 from gotaskq.events import (
     Event,
     JobCancelled,
@@ -207,10 +207,13 @@ class Witness:
             return " ".join(f"{self._named(job)}={job.status.value}" for job in reply)
         if call.name in ("enqueue", "extend", "note", "settle"):
             about = call.about[0] if call.name == "extend" else call.about
-            return " ".join(f"{self._subject(one)}={said.value}" for one, said in zip(about, reply, strict=True))
+            return " ".join(f"{self._subject(one)}={self._said(said)}" for one, said in zip(about, reply, strict=True))
         if call.name == "cancel":
             return f"{self.history.job(call.about)}={'none' if reply is None else reply.status.value}"
         return f"{reply}"
+
+    def _said(self, said: Any) -> str:
+        return f"{said.by.value}:{self.history.job(said.job_id)}" if isinstance(said, Existing) else str(said.value)
 
     def _subject(self, one: Any) -> str:
         if isinstance(one, Job):

@@ -116,6 +116,27 @@ async def _bring(app: TaskQ, rng: Random) -> list[int]:
     return [job.id for job in jobs]
 
 
+async def insisting_client(app: TaskQ, rng: Random) -> None:
+    """Enqueue jobs with keys, and again where no answer came or for no reason; cancel some, replay some that died."""
+    known: list[int] = []
+    for number in range(rng.randint(*JOBS)):
+        await asyncio.sleep(rng.uniform(*BETWEEN_S))
+        request = app.job(
+            rng.choice(app.job_types),
+            number,
+            delay=rng.choice((0, rng.uniform(0, 2))),
+            unique_key=rng.choice((None, "a", "b")),
+            idempotency_key=rng.choice((None, f"{number}", f"{rng.random()}")),
+        )
+        for _ in range(rng.randint(1, 3)):
+            with contextlib.suppress(GotaskqError):
+                known.append((await app.submit(request)).id)
+        if known and rng.random() < 0.2:
+            await _attempt(app.cancel(rng.choice(known)))
+        if known and rng.random() < 0.4:
+            await _attempt(app.replay(rng.choice(known)))
+
+
 async def _attempt(call: Awaitable[object]) -> None:
     """Ask for something that may be refused; a caller who is told so has not been wronged."""
     with contextlib.suppress(GotaskqError):

@@ -80,6 +80,11 @@ local function promote(queue, limit)
   return #due
 end
 
+-- Free the unique key of a job that has ended, if it had one.
+local function let_go(id, unique_key)
+  if unique_key and call('HGET', base .. 'uk', unique_key) == id then call('HDEL', base .. 'uk', unique_key) end
+end
+
 -- The first of `count` stamps: they order ends and deaths, those of one millisecond too, across partitions.
 local function stamps(count)
   local first = math.max((tonumber(call('HGET', meta, 'stamp')) or 0) + 64, now * 4096 + partition)

@@ -14,6 +14,7 @@ if state == PENDING then
   call('ZREM', patience, id)
   call('HSET', key, 's', CANCELLED, 'fi', now, 'ua', now, 'q', queue)
   call('HINCRBY', counters, 'cancel', 1)
+  let_go(id, call('HGET', key, 'uq'))
   local cancelled = row(id)
   finish({id}, ARGV[3])
   return cancelled

@@ -1,10 +1,13 @@
 -- Store new PENDING jobs (T1), each whole or not at all; with `atomic`, all or none.
 -- ARGV     2 '1' all or none, '' each on its own  3 most waiting jobs a queue takes, then for each queue
 --          that takes another number a space, its name, a space and the number
---          then for each job: id, queue ('' one that is not registered), times, record; the times are delay_ms, and
---          where the job must not wait for ever a space and for how many ms it may
--- Returns  a letter a job: O stored, D duplicate (same id and nonce), C collision, N no such queue, F queue full, W withheld
--- Atomic because an id must be checked and taken in one step, and a queue's depth too.
+--          then for each job: id, queue ('' one that is not registered), terms, record; the terms are delay_ms, then where
+--          the job must not wait for ever a space and for how many ms it may, then where it has keys four words, each
+--          with a tab before it: unique key, digest of the idempotency key, fingerprint of the request, ms it is kept
+-- Returns  a letter a job: O stored, D duplicate (same id and nonce), C collision, N no such queue, F queue full, W withheld,
+--          M the idempotency key came before with another request; or a letter and the id of the job that is there by
+--          its idempotency key (R) or its unique key (E)
+-- Atomic because an id and its keys must be checked and taken in one step, and a queue's depth too.
 local is_atomic, most = ARGV[2] == '1', tonumber(string.match(ARGV[3], '^%d+'))
 local depths, ready, stored = {}, {}, {}
 
@@ -21,10 +24,15 @@ end
 
 local function judge_known(known, record) return nonce_of(known) == nonce_of(record) and 'D' or 'C' end
 
-local function judge(id, queue, record)
+-- Say what becomes of a job: a letter, and the id of the one that is there by a key.
+local function judge(id, queue, record, keys)
   local known = call('GETRANGE', body_key(id), 0, 255)
   if known ~= '' then return judge_known(known, record) end
   if queue == '' then return 'N' end
+  if keys then
+    local reply, holder = ring.find(keys)
+    if reply then return reply, holder end
+  end
   return is_full(queue, depth(queue)) and 'F' or 'O'
 end
 
@@ -35,8 +43,8 @@ local function make_ready(id, queue, record)
 end
 
 -- File a job that is delayed or must not wait for ever: both count from now, by this clock.
-local function file(id, queue, times, record)
-  local delay_ms, schedule_ms = string.match(times, '^(%d+) ?(%d*)$')
+local function file(id, queue, terms, record)
+  local delay_ms, schedule_ms = string.match(terms, '^(%d+) ?(%d*)')
   local due_ms = now + delay_ms
   call('HSET', job_key(id), 's', PENDING, 'ra', due_ms)
   if schedule_ms ~= '' then
@@ -46,12 +54,19 @@ local function file(id, queue, times, record)
   if due_ms > now then schedule(queue, id, due_ms) else make_ready(id, queue, record) end
 end
 
-local function store(id, queue, times, record)
+local function store(id, queue, terms, record)
+  local keys = terms ~= '0' and keyring().read(terms)
+  if keys then
+    local reply, holder = judge(id, queue, record, keys)
+    if reply ~= 'O' then return reply .. (holder or '') end
+    ring.take(keys, id)
+  end
   if queue == '' or is_full(queue, depth(queue)) then return judge(id, queue, record) end
   if not call('SET', body_key(id), record, 'NX') then return judge(id, queue, record) end
   depths[queue] = depths[queue] + 1
   stored[#stored + 1], stored[#stored + 2] = 0, id
-  if times == '0' then make_ready(id, queue, record) else file(id, queue, times, record) end
+  local has_times = terms ~= '0' and not string.find(terms, '^0\t')
+  if has_times then file(id, queue, terms, record) else make_ready(id, queue, record) end
   return 'O'
 end
 
@@ -59,18 +74,26 @@ end
 local function refusals()
   local replies, seen, is_refused = {}, {}, false
   for first = 4, #ARGV, 4 do
-    local id, queue, record = ARGV[first], ARGV[first + 1], ARGV[first + 3]
-    local reply = seen[id] and judge_known(seen[id], record) or judge(id, queue, record)
+    local id, queue, terms, record = unpack(ARGV, first, first + 3)
+    local keys, reply, holder = terms ~= '0' and keyring().read(terms), nil, nil
+    if keys then ring.is_trial = true end
+    if seen[id] then
+      reply = judge_known(seen[id], record)
+    else
+      reply, holder = judge(id, queue, record, keys)
+    end
     if reply == 'O' then
       seen[id], depths[queue], reply = record, depths[queue] + 1, 'W'
-    elseif seen[id] and reply == 'D' then
-      reply = 'W'
+      if keys then ring.take(keys, id) end
+    elseif seen[id] and reply == 'D' or holder and seen[holder] then
+      reply, holder = 'W', nil
     else
-      is_refused = is_refused or reply ~= 'D'
+      is_refused = is_refused or not (holder or reply == 'D')
     end
-    replies[#replies + 1] = reply
+    replies[#replies + 1] = reply .. (holder or '')
   end
   depths = {}
+  if ring then ring.clear() end
   return is_refused and table.concat(replies)
 end
 

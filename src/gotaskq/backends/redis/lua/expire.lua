@@ -13,7 +13,9 @@ local function expire(id)
   end
   call('ZREM', ready_key(queue), id)
   call('ZREM', scheduled_key(queue), id)
-  local error = 'not started within ' .. call('HGET', key, 'sx') .. ' ms of being due'
+  local schedule_ms, unique_key = unpack(call('HMGET', key, 'sx', 'uq'))
+  let_go(id, unique_key)
+  local error = 'not started within ' .. schedule_ms .. ' ms of being due'
   call('HSET', key, 's', DEAD, 'fi', now, 'ua', now, 'q', queue, 'dr', 'expired', 'er', error)
   dead[#dead + 1] = id
   local expired = row(id)

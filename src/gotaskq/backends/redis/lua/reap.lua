@@ -38,7 +38,7 @@ end
 
 local function lapse(id)
   local key = job_key(id)
-  local queue, owner, cancel_requested = unpack(call('HMGET', key, 'q', 'ow', 'cx'))
+  local queue, owner, cancel_requested, unique_key = unpack(call('HMGET', key, 'q', 'ow', 'cx', 'uq'))
   if not queue then return call('HINCRBY', counters, 'corrupt', 1) end
   local crashes = call('HINCRBY', key, 'cr', 1)
   call('HSET', key, 'tk', '', 'ua', now)
@@ -46,12 +46,14 @@ local function lapse(id)
   call('HINCRBY', counters, 'crash', 1)
   if cancel_requested == '1' then
     call('HSET', key, 's', CANCELLED, 'fi', now)
+    let_go(id, unique_key)
     finished[#finished + 1] = id
   elseif crashes < tonumber(ARGV[3]) then
     run_again(id, key, queue, crashes)
   else
     local error = 'worker lost: the lease ran out ' .. crashes .. ' times, last with ' .. owner
     call('HSET', key, 's', DEAD, 'fi', now, 'dr', 'worker_lost', 'er', error, failed(key, LOST))
+    let_go(id, unique_key)
     dead[#dead + 1] = id
   end
   local lapsed = row(id)

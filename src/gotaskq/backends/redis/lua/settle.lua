@@ -19,8 +19,9 @@ local function run_again(id, queue, delay_ms)
   ready[queue] = entries
 end
 
-local function end_as(state, id, counter)
+local function end_as(state, id, job, counter)
   call('HSET', job_key(id), 's', state, 'fi', now)
+  let_go(id, job.unique_key)
   finished[#finished + 1] = id
   count(counter, 1)
 end
@@ -28,9 +29,9 @@ end
 local carry_out = {
   C = function(id, job, result)
     if result ~= '' then call('HSET', job_key(id), 're', result) end
-    end_as(DONE, id, 'done')
+    end_as(DONE, id, job, 'done')
   end,
-  X = function(id) end_as(CANCELLED, id, 'cancel') end,
+  X = function(id, job) end_as(CANCELLED, id, job, 'cancel') end,
   D = function(id, job, reason, failure)
     local key = job_key(id)
     call('HSET', key, 's', DEAD, 'fi', now, 'dr', reason, 'er', error_of(failure))
@@ -39,6 +40,7 @@ local carry_out = {
     else
       call('HSET', key, failed(key, failure))
     end
+    let_go(id, job.unique_key)
     dead[#dead + 1] = id
     count('dead', 1)
   end,
@@ -60,18 +62,18 @@ local carry_out = {
 }
 
 local function settle(kind, id, nonce, x, y)
-  local state = call('HMGET', job_key(id), 's', 'tk', 'lt', 'cx', 'q', 'uh')
+  local state = call('HMGET', job_key(id), 's', 'tk', 'lt', 'cx', 'q', 'uh', 'uq')
   if state[1] ~= RUNNING or state[2] ~= nonce then
     count(state[3] == nonce and 'dup' or 'lost', 1)
     return state[3] == nonce and 'A' or 'L'
   end
   if kind == 'X' and state[4] ~= '1' then return 'L' end  -- nobody asked for its end
-  local job = {queue = state[5], unhandled_since = state[6] or ''}
+  local job = {queue = state[5], unhandled_since = state[6] or '', unique_key = state[7]}
   call('HSET', job_key(id), 'tk', '', 'lt', nonce, 'ua', now)
   left[#left + 1] = id
   count('r:' .. job.queue, -1)
   if state[4] == '1' and (kind == 'R' or kind == 'L') then
-    carry_out.X(id)
+    carry_out.X(id, job)
     return 'C'
   end
   carry_out[kind](id, job, x, y)
