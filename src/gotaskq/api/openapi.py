@@ -23,14 +23,14 @@ from gotaskq.api.operations import (
     operations,
     ref,
 )
-from gotaskq.descriptions import Description, describe
-from gotaskq.payload_schema import DEFINITIONS
+from gotaskq.descriptions import WITHIN, Description, describe
 from gotaskq.task import AnyTask
 
 OPENAPI: Final = "3.1.0"
 PAYLOAD: Final = "payload."  # before the names of users' types, which may be called what ours are
 ELSEWHERE: Final = "elsewhere."  # before those of other programs, which may be called what this one's are
 REQUEST: Final = "job."
+DEFINITIONS: Final = WITHIN.removesuffix("{name}")
 
 _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9._-]")
 
