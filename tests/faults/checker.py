@@ -137,6 +137,8 @@ class _Audit:
                 for job_id in members:
                     self.found.setdefault(job_id, []).append(place)
         yield from (f"I5: unknown key {name}" for name in self.partition.unknown_keys)
+        alone = self.partition.said_types ^ self.partition.type_bodies
+        yield from (f"I5: of job type notice {digest} there is but one half" for digest in sorted(alone))
         yield from (f"I5: job {job_id} has state {fields} and no body" for job_id, fields in self._orphans())
         yield from self._members_without_a_job()
         for job in self.partition.jobs.values():

@@ -56,6 +56,8 @@ class Partition:
     counters: dict[str, int] = field(default_factory=dict)
     claims: Fields = field(default_factory=dict)
     meta: Fields = field(default_factory=dict)
+    said_types: set[str] = field(default_factory=set)  # digests of what is said of job types, as they are listed
+    type_bodies: set[str] = field(default_factory=set)  # and as there are bodies for
     unknown_keys: list[str] = field(default_factory=list)
 
 
@@ -175,6 +177,10 @@ class _Reading:
             partition.claims = self._hash(name)
         elif place == "meta":
             partition.meta = self._hash(name)
+        elif place == "tys":
+            partition.said_types = {digest.decode() for digest in self._client.zrange(name, 0, -1)}
+        elif place == "typ":
+            partition.type_bodies = {*self._hash(name)}
         else:
             partition.unknown_keys.append(name)
 
