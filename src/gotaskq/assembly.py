@@ -12,7 +12,7 @@ from functools import partial
 from random import Random
 from typing import NamedTuple
 
-from gotaskq.backend import Backend, ChecksItself, Finding, ReportsHealth, SharesTypes
+from gotaskq.backend import Backend, ChecksItself, Finding, ReportsHealth, SharesTypes, TellsOfLosses
 from gotaskq.backends import is_local, open_backend
 from gotaskq.clock import Clock, SystemClock
 from gotaskq.config import Settings
@@ -29,6 +29,7 @@ from gotaskq.engine.stepper import Stepper
 from gotaskq.engine.submission import EnqueueMiddleware, Surrounded
 from gotaskq.engine.worker import Worker
 from gotaskq.errors import GotaskqError, QueueExistsError, WithheldError
+from gotaskq.events import JobsLost
 from gotaskq.governing import GovernsQueues
 from gotaskq.job import Job
 from gotaskq.kinds import mask_url
@@ -119,6 +120,8 @@ async def open_parts(
     types = types_of(tasks)
     elsewhere = TypesElsewhere(types, registry.types)
     backend = make_backend(choices, settings)
+    if isinstance(backend, TellsOfLosses):
+        backend.hear_losses(lambda partition: bus.publish(JobsLost(partition)))
     await backend.open()
     try:
         admission = make_admission(

@@ -356,6 +356,15 @@ class SharesTypes(Protocol):
         ...
 
 
+@runtime_checkable
+class TellsOfLosses(Protocol):
+    """What a backend offers beside the rest when its store can lose its memory while we run, and it notices."""
+
+    def hear_losses(self, hear: Callable[[int], None]) -> None:
+        """Let `hear`, and none that was given before, get the number of each partition that lost its jobs."""
+        ...
+
+
 class Finding(msgspec.Struct, frozen=True):
     """One thing a check of the store found: what is so, and what to do about it."""
 

@@ -113,6 +113,12 @@ class LoopStalled(msgspec.Struct, frozen=True, gc=False):
     stalled_s: float
 
 
+class JobsLost(msgspec.Struct, frozen=True, gc=False):
+    """The store has forgotten all jobs of a partition: it is not the one this process knew."""
+
+    partition: int
+
+
 Event: TypeAlias = (
     JobEnqueued
     | JobStarted
@@ -125,6 +131,7 @@ Event: TypeAlias = (
     | JobCancelled
     | JobAmended
     | JobReplayed
+    | JobsLost
     | LeaseLapsed
     | LeaseLost
     | LoopStalled

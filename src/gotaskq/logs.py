@@ -19,6 +19,7 @@ from gotaskq.events import (
     JobProgressed,
     JobReleased,
     JobRetryScheduled,
+    JobsLost,
     JobSnoozed,
     LeaseLapsed,
     LeaseLost,
@@ -109,6 +110,8 @@ def _about(event: Event) -> dict[str, object]:
         return {"queue": event.queue}
     if isinstance(event, LoopStalled):
         return {"stalled_s": round(event.stalled_s, 3)}
+    if isinstance(event, JobsLost):
+        return {"partition": event.partition}
     job: Job = event.job
     about: dict[str, object] = {
         "job_id": str(job.id),

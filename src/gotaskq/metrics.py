@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from gotaskq.events import JobDied, JobDone, JobEnqueued, JobRetryScheduled, LoopStalled
+from gotaskq.events import JobDied, JobDone, JobEnqueued, JobRetryScheduled, JobsLost, LoopStalled
 from gotaskq.governing import QueueStats
 from gotaskq.job import Job
 
@@ -93,6 +93,7 @@ class Counted(msgspec.Struct):
     loop_lag_s: float = 0.0
     quiet_processes: int = 0
     abandoned: int = 0  # handlers that would not end and still run
+    epoch_changes: int = 0
 
 
 def add_up(counted: Iterable[Counted]) -> Counted:
@@ -103,6 +104,7 @@ def add_up(counted: Iterable[Counted]) -> Counted:
         total.active_workers += one.active_workers
         total.abandoned += one.abandoned
         total.quiet_processes += one.quiet_processes
+        total.epoch_changes += one.epoch_changes
         total.stalls.add(one.stalls)
         total.loop_lag_s = max(total.loop_lag_s, one.loop_lag_s)
         for queue, job_type, series in one.series:
@@ -113,7 +115,7 @@ def add_up(counted: Iterable[Counted]) -> Counted:
 
 def at_rest(counted: Counted) -> Counted:
     """Return what a process that is gone has counted: the counters stay, nothing is the case any more."""
-    return Counted(counted.series, stalls=counted.stalls)
+    return Counted(counted.series, stalls=counted.stalls, epoch_changes=counted.epoch_changes)
 
 
 class Metrics:
@@ -123,6 +125,7 @@ class Metrics:
         self._has_handler = has_handler
         self._series: dict[tuple[str, str], Series] = {}
         self._stalls = Stalls()
+        self._epoch_changes = 0
         self._queues: set[str] = set()
         self._types: set[str] = set()
 
@@ -161,12 +164,17 @@ class Metrics:
         self._stalls.duration_s += event.stalled_s
         self._stalls.buckets[bisect_left(STALL_BUCKETS_S, event.stalled_s)] += 1
 
+    def count_epoch_change(self, _: JobsLost) -> None:
+        """Count that the store is not the one we knew."""
+        self._epoch_changes += 1
+
     def counted(
         self, *, active_workers: int, loop_lag_s: float = 0.0, quiet_processes: int = 0, abandoned: int = 0
     ) -> Counted:
         """Return the counters as they are now; they are copies."""
         own = [(queue, job_type, series) for (queue, job_type), series in self._series.items()]
-        return add_up([Counted(own, active_workers, self._stalls, loop_lag_s, quiet_processes, abandoned)])
+        now = Counted(own, active_workers, self._stalls, loop_lag_s, quiet_processes, abandoned, self._epoch_changes)
+        return add_up([now])
 
     def gauges(self, queues: Iterable[QueueStats]) -> dict[str, QueueGauges]:
         """Return the figures of queues, by label."""

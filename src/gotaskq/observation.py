@@ -9,7 +9,7 @@ from gotaskq.engine.bus import EventBus
 from gotaskq.engine.registry import Registry
 from gotaskq.engine.worker import Worker
 from gotaskq.errors import BackendUnavailableError
-from gotaskq.events import JobDied, JobDone, JobEnqueued, JobRetryScheduled, LoopStalled
+from gotaskq.events import JobDied, JobDone, JobEnqueued, JobRetryScheduled, JobsLost, LoopStalled
 from gotaskq.governing import QueueStats
 from gotaskq.metrics import Counted, Metrics
 
@@ -27,6 +27,7 @@ class Observation:
         bus.subscribe(JobRetryScheduled, metrics.count_retried)
         bus.subscribe(JobDied, metrics.count_dead)
         bus.subscribe(LoopStalled, metrics.count_stall)
+        bus.subscribe(JobsLost, metrics.count_epoch_change)
 
     async def counted(self) -> Counted:
         """Return what this process has counted, and what is to be seen of its workers now."""

@@ -40,6 +40,9 @@ class _Page:
         quiet = self._counted.quiet_processes
         yield GaugeMetricFamily("gotaskq_quiet_processes", "Processes told to fetch no more jobs.", value=quiet)
         yield from self._loop()
+        changes = CounterMetricFamily("gotaskq_backend_epoch_changes", "Times the store had lost a partition's jobs.")
+        changes.add_metric([], self._counted.epoch_changes)
+        yield changes
 
     def _of_queues(self) -> Iterable[Metric]:
         depth = _queue_gauge("queue_depth", "Jobs that wait, due or not.")

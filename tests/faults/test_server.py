@@ -6,10 +6,12 @@ import pytest
 from tests.faults.checker import Allow
 from tests.faults.conftest import MakeWorld
 from tests.faults.world import World, eventually, let_pass
+from tests.integration.metrics_page import sample
 from tests.redis_servers import Flavour, flavours
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
+EPOCH_CHANGES = "gotaskq_backend_epoch_changes_total"
 LOSS_S = 2.0  # what `appendfsync everysec` may forget at worst
 
 
@@ -92,6 +94,7 @@ def test_a_server_that_forgets_everything_is_told_of_and_served_on(world: World)
     ids = [eventually(lambda: world.post(api)) for _ in range(10)]
     world.drain()
 
+    assert [sample(process, EPOCH_CHANGES) for process in (api, worker)] == [1, 1]
     store = world.check(Allow(lost=lambda job_id: job_id in lost))
     assert store.jobs().keys() == set(ids)
     assert store.queues == {"default": "0"}
@@ -111,6 +114,7 @@ def test_a_flush_is_like_a_server_that_forgets(world: World) -> None:
     eventually(lambda: world.post(api))
     world.drain()
 
+    assert [sample(process, EPOCH_CHANGES) for process in (api, worker)] == [1, 1]
     store = world.check(Allow(lost=lambda job_id: job_id in lost))
     assert store.queues == {"default": "0", "mail": "0"}, "a queue outlives its store's memory"
 

@@ -23,6 +23,7 @@ FAMILIES = {
     "gotaskq_active_workers": ("gauge", set()),
     "gotaskq_quiet_processes": ("gauge", set()),
     "gotaskq_abandoned_handlers": ("gauge", set()),
+    "gotaskq_backend_epoch_changes": ("counter", set()),
     "gotaskq_jobs_retried": ("counter", {"queue", "type"}),
     "gotaskq_jobs_dead": ("counter", {"queue", "type"}),
 }

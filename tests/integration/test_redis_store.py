@@ -16,7 +16,7 @@ from tests.redis_stores import new_store, until
 
 from gotaskq import TaskQ
 from gotaskq.amendment import DUE_NOW
-from gotaskq.backend import Enqueued, Extended, JobQuery, Note, Settled, Standing, TellsOfCancels
+from gotaskq.backend import Enqueued, Extended, JobQuery, Note, Settled, Standing, TellsOfCancels, TellsOfLosses
 from gotaskq.backends.redis import RedisBackend
 from gotaskq.clock import SystemClock
 from gotaskq.errors import BackendUnavailableError, StoreFullError
@@ -315,14 +315,19 @@ class TestOutages:
     async def test_a_store_that_lost_its_jobs_is_noticed_and_made_usable(
         self, server: RedisServer, job: Jobs, caplog: pytest.LogCaptureFixture
     ) -> None:
-        async with opened(server.url) as backend:
+        losses: list[int] = []
+        async with opened(server.url, partitions=2) as backend:
+            assert isinstance(backend, TellsOfLosses)
+            backend.hear_losses(losses.append)
             await backend.create_queue("mail")
             await enqueue(backend, job())
             with server.client() as client:
                 client.flushall()
 
-            await until(lambda: "lost its jobs" in caplog.text)
+            await until(lambda: len(losses) == 2)
 
+            assert sorted(losses) == [0, 1]
+            assert caplog.text.count("lost its jobs") == 2
             given = job(queue="mail")
             assert await backend.enqueue([given]) == [Enqueued.OK]
             assert list(await backend.queues()) == [DEFAULT_QUEUE, "mail"]

@@ -29,6 +29,7 @@ class JournalledMachine(BackendMachine):
         self.run(crashed.close())  # too late to change anything
         for job_id in self._in("RUNNING"):
             self.model.jobs[job_id].deadline_ms = 0
+        self.model.requests.clear()  # they are not recorded
         self.walk = None  # deaths are numbered anew, so a listing of them begins anew, too
         self.has_time_passed = True
 

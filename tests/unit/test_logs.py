@@ -25,6 +25,7 @@ from gotaskq.events import (
     JobReleased,
     JobReplayed,
     JobRetryScheduled,
+    JobsLost,
     JobSnoozed,
     JobStarted,
     LeaseLapsed,
@@ -218,6 +219,7 @@ EVENTS: list[tuple[Event, str, str, dict[str, object]]] = [
     (LeaseLapsed(JOB), "warning", "lease_lapsed", ABOUT_JOB),
     (LeaseLost(JOB), "warning", "lease_lost", ABOUT_JOB),
     (LoopStalled(1.23456), "warning", "loop_stalled", {"stalled_s": 1.235}),
+    (JobsLost(3), "debug", "jobs_lost", {"partition": 3}),  # the store has said so as an error
     (QueueCreated("mail"), "info", "queue_created", {"queue": "mail"}),
 ]
 

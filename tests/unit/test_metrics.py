@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 from tests.unit.engine.jobs import pending, running
 
-from gotaskq.events import JobDied, JobDone, JobEnqueued, JobRetryScheduled, LoopStalled
+from gotaskq.events import JobDied, JobDone, JobEnqueued, JobRetryScheduled, JobsLost, LoopStalled
 from gotaskq.governing import QueueStats
 from gotaskq.job import DeathReason, Job
-from gotaskq.metrics import BUCKETS_S, MAX_QUEUES, MAX_TYPES, OTHER, Counted, Metrics, Series, add_up
+from gotaskq.metrics import BUCKETS_S, MAX_QUEUES, MAX_TYPES, OTHER, Counted, Metrics, Series, add_up, at_rest
 from gotaskq.prometheus import CONTENT_TYPE, render
 
 JOB = running()
@@ -151,6 +151,7 @@ processes = st.builds(
     active_workers=st.integers(0, 9),
     quiet_processes=st.integers(0, 9),
     abandoned=st.integers(0, 9),
+    epoch_changes=st.integers(0, 9),
 )
 
 
@@ -176,6 +177,16 @@ def test_stalls_of_several_processes_add_up_and_the_worst_lag_is_shown(metrics: 
     assert found[key("gotaskq_loop_stall_seconds_bucket", le="2.0")] == 2
     assert found[key("gotaskq_loop_stall_seconds_count")] == 3
     assert found[key("gotaskq_event_loop_lag_seconds")] == 0.5
+
+
+def test_a_store_that_lost_its_jobs_counts_and_does_so_when_the_process_is_gone(metrics: Metrics) -> None:
+    metrics.count_epoch_change(JobsLost(0))
+    metrics.count_epoch_change(JobsLost(3))
+    counted = metrics.counted(active_workers=1)
+
+    found = samples(render(add_up([at_rest(counted), counted]), queues={}))
+
+    assert found[key("gotaskq_backend_epoch_changes_total")] == 4
 
 
 @given(a=processes, b=processes, c=processes)
@@ -249,6 +260,7 @@ def test_an_untouched_page_is_valid_and_shows_the_gauges(metrics: Metrics) -> No
         key("gotaskq_event_loop_lag_seconds"): 0,
         key("gotaskq_quiet_processes"): 0,
         key("gotaskq_abandoned_handlers"): 0,
+        key("gotaskq_backend_epoch_changes_total"): 0,
     }
     assert CONTENT_TYPE.startswith("text/plain; version=0.0.4")
 

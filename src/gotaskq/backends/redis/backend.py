@@ -350,6 +350,10 @@ class RedisBackend:
         arguments = amendment_arguments(job_id, amendment)
         return read_amended(await self._run(Script.AMEND, partition_of(job_id), self._nonce(), *arguments))
 
+    def hear_losses(self, hear: Callable[[int], None]) -> None:
+        """Let `hear` get the number of each partition that lost its jobs."""
+        self._registry.hear_loss = hear
+
     async def replay(self, job_ids: Sequence[JobId]) -> list[Job]:
         """Make dead jobs PENDING on their own queue with fresh counts."""
         replayed: list[Job] = []

@@ -4,6 +4,7 @@ Read about once a second, so that a queue made or paused by one process is known
 """
 
 import logging
+from collections.abc import Callable
 from random import Random
 from typing import Final
 
@@ -26,6 +27,7 @@ class Registry:
         self._epochs: dict[int, bytes] = {}
         self.paused: dict[str, bool] = {}
         self.partitions = partitions
+        self.hear_loss: Callable[[int], None] = lambda partition: None
 
     async def open(self) -> None:
         """Join the store, or make it; raises StoreFaultError for one that a later version wrote."""
@@ -99,6 +101,7 @@ class Registry:
     async def _begin_anew(self, partition: int) -> None:
         """Say that jobs are lost, and register the queues again that the store has forgotten."""
         logger.error("the job store has lost its jobs: it is not the one we knew", extra={"partition": partition})
+        self.hear_loss(partition)
         await self._connection.command("HSETNX", self._keys.store, "schema", SCHEMA)
         for name, is_paused in self.paused.items():
             await self._connection.command("HSETNX", self._keys.queues, name, int(is_paused))
