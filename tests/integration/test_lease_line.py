@@ -7,8 +7,9 @@ from random import Random
 
 import pytest
 import trustme
+from tests.faults.proxy import FaultProxy
 from tests.integration.test_redis_store import RIGHTS, opened, tls_before
-from tests.redis_servers import Flavour, RedisServer, flavours, running
+from tests.redis_servers import HOST, Flavour, RedisServer, flavours, running
 
 from gotaskq.backend import Extended
 from gotaskq.errors import BackendUnavailableError
@@ -63,6 +64,22 @@ async def test_it_comes_back_with_a_server_that_forgot_its_scripts(server: Redis
 
         assert line.extend([UNKNOWN], lease_ms=LEASE_MS) == [Extended.LOST]
         line.close()
+
+
+async def test_an_address_that_leads_to_another_master_is_followed(job: Jobs) -> None:
+    with RedisServer() as old, RedisServer() as new, FaultProxy(old.port) as address:
+        async with opened(address.url) as backend:
+            line = backend.lease_line(timeout_s=TIMEOUT_S)
+            line.extend([UNKNOWN], lease_ms=LEASE_MS)
+
+            address.target_port = new.port  # for new connections
+            with old.client() as client:
+                client.replicaof(HOST, new.port)
+            with pytest.raises(BackendUnavailableError, match="read only"):
+                line.extend([UNKNOWN], lease_ms=LEASE_MS)
+
+            assert line.extend([UNKNOWN], lease_ms=LEASE_MS) == [Extended.LOST]
+            line.close()
 
 
 async def test_a_server_that_stands_still_is_given_up_on(server: RedisServer, job: Jobs) -> None:

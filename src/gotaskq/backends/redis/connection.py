@@ -38,7 +38,9 @@ PASSING: Final = frozenset(
         *("NOAUTH", "WRONGPASS", "NOPERM"),
     }
 )
-ELSEWHERE: Final = frozenset({"READONLY", "MOVED", "CLUSTERDOWN"})  # another server is to be asked
+# This server is a master no more. Behind an address that stays, only a new connection leads to the one that is now.
+DEMOTED: Final = "READONLY"
+ELSEWHERE: Final = frozenset({DEMOTED, "MOVED", "CLUSTERDOWN"})  # another server is to be asked
 
 # What a call can raise: the server's refusals, the socket's errors, and those of the client that finds servers.
 FAILURES: Final = (RefusedError, OSError, refusals.RedisError, refusals.RedisClusterException)
@@ -169,6 +171,8 @@ class Connection:
         try:
             return await wire.call(words)
         except RefusedError as refused:
+            if refused.code == DEMOTED:
+                wire.give_up()
             if refused.code != "ASK":
                 raise
             return await self._ask(refused, words)

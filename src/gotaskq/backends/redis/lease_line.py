@@ -75,9 +75,13 @@ class RedisLeaseLine:
     def close(self) -> None:
         """Let go of all connections."""
         for client in self._clients.values():
-            with contextlib.suppress(*FAILURES):
-                client.close()
+            self._hang_up(client)
         self._clients.clear()
+
+    @staticmethod
+    def _hang_up(client: Redis) -> None:
+        with contextlib.suppress(*FAILURES):
+            client.close()
 
     def _call(
         self, partition: int, place: Place, arguments: Sequence[str | int], *, unless: Container[Place | None]
@@ -100,6 +104,8 @@ class RedisLeaseLine:
         self._places = {partition: known for partition, known in self._places.items() if known != place}
         self._master = None
         self._failures += 1
+        if place in self._clients:  # connect anew: an address that stays may lead to another server after a failover
+            self._hang_up(self._clients[place])
 
     def _find(self, failed: Container[Place | None]) -> Place:
         """Return where to ask first for a partition of which nothing is known."""

@@ -217,7 +217,9 @@ class SyncRedis:
                 logger.error("the store refused a call", exc_info=error)
                 raise StoreFaultError("the job store refused a call; the log says why") from error
             case Fate.PASSING:
-                return
+                if isinstance(error, refusals.ReadOnlyError) and self._address.kind == "server":
+                    # A master no more. Only a new connection leads to the one that is now behind this address.
+                    self._client.connection_pool.disconnect(inuse_connections=False)
 
 
 def fate_of(error: Exception) -> Fate:
