@@ -15,6 +15,7 @@ from starlette.routing import Route
 
 from gotaskq.api.answers import Answer
 from gotaskq.api.endpoints import endpoint
+from gotaskq.api.long_requests import BUSY_WAITING, long_requests
 from gotaskq.api.requests import read_body
 from gotaskq.api.schemas import decode_members, encode_instant, encode_job
 from gotaskq.app import TaskQ
@@ -104,7 +105,10 @@ class Leases:
     async def take(self, request: Request) -> Answer:
         """`POST /leases`: lend due jobs, as soon as there are any."""
         wish = self._wish(await _read(request, Take))
-        jobs = await self._taskq.leasing.take(wish, is_gone=request.is_disconnected)
+        with long_requests(request).waiting() as may_wait:
+            if not may_wait:
+                return BUSY_WAITING
+            jobs = await self._taskq.leasing.take(wish, is_gone=request.is_disconnected)
         lent = b",".join(_encode_lent(job, lease_ms=wish.lease_ms) for job in jobs)
         return Answer(200, b'{"leases":[%b]}' % lent)
 

@@ -7,6 +7,8 @@ import contextlib
 from collections.abc import Iterator
 from typing import Final
 
+from starlette.requests import Request
+
 from gotaskq.api.answers import Answer
 from gotaskq.api.schemas import encode_error
 
@@ -36,3 +38,9 @@ class LongRequests:
             yield True
         finally:
             self.count -= 1
+
+
+def long_requests(request: Request) -> LongRequests:
+    """Return what counts a server's long requests; mounted elsewhere, each request is counted alone."""
+    found = getattr(request.state, "long_requests", None)
+    return found if isinstance(found, LongRequests) else LongRequests()

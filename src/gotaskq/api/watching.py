@@ -18,7 +18,7 @@ from starlette.routing import Route
 
 from gotaskq.api.answers import JSON, Answer, refuse
 from gotaskq.api.happenings import Filter, Happening, Happenings, Watcher
-from gotaskq.api.long_requests import BUSY_WAITING, LongRequests
+from gotaskq.api.long_requests import BUSY_WAITING, long_requests
 from gotaskq.api.requests import job_id_of
 from gotaskq.api.schemas import encode_job
 from gotaskq.app import TaskQ
@@ -229,12 +229,6 @@ class Watching:
     def _end(self) -> None:
         self._draining.set()
         self._happenings.wake_all()
-
-
-def long_requests(request: Request) -> LongRequests:
-    """Return what counts a server's long requests; mounted elsewhere, each request is counted alone."""
-    found = getattr(request.state, "long_requests", None)
-    return found if isinstance(found, LongRequests) else LongRequests()
 
 
 async def _gone(request: Request) -> None:
