@@ -17,6 +17,7 @@ from gotaskq.backend import Backend, Finding
 from gotaskq.bulk import Bulk
 from gotaskq.clock import Clock, SystemClock
 from gotaskq.config import Settings, load_settings
+from gotaskq.dead_letters import DeadLetters
 from gotaskq.engine.admission import Admission
 from gotaskq.engine.bus import EventBus
 from gotaskq.engine.endings import Endings
@@ -106,6 +107,7 @@ class TaskQ(Steering):
         )
         self._is_draining = False
         self._on_drain: list[Callable[[], None]] = []
+        self.dead_letters = DeadLetters(self)
         self.bulk = Bulk(self, self._life, rng=rng)
         self._life.before_end.append(self.bulk.close)
         self.observation = Observation(self._bus, self._life.workers, self._registry)

@@ -64,6 +64,8 @@ LAYERS = {
     "filters": "assembly",
     "changing": "assembly",
     "bulk": "assembly",
+    "dead_letters": "assembly",
+    "fingerprint": "vocabulary",
     "explaining": "assembly",
     "keys": "vocabulary",
     "payload": "vocabulary",

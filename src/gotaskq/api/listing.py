@@ -6,6 +6,7 @@ Invariant: what cannot be understood is refused by name, never passed over: a fi
 
 import re
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -36,7 +37,7 @@ _RFC_3339: Final = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]
 
 async def list_jobs(taskq: TaskQ, request: Request) -> Answer:
     """Answer `GET /jobs`."""
-    words, criteria = _read_query(request)
+    words, criteria = read_query(request, known=FILTERS | {"limit", "cursor"})
     filters = filters_of(words, criteria)
     page = await taskq.list_jobs(
         cursor=request.query_params.get("cursor"), limit=limit_of(request, most=MAX_PAGE, default=PAGE), **filters
@@ -83,14 +84,15 @@ def read_instant(text: str, *, field: str, allowed: str = AN_INSTANT) -> datetim
     raise InvalidRequestError(f"{field} must be {allowed}, not {text[:64]!r}", field=field)
 
 
-def _read_query(request: Request) -> tuple[dict[str, str], dict[str, str]]:
+def read_query(request: Request, *, known: AbstractSet[str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the parameters of a request, and what it asks of payloads, by path; raises InvalidRequestError."""
     words: dict[str, str] = {}
     criteria: dict[str, str] = {}
     for name, text in request.query_params.multi_items():
         read = criteria if name.startswith(PAYLOAD) else words
-        if read is words and name not in FILTERS | {"limit", "cursor"}:
-            known = ", ".join(sorted(FILTERS | {"limit", "cursor"}))
-            raise InvalidRequestError(f"unknown parameter {name[:64]!r}; known: {known}, payload.…", field=name[:64])
+        if read is words and name not in known:
+            names = ", ".join(sorted(known))
+            raise InvalidRequestError(f"unknown parameter {name[:64]!r}; known: {names}, payload.…", field=name[:64])
         key = name.removeprefix(PAYLOAD) if read is criteria else name
         if key in read:
             raise InvalidRequestError(f"parameter {name[:64]!r} is there twice", field=name[:64])

@@ -2,7 +2,6 @@
 
 import logging
 from typing import Final
-from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -11,6 +10,7 @@ from starlette.routing import Route
 from gotaskq.api.actions import Actions
 from gotaskq.api.answers import Answer, refuse
 from gotaskq.api.changes import Changes
+from gotaskq.api.dead_letters import DeadLetterRoutes
 from gotaskq.api.described import Described
 from gotaskq.api.endpoints import endpoint, response_of
 from gotaskq.api.leases import Leases
@@ -19,17 +19,15 @@ from gotaskq.api.once import refuse_key_of_batch, sent_key, status_of
 from gotaskq.api.queues import Queues
 from gotaskq.api.requests import (
     MAX_BATCH_BYTES,
-    job_id_of,
     known_id_of,
-    limit_of,
     read_body,
     refuse_cross_site_forms,
 )
-from gotaskq.api.schemas import encode_job, encode_jobs
+from gotaskq.api.schemas import encode_job
 from gotaskq.api.submit import accept, submit, submit_batch
 from gotaskq.api.watching import Watching, wish_of
 from gotaskq.app import TaskQ
-from gotaskq.errors import DeadJobNotFoundError, GotaskqError, JobEndedError
+from gotaskq.errors import GotaskqError, JobEndedError
 from gotaskq.headers import TRACEPARENT, trace_of
 from gotaskq.job import Status
 from gotaskq.names import check_queue_name
@@ -58,9 +56,7 @@ class Routes:
             Route("/jobs/{id}", endpoint(self.serve_job), methods=["GET", "PATCH", "DELETE"]),
             *self._changes.routes(),
             Route("/jobs/{id}/cancel", endpoint(self.cancel_job), methods=["POST"]),
-            Route("/dlq", endpoint(self.list_dead), methods=["GET"]),
-            Route("/dlq/{id}", endpoint(self.delete_dead), methods=["DELETE"]),
-            Route("/dlq/{id}/replay", endpoint(self.replay_dead), methods=["POST"]),
+            *DeadLetterRoutes(self._taskq).routes(),
             Route("/queue", endpoint(self.list_queues), methods=["GET"]),
             Route("/queue/{name}", endpoint(self.create_queue), methods=["POST"]),
             *Leases(self._taskq).routes(),
@@ -129,32 +125,6 @@ class Routes:
         if job.status is Status.RUNNING:
             return Answer(202, encode_job(job))
         return Answer(200, b'{"message":"job deleted successfully"}')
-
-    async def list_dead(self, request: Request) -> Answer:
-        """`GET /dlq`: dead jobs, the latest death first; `?limit=&cursor=`, and a Link header where there are more."""
-        limit = limit_of(request)
-        page = await self._taskq.list_jobs(status=Status.DEAD, cursor=request.query_params.get("cursor"), limit=limit)
-        headers: tuple[tuple[str, str], ...] = ()
-        if page.next_cursor is not None:
-            target = request.url.replace(query=urlencode({"limit": limit, "cursor": page.next_cursor}))
-            headers = (("link", f'<{target.path}?{target.query}>; rel="next"'),)
-        return Answer(200, encode_jobs(page.jobs), headers)
-
-    async def replay_dead(self, request: Request) -> Answer:
-        """`POST /dlq/{id}/replay`: run a dead job again."""
-        refuse_cross_site_forms(request)
-        job_id = job_id_of(request)
-        if job_id is None:
-            raise DeadJobNotFoundError(request.path_params["id"])
-        return Answer(200, encode_job(await self._taskq.replay(job_id)))
-
-    async def delete_dead(self, request: Request) -> Answer:
-        """`DELETE /dlq/{id}`: forget a dead job."""
-        job_id = job_id_of(request)
-        if job_id is None:
-            raise DeadJobNotFoundError(request.path_params["id"])
-        await self._taskq.delete_dead(job_id)
-        return Answer(200, b'{"message":"dead job deleted successfully"}')
 
     async def create_queue(self, request: Request) -> Answer:
         """`POST /queue/{name}`: register a queue."""

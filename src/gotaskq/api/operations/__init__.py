@@ -7,6 +7,7 @@ Invariant: plain data, the same for every app.
 from gotaskq.api.operations.actions import actions_operations
 from gotaskq.api.operations.changes import change_operation, changes_operations
 from gotaskq.api.operations.core import core_operations
+from gotaskq.api.operations.dead_letters import dead_letters_operations
 from gotaskq.api.operations.leases import leases_operations
 from gotaskq.api.operations.listing import listing_operation
 from gotaskq.api.operations.queues import queues_operations
@@ -20,6 +21,7 @@ def operations() -> dict[str, dict[str, Schema]]:
         **core_operations(),
         **changes_operations(),
         **actions_operations(),
+        **dead_letters_operations(),
         **leases_operations(),
         **queues_operations(),
         **watching_operations(),

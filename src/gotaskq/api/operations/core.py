@@ -13,7 +13,6 @@ from gotaskq.api.operations.words import (
     content_of,
     in_header,
     in_path,
-    in_query,
     json_of,
     operation,
     ref,
@@ -34,9 +33,9 @@ def core_operations() -> dict[str, dict[str, Schema]]:
         {"type": "string", "pattern": KEY["pattern"]},
         "of one request: sent again, it makes no new job",
     )
-    a_job, jobs = json_of(ref("Job")), json_of({"type": "array", "items": ref("Job")})
+    a_job = json_of(ref("Job"))
     stored = {200: with_header(a_job, "Unique-Replayed"), 201: with_header(a_job, "Idempotency-Replayed")}
-    refused = (400, 404, 410, 413, 415, 422, 429, 503)
+    refused = (400, 404, 409, 410, 413, 415, 422, 429, 503)
     return {
         "/jobs": {"post": operation("Store a job", stored, refused, parameters=[wait_parameter(), key], body=submit)},
         "/{queue}/jobs": {
@@ -62,23 +61,6 @@ def core_operations() -> dict[str, dict[str, Schema]]:
         },
         "/jobs/{id}/cancel": {
             "post": operation("Cancel a job", {200: a_job}, (404, 409, 415, 503), parameters=[job_id])
-        },
-        "/dlq": {
-            "get": operation(
-                "List dead jobs, the latest death first",
-                {200: jobs},
-                (400, 503),
-                parameters=[
-                    in_query("limit", {"type": "integer", "minimum": 1, "maximum": 1_000}),
-                    in_query("cursor", {"type": "string"}),
-                ],
-            )
-        },
-        "/dlq/{id}": {
-            "delete": operation("Delete a dead job", {200: json_of(MESSAGE)}, (404, 503), parameters=[job_id])
-        },
-        "/dlq/{id}/replay": {
-            "post": operation("Run a dead job again", {200: a_job}, (404, 409, 415, 503), parameters=[job_id])
         },
         "/queue": {"get": operation("List the queues", {200: json_of(NAMES)}, (503,))},
         "/queue/{name}": {

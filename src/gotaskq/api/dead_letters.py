@@ -1,0 +1,134 @@
+"""The dead letters over HTTP: listed, grouped by what they died of, brought back one or many, deleted.
+
+Invariant: `GET /dlq` stays the bare array the original answers with; where there are more, a Link header says so.
+"""
+
+from typing import Annotated, Final
+from urllib.parse import urlencode
+
+import msgspec
+from msgspec import Meta
+from starlette.requests import Request
+from starlette.routing import Route
+
+from gotaskq.api.answers import Answer
+from gotaskq.api.endpoints import endpoint
+from gotaskq.api.listing import filters_of, read_query
+from gotaskq.api.requests import job_id_of, limit_of, read_body, refuse_cross_site_forms
+from gotaskq.api.schemas import decode_members, encode_instant, encode_job, encode_jobs
+from gotaskq.app import TaskQ
+from gotaskq.dead_letters import MOST_REPLAYED, DeathGroup
+from gotaskq.errors import DeadJobNotFoundError, JobNotFoundError
+from gotaskq.filters import JobFilter
+from gotaskq.job import Job, JobId, Status
+
+PAGING: Final = frozenset({"limit", "cursor"})
+FILTERS: Final = frozenset({"type", "queue", "since", "until", "q"})
+
+
+class ReplayMany(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of `POST /dlq/replay`: which dead jobs are meant."""
+
+    fingerprint: Annotated[str, Meta(pattern="^[0-9a-f]{16}$")] | None = None
+    type: str | None = None
+    queue: str | None = None
+    since: str | None = None
+    until: str | None = None
+    q: str | None = None
+    limit: Annotated[int, Meta(ge=1, le=MOST_REPLAYED)] | None = None
+    dry_run: bool = False
+
+
+class DeadLetterRoutes:
+    """The endpoints of one TaskQ's dead letters."""
+
+    def __init__(self, taskq: TaskQ) -> None:
+        self._taskq = taskq
+
+    def routes(self) -> list[Route]:
+        """Return the routes."""
+        return [
+            Route("/dlq", endpoint(self.list_dead), methods=["GET"]),
+            Route("/dlq/summary", endpoint(self.summary), methods=["GET"]),
+            Route("/dlq/replay", endpoint(self.replay_many), methods=["POST"]),
+            Route("/dlq/{id}", endpoint(self.get_or_delete), methods=["GET", "DELETE"]),
+            Route("/dlq/{id}/replay", endpoint(self.replay), methods=["POST"]),
+        ]
+
+    async def list_dead(self, request: Request) -> Answer:
+        """`GET /dlq`: dead jobs, the latest death first, by type, queue, time, text or payload."""
+        limit = limit_of(request)
+        words, criteria = read_query(request, known=FILTERS | PAGING)
+        filters: JobFilter = {**filters_of(words, criteria), "status": Status.DEAD}
+        page = await self._taskq.list_jobs(cursor=words.get("cursor"), limit=limit, **filters)
+        headers: tuple[tuple[str, str], ...] = ()
+        if page.next_cursor is not None:
+            asked = {name: text for name, text in request.query_params.items() if name not in PAGING}
+            target = request.url.replace(query=urlencode({**asked, "limit": limit, "cursor": page.next_cursor}))
+            headers = (("link", f'<{target.path}?{target.query}>; rel="next"'),)
+        return Answer(200, encode_jobs(page.jobs), headers)
+
+    async def summary(self, request: Request) -> Answer:
+        """`GET /dlq/summary`: dead jobs by what they died of, the largest group first."""
+        words, criteria = read_query(request, known=FILTERS)
+        found = await self._taskq.dead_letters.summary(**filters_of(words, criteria))
+        shown = {"groups": [_shown(group) for group in found.groups], "complete": found.is_complete}
+        return Answer(200, msgspec.json.encode(shown))
+
+    async def replay_many(self, request: Request) -> Answer:
+        """`POST /dlq/replay`: run again the dead jobs that are meant, or with `dry_run` count them."""
+        wish = decode_members(await read_body(request) or b"{}", ReplayMany)
+        words = {name: text for name in sorted(FILTERS) if (text := getattr(wish, name)) is not None}
+        found = await self._taskq.dead_letters.replay(
+            fingerprint=wish.fingerprint,
+            limit=wish.limit or MOST_REPLAYED,
+            dry_run=wish.dry_run,
+            **filters_of(words, {}),
+        )
+        shown = {"matched": found.matched, "replayed": found.replayed, "complete": found.is_complete}
+        return Answer(200, msgspec.json.encode(shown))
+
+    async def get_or_delete(self, request: Request) -> Answer:
+        """`/dlq/{id}`: look at a dead job with its attempts, or forget it."""
+        job_id = _job_id(request)
+        if request.method == "DELETE":
+            await self._taskq.delete_dead(job_id)
+            return Answer(200, b'{"message":"dead job deleted successfully"}')
+        job = await self._dead(job_id)
+        return Answer(200, encode_job(job, with_attempts=True))
+
+    async def replay(self, request: Request) -> Answer:
+        """`POST /dlq/{id}/replay`: run a dead job again."""
+        refuse_cross_site_forms(request)
+        return Answer(200, encode_job(await self._taskq.replay(_job_id(request))))
+
+    async def _dead(self, job_id: JobId) -> Job:
+        try:
+            job = await self._taskq.get(job_id)
+        except JobNotFoundError:
+            raise DeadJobNotFoundError(job_id) from None
+        if job.status is not Status.DEAD:
+            raise DeadJobNotFoundError(job_id)
+        return job
+
+
+def _job_id(request: Request) -> JobId:
+    job_id = job_id_of(request)
+    if job_id is None:
+        raise DeadJobNotFoundError(request.path_params["id"])
+    return job_id
+
+
+def _shown(group: DeathGroup) -> dict[str, object]:
+    death = group.death
+    return {
+        "fingerprint": death.fingerprint,
+        "type": death.job_type,
+        "reason": death.reason,
+        "error": death.error,
+        "place": death.place,
+        "count": group.count,
+        "first_died_at": msgspec.Raw(encode_instant(group.first_died_ms)),
+        "last_died_at": msgspec.Raw(encode_instant(group.last_died_ms)),
+        "example": str(group.example),
+    }

@@ -1,0 +1,103 @@
+"""The operations of dead letters."""
+
+from typing import Final
+
+from gotaskq.api.operations.listing import FILTERS
+from gotaskq.api.operations.words import (
+    COUNT,
+    INSTANT,
+    JSON,
+    MESSAGE,
+    Schema,
+    in_path,
+    in_query,
+    json_of,
+    operation,
+    ref,
+)
+
+DEAD_FILTERS: Final = {name: schema for name, schema in FILTERS.items() if name != "status"}
+TEXT: Final[Schema] = {"type": "string"}
+SAYS: Final = ("type", "reason", "error", "place", "example")
+FINGERPRINT: Final[Schema] = {"type": "string", "pattern": "^[0-9a-f]{16}$"}
+GROUP: Final[Schema] = {
+    "type": "object",
+    "required": [
+        "fingerprint",
+        "type",
+        "reason",
+        "error",
+        "place",
+        "count",
+        "first_died_at",
+        "last_died_at",
+        "example",
+    ],
+    "properties": {
+        "fingerprint": FINGERPRINT,
+        **dict.fromkeys(("type", "reason", "error", "place", "example"), TEXT),
+        "count": COUNT,
+        "first_died_at": INSTANT,
+        "last_died_at": INSTANT,
+    },
+}
+SUMMARY: Final[Schema] = {
+    "type": "object",
+    "required": ["groups", "complete"],
+    "properties": {"groups": {"type": "array", "items": GROUP}, "complete": {"type": "boolean"}},
+}
+REPLAYED: Final[Schema] = {
+    "type": "object",
+    "required": ["matched", "replayed", "complete"],
+    "properties": {"matched": COUNT, "replayed": COUNT, "complete": {"type": "boolean"}},
+}
+REPLAY: Final[Schema] = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "fingerprint": {"type": ["string", "null"], "pattern": FINGERPRINT["pattern"]},
+        **{name: {**schema, "type": ["string", "null"]} for name, schema in DEAD_FILTERS.items()},
+        "limit": {"type": ["integer", "null"], "minimum": 1, "maximum": 1_000},
+        "dry_run": {"type": "boolean"},
+    },
+}
+
+
+def dead_letters_operations() -> dict[str, dict[str, Schema]]:
+    """Return the paths of dead letters, with their methods and what they take and answer."""
+    job_id, jobs = in_path("id", "^[0-9]{1,20}$"), {"type": "array", "items": ref("Job")}
+    filters = [in_query(name, schema) for name, schema in DEAD_FILTERS.items()]
+    paging = [
+        in_query("limit", {"type": "integer", "minimum": 1, "maximum": 1_000}),
+        in_query("cursor", {"type": "string"}),
+    ]
+    body = {"required": False, "content": {JSON: {"schema": REPLAY}}}
+    return {
+        "/dlq": {
+            "get": operation(
+                "List dead jobs, the latest death first",
+                {200: json_of(jobs)},
+                (400, 503),
+                parameters=[*filters, *paging],
+            )
+        },
+        "/dlq/summary": {
+            "get": operation(
+                "Group dead jobs by what they died of", {200: json_of(SUMMARY)}, (400, 503), parameters=filters
+            )
+        },
+        "/dlq/replay": {
+            "post": operation(
+                "Run the dead jobs again that are meant", {200: json_of(REPLAYED)}, (400, 413, 415, 503), body=body
+            )
+        },
+        "/dlq/{id}": {
+            "get": operation("Look at a dead job", {200: json_of(ref("Job"))}, (404, 503), parameters=[job_id]),
+            "delete": operation("Delete a dead job", {200: json_of(MESSAGE)}, (404, 503), parameters=[job_id]),
+        },
+        "/dlq/{id}/replay": {
+            "post": operation(
+                "Run a dead job again", {200: json_of(ref("Job"))}, (404, 409, 415, 503), parameters=[job_id]
+            )
+        },
+    }
