@@ -11,6 +11,11 @@ from gotaskq.errors import BackendUnavailableError, ConfigError, StartError
 
 COMMANDS: Final = {
     "config": "gotaskq.cli.settings",
+    "dlq": "gotaskq.cli.dead_letters",
+    "enqueue": "gotaskq.cli.enqueue",
+    "health": "gotaskq.cli.health",
+    "job": "gotaskq.cli.jobs",
+    "queue": "gotaskq.cli.queues",
     "run": "gotaskq.cli.run",
     "token": "gotaskq.cli.token",
     "version": "gotaskq.cli.version",

@@ -202,6 +202,16 @@ class AsyncDeadLetters:
         replayed: JobInfo = await self._run(calls.replay(job_id))
         return replayed
 
+    async def summary(self, **filters: Any) -> dict[str, Any]:
+        """Return dead jobs grouped by what they died of; the filters are the parameters of `GET /dlq/summary`."""
+        found: dict[str, Any] = await self._run(calls.summary(filters))
+        return found
+
+    async def replay_many(self, **meant: Any) -> dict[str, Any]:
+        """Run again the dead jobs that are meant: fingerprint, type, queue, since, until, q, limit, dry_run."""
+        done: dict[str, Any] = await self._run(calls.replay_many(meant))
+        return done
+
     async def delete(self, job_id: str | int) -> None:
         """Delete a dead job."""
         await self._run(calls.delete_dead(job_id))

@@ -102,7 +102,6 @@ read_batch = msgspec.json.Decoder(BatchResult).decode
 read_names = msgspec.json.Decoder(list[str]).decode
 read_object = msgspec.json.Decoder(dict[str, Any]).decode
 _read_jobs = msgspec.json.Decoder(list[JobInfo]).decode
-_read_deleted = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class _Types(msgspec.Struct):
@@ -168,6 +167,23 @@ def list_dead(filters: Mapping[str, Any]) -> Call[list[JobInfo]]:
 def replay(job_id: str | int) -> Call[JobInfo]:
     """`POST /dlq/{id}/replay`; sent once: a repeat would find it replayed."""
     return Call("POST", f"/dlq/{_part(job_id)}/replay", read_job, may_repeat=False)
+
+
+def summary(filters: Mapping[str, Any]) -> Call[dict[str, Any]]:
+    """`GET /dlq/summary`."""
+    return Call("GET", "/dlq/summary", read_object, params=_params(filters))
+
+
+def replay_many(meant: Mapping[str, Any]) -> Call[dict[str, Any]]:
+    """`POST /dlq/replay`; sent once, as its answer counts what this call did."""
+    return Call(
+        "POST",
+        "/dlq/replay",
+        read_object,
+        body=_json({name: value for name, value in meant.items() if value is not None}),
+        headers={"content-type": "application/json"},
+        may_repeat=False,
+    )
 
 
 def delete_dead(job_id: str | int) -> Call[None]:

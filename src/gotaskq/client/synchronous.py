@@ -197,6 +197,16 @@ class DeadLetters:
         replayed: JobInfo = self._run(calls.replay(job_id))
         return replayed
 
+    def summary(self, **filters: Any) -> dict[str, Any]:
+        """Return dead jobs grouped by what they died of; the filters are the parameters of `GET /dlq/summary`."""
+        found: dict[str, Any] = self._run(calls.summary(filters))
+        return found
+
+    def replay_many(self, **meant: Any) -> dict[str, Any]:
+        """Run again the dead jobs that are meant: fingerprint, type, queue, since, until, q, limit, dry_run."""
+        done: dict[str, Any] = self._run(calls.replay_many(meant))
+        return done
+
     def delete(self, job_id: str | int) -> None:
         """Delete a dead job."""
         self._run(calls.delete_dead(job_id))

@@ -1,0 +1,81 @@
+"""`gotaskq dlq`: the dead letters of a service."""
+
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from gotaskq.cli.remote import remote_options, show
+
+if TYPE_CHECKING:
+    from gotaskq.client import Client
+
+COLUMNS: Final = ("id", "type", "queue", "reason", "finished_at", "error")
+GROUP_COLUMNS: Final = ("fingerprint", "count", "type", "error", "place", "last_died_at", "example")
+
+
+@click.group(name="dlq")
+def command() -> None:
+    """Look at dead letters, and bring them back."""
+
+
+@command.command(name="list")
+@click.option("--type")
+@click.option("--queue")
+@click.option("--text", "q", help="In the type, the id or the error.")
+@click.option("--limit", type=click.IntRange(1, 1_000), default=50, show_default=True)
+@remote_options
+def list_dead(client: "Client", *, as_json: bool, **filters: Any) -> None:
+    """List dead jobs, the latest death first."""
+    show(client.dlq.list(**filters), as_json=as_json, columns=COLUMNS)
+
+
+@command.command()
+@remote_options
+def summary(client: "Client", *, as_json: bool) -> None:
+    """Group dead jobs by what they died of."""
+    found = client.dlq.summary()
+    show(found if as_json else found["groups"], as_json=as_json, columns=GROUP_COLUMNS)
+
+
+@command.command()
+@click.argument("job_id", metavar="ID", required=False)
+@click.option("--fingerprint", help="All of this group.")
+@click.option("--type", "job_type", help="All of this type.")
+@click.option("--all", "everything", is_flag=True, help="All of them; 1,000 a call.")
+@click.option("--dry-run", is_flag=True, help="Only count them.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@remote_options
+def replay(
+    client: "Client",
+    *,
+    job_id: str | None,
+    fingerprint: str | None,
+    job_type: str | None,
+    everything: bool,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Run dead jobs again: the one with this ID, or all that are meant, of which it first tells the number."""
+    if job_id is not None:
+        show(client.dlq.replay(job_id), as_json=as_json)
+        return
+    if not (fingerprint or job_type or everything):
+        raise click.UsageError("name an ID, --fingerprint, --type, or --all")
+    meant = {"fingerprint": fingerprint, "type": job_type}
+    counted = client.dlq.replay_many(**meant, dry_run=True)
+    if dry_run:
+        show(counted, as_json=as_json)
+        return
+    if not yes:
+        click.confirm(f"run {counted['matched']} dead jobs again?", abort=True, err=True)
+    show(client.dlq.replay_many(**meant), as_json=as_json)
+
+
+@command.command()
+@click.argument("job_id", metavar="ID")
+@remote_options
+def delete(client: "Client", *, job_id: str, as_json: bool) -> None:
+    """Delete a dead job."""
+    client.dlq.delete(job_id)
+    show({"deleted": job_id}, as_json=as_json)

@@ -1,0 +1,138 @@
+"""The commands that talk to a service: what they print, and what they exit with."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pytest
+from tests.integration.server_process import ServerProcess, run_command, running_server
+
+from gotaskq.api.security.tokens import Scope, new_token
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    with running_server(env={"MAX_RETRIES": "0"}, folder=tmp_path_factory.mktemp("server")) as server:
+        yield server
+
+
+def run(server: ServerProcess, *words: str, **env: str) -> CompletedProcess[str]:
+    host, port = server.address
+    return run_command(*words, env={"GOTASKQ_URL": f"http://{host}:{port}", **env})
+
+
+def printed(ran: CompletedProcess[str]) -> object:
+    assert (ran.returncode, ran.stderr) == (0, ""), ran.stderr
+    return json.loads(ran.stdout)
+
+
+def test_a_job_is_stored_run_and_shown(server: ServerProcess, tmp_path: Path) -> None:
+    (tmp_path / "payload.json").write_text('{"big": 12345678901234567890}')
+
+    done = printed(run(server, "enqueue", "ok", "--payload", f"@{tmp_path}/payload.json", "--wait", "20", "--json"))
+
+    assert isinstance(done, dict)
+    assert (done["status"], done["payload"]) == ("DONE", {"big": 12345678901234567890})
+    shown = run(server, "job", "get", done["id"])
+    assert "DONE" in shown.stdout
+    assert "reasons" in run(server, "job", "explain", done["id"], "--json").stdout
+    assert "job.done" in run(server, "job", "watch", done["id"]).stdout
+
+
+def test_a_job_that_waits_is_listed_cancelled_and_deleted(server: ServerProcess) -> None:
+    job = printed(run(server, "enqueue", "ok", "--delay", "1h", "--priority", "7", "--json"))
+
+    assert isinstance(job, dict)
+    assert (job["delay"], job["priority"]) == (3600.0, 7)
+    assert job["id"] in run(server, "job", "list", "--status", "PENDING").stdout
+    assert "CANCELLED" in run(server, "job", "cancel", job["id"]).stdout
+    assert job["id"] in run(server, "job", "delete", job["id"]).stdout
+    gone = run(server, "job", "get", job["id"])
+    assert (gone.returncode, gone.stderr) == (1, "gotaskq: 404: can't get job with this id\n")
+
+
+def test_dead_letters_are_counted_before_they_are_brought_back(server: ServerProcess) -> None:
+    dead = printed(run(server, "enqueue", "fail", "--wait", "20", "--json"))
+
+    assert isinstance(dead, dict)
+    assert dead["status"] == "DEAD"
+    assert dead["id"] in run(server, "dlq", "list", "--type", "fail").stdout
+    assert "apps.py:fail" in run(server, "dlq", "summary").stdout
+    assert printed(run(server, "dlq", "replay", "--type", "fail", "--dry-run", "--json")) == {
+        "matched": 1,
+        "replayed": 0,
+        "complete": True,
+    }
+    refused = run(server, "dlq", "replay", "--type", "fail")  # nobody is there to answer
+    assert (refused.returncode, "run 1 dead jobs again?" in refused.stderr) == (1, True)
+    assert printed(run(server, "dlq", "replay", "--type", "fail", "--yes", "--json")) == {
+        "matched": 1,
+        "replayed": 1,
+        "complete": True,
+    }
+    assert run(server, "dlq", "replay").returncode == 2
+
+
+def test_a_queue_is_made_seen_and_steered(server: ServerProcess) -> None:
+    run(server, "queue", "create", "mail")
+
+    assert "mail" in run(server, "queue", "list").stdout.splitlines()
+    assert "paused" in run(server, "queue", "pause", "mail").stdout
+    assert printed(run(server, "enqueue", "ok", "--queue", "mail", "--json"))
+    stats = printed(run(server, "queue", "stats", "mail", "--json"))
+    assert isinstance(stats, dict)
+    assert (stats["ready"], stats["paused"]) == (1, True)
+    assert run(server, "queue", "purge", "mail", "--yes").returncode == 0
+    assert run(server, "queue", "resume", "mail").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (("enqueue", "ok", "--payload", "{"), "--payload"),
+        (("enqueue", "ok", "--payload", "@no-such-file"), "--payload"),
+        (("enqueue", "ok", "--delay", "soon"), "--delay"),
+    ],
+)
+def test_what_cannot_be_used_is_one_line_and_exit_code_2(
+    server: ServerProcess, words: tuple[str, ...], named: str
+) -> None:
+    ran = run(server, *words)
+
+    assert (ran.returncode, ran.stdout, ran.stderr.count("\n")) == (2, "", 1)
+    assert named in ran.stderr
+
+
+def test_a_service_that_is_not_there_is_exit_code_1() -> None:
+    for words in (("queue", "list"), ("health",), ("health", "--ready")):
+        ran = run_command(*words, "--url", "http://127.0.0.1:9")
+        assert (ran.returncode, ran.stdout, ran.stderr.count("\n")) == (1, "", 1), ran.stderr
+
+
+def test_health_is_for_probes(server: ServerProcess) -> None:
+    assert run(server, "health", "--ready").stdout == "ok\n"
+
+
+def test_the_token_comes_from_the_environment(tmp_path: Path) -> None:
+    sent, token = new_token("cli", [Scope.READ])
+    with running_server(env={"TOKENS": token.line()}, folder=tmp_path) as server:
+        refused = run(server, "queue", "list")
+        allowed = run(server, "queue", "list", GOTASKQ_TOKEN=sent)
+
+    assert (refused.returncode, refused.stderr) == (1, "gotaskq: 401: a valid bearer token is needed\n")
+    assert "default" in allowed.stdout
+
+
+def test_a_token_is_made_once_and_its_line_kept(tmp_path: Path) -> None:
+    file = tmp_path / "tokens"
+
+    made = run_command("token", "new", "--name", "shop", "--scopes", "submit", "--append", str(file))
+    again = run_command("token", "new", "--name", "shop", "--append", str(file))
+    wrong = run_command("token", "new", "--name", "ops", "--scopes", "everything")
+
+    assert made.stdout.startswith("gtq_shop_")
+    assert made.stdout.strip() not in file.read_text()
+    assert oct(file.stat().st_mode & 0o777) == "0o600"
+    assert (again.returncode, wrong.returncode) == (2, 2)
+    assert file.read_text().count("shop") == 1
