@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-contrib lint format bench bench-peers clean mutate soak-faults
+.PHONY: help run test test-contrib lint format fuzz bench bench-peers clean mutate soak-faults
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -33,6 +33,9 @@ lint: $(VENV)/installed-dev ## Check style, format and types
 format: $(VENV)/installed-dev ## Put the code in the house's format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+fuzz: $(VENV)/installed-dev ## Let both lanes of the server disagree if they can: make fuzz SECONDS=300
+	$(BIN)/python -m tests.property.fuzz_lanes $(SECONDS)
 
 bench: $(VENV)/installed-dev ## Measure: one table of question, ours, reference, ratio
 	$(BIN)/python -m benchmarks $(ARGS)

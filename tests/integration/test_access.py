@@ -100,6 +100,14 @@ def test_a_token_in_the_url_is_no_token(guarded: ServerProcess) -> None:
     assert ask(guarded, "GET", f"/queue?access_token={sent}&token={sent}").status == 401
 
 
+def test_who_asks_first_with_a_wrong_token_is_not_told_to_go_on(guarded: ServerProcess) -> None:
+    head = "POST /jobs HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer gtq_a_b\r\ncontent-length: 15\r\n"
+    with guarded.connect() as connection:
+        connection.send(f"{head}expect: 100-continue\r\n\r\n".encode())
+
+        assert connection.read().status == 401
+
+
 def test_who_guesses_is_made_to_wait(guarded: ServerProcess) -> None:
     wrong = [ask(guarded, "POST", "/jobs", "authorization: Bearer gtq_a_b", body=BODY).status for _ in range(11)]
     answer = ask(guarded, "GET", "/queue", bearer(Scope.READ))
