@@ -5,13 +5,15 @@ with the scheme as its name and an Opener as its object. Those are looked for on
 """
 
 from collections.abc import Callable
-from importlib.metadata import EntryPoint, entry_points
 from random import Random
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from gotaskq.backend import Backend, StoreLayout, StoreLimits
 from gotaskq.clock import Clock
 from gotaskq.errors import ConfigError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 Opener: TypeAlias = Callable[[str, StoreLimits, StoreLayout, Clock, Random], Backend]
 
@@ -63,6 +65,8 @@ def open_backend(url: str, *, limits: StoreLimits, layout: StoreLayout, clock: C
 
 def _installed(scheme: str) -> Opener:
     """Return what an installed package opens this scheme with; raises ConfigError."""
+    from importlib.metadata import entry_points  # a tenth of what importing TaskQ takes, and rarely needed
+
     found = entry_points(group=ENTRY_POINTS)
     named = [point for point in found if point.name == scheme]
     if not named:
@@ -78,7 +82,7 @@ def _installed(scheme: str) -> Opener:
     return opener
 
 
-def _package(point: EntryPoint) -> str:
+def _package(point: "EntryPoint") -> str:
     return point.dist.name if point.dist is not None else point.value
 
 
