@@ -22,6 +22,7 @@ RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("gotaskq", "hiredis", "httptools", "msgspec", "redis", "starlette", "uvicorn", "uvloop")
 UNCOMMITTED = "worktree"  # in the file's name when no commit describes what was measured
 STEADY_FACTOR = 1.25  # between the highest and the lowest run's ratio; beyond it the median is luck
+MANY_RUNS = 12  # from here on the middle half says how far the median can be trusted, whatever the odd run did
 UNSTEADY = f"~ the ratio differs by more than {STEADY_FACTOR:g}x from run to run: measure again on a quieter machine"
 HEADINGS = ("question", "ours", "reference", "ratio", "goal", "met?")
 
@@ -79,7 +80,10 @@ class Row:
     @property
     def steady(self) -> bool:
         """Return whether the runs agree well enough for the ratio to mean something."""
-        return not self.run_ratios or max(self.run_ratios) <= STEADY_FACTOR * min(self.run_ratios)
+        ratios = sorted(self.run_ratios)
+        if len(ratios) >= MANY_RUNS:
+            ratios = ratios[len(ratios) // 4 : -(len(ratios) // 4)]
+        return not ratios or ratios[-1] <= STEADY_FACTOR * ratios[0]
 
     def to_json(self) -> dict[str, object]:
         """Return everything the row says, derived values included."""

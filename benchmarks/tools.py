@@ -44,6 +44,7 @@ class LoadResult:
     """What one run of one tool saw."""
 
     tool: str
+    answered: int
     requests_per_s: float
     p50_ms: float
     p99_ms: float
@@ -79,6 +80,7 @@ def parse_wrk(output: str) -> LoadResult:
     _refuse_failures("wrk", answered=seen.answered, failed=seen.bad_statuses + seen.socket_errors)
     return LoadResult(
         tool="wrk",
+        answered=seen.answered,
         requests_per_s=seen.answered / seen.duration_us * 1e6,
         p50_ms=seen.p50_us / 1000,
         p99_ms=seen.p99_us / 1000,
@@ -103,7 +105,11 @@ def parse_hey(output: str) -> LoadResult:
     lost = sum(int(count) for count in re.findall(r"^\s*\[(\d+)\]", errors, re.MULTILINE))
     _refuse_failures("hey", answered=answered, failed=_bad(statuses) + lost)
     return LoadResult(
-        tool="hey", requests_per_s=float(rate[1]), p50_ms=latencies[50] * 1000, p99_ms=latencies[99] * 1000
+        tool="hey",
+        answered=answered,
+        requests_per_s=float(rate[1]),
+        p50_ms=latencies[50] * 1000,
+        p99_ms=latencies[99] * 1000,
     )
 
 
@@ -115,7 +121,13 @@ def run_loadgen(load: Load) -> LoadResult:
     argv = [sys.executable, str(HERE / "loadgen.py"), *options, "-d", load.body, load.url]
     report = msgspec.json.decode(_run(argv, wait_s=load.duration_s), type=LoadReport)
     _refuse_failures("loadgen", answered=report.answered, failed=_bad(report.status_counts) + report.error_count)
-    return LoadResult(tool="loadgen", requests_per_s=report.requests_per_s, p50_ms=report.p50_ms, p99_ms=report.p99_ms)
+    return LoadResult(
+        tool="loadgen",
+        answered=report.answered,
+        requests_per_s=report.requests_per_s,
+        p50_ms=report.p50_ms,
+        p99_ms=report.p99_ms,
+    )
 
 
 RUNNERS: Mapping[str, Callable[[Load], LoadResult]] = {"wrk": run_wrk, "hey": run_hey, "loadgen": run_loadgen}

@@ -237,10 +237,12 @@ class TestWriting:
             journal.gate.clear()
             with pytest.raises(BackendUnavailableError, match="has not answered within 0 s"):
                 await backend.enqueue([job()])
+            was_reachable = backend.is_reachable
             monkeypatch.undo()
             journal.gate.set()
 
             assert await counts(backend) == counted(ready=1)
+            assert (was_reachable, backend.is_reachable) == (False, True)
 
 
 class TestAroundIt:

@@ -17,9 +17,10 @@ from tests.redis_servers import HOST, Flavour, RedisServer, flavours, free_port,
 from tests.redis_stores import until
 
 from gotaskq import Job, Settings, TaskQ
+from gotaskq.backend import Enqueued
 from gotaskq.backends.redis import RedisBackend
 from gotaskq.backends.redis.scripts import Script, load_scripts
-from gotaskq.backends.redis.sync import SyncRedis
+from gotaskq.backends.redis.sync import KNOWN_FOR_S, SyncRedis
 from gotaskq.clock import SystemClock
 from gotaskq.errors import (
     BackendUnavailableError,
@@ -42,6 +43,8 @@ from gotaskq.job import JobId, Status
 from gotaskq.policies.scheduling import Turn
 from gotaskq.snowflake import partition_of
 from gotaskq.task import AnyTask
+from gotaskq.testing.clock import FakeClock
+from gotaskq.testing.conformance.given import Jobs
 
 pytestmark = pytest.mark.slow
 
@@ -367,6 +370,22 @@ def test_a_store_that_comes_back_is_used_again(server: RedisServer) -> None:
     job = app.enqueue_sync("email")
 
     assert app.get_sync(job.id) == job
+
+
+def test_a_store_that_comes_back_empty_is_told_of_its_queues_again(server: RedisServer) -> None:
+    clock = FakeClock()
+    entrance = SyncRedis(server.url, clock=clock, rng=Random(1))
+    entrance.create_queue("mail")
+    job = Jobs(clock, Random(1))
+    before = entrance.enqueue([job(), job(queue="mail")])
+    with server.client() as client:
+        client.flushall()
+    clock.jump(KNOWN_FOR_S)
+
+    after = entrance.enqueue([job(), job(queue="mail"), job(queue="nowhere")])
+
+    assert (before, after) == ([Enqueued.OK] * 2, [Enqueued.OK, Enqueued.OK, Enqueued.NO_QUEUE])
+    entrance.close()
 
 
 def test_a_full_store_refuses_and_says_so() -> None:

@@ -5,14 +5,16 @@ with the scheme as its name and an Opener as its object. Those are looked for on
 """
 
 from collections.abc import Callable
-from importlib.metadata import EntryPoint, entry_points
 from random import Random
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from gotaskq.backend import Backend
 from gotaskq.clock import Clock
 from gotaskq.errors import ConfigError
 from gotaskq.store_limits import StoreLayout, StoreLimits
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 Opener: TypeAlias = Callable[[str, StoreLimits, StoreLayout, Clock, Random], Backend]
 
@@ -64,6 +66,8 @@ def open_backend(url: str, *, limits: StoreLimits, layout: StoreLayout, clock: C
 
 def _installed(scheme: str) -> Opener:
     """Return what an installed package opens this scheme with; raises ConfigError."""
+    from importlib.metadata import entry_points  # a tenth of what importing TaskQ takes, and rarely needed
+
     found = entry_points(group=ENTRY_POINTS)
     named = [point for point in found if point.name == scheme]
     if not named:
@@ -79,7 +83,7 @@ def _installed(scheme: str) -> Opener:
     return opener
 
 
-def _package(point: EntryPoint) -> str:
+def _package(point: "EntryPoint") -> str:
     return point.dist.name if point.dist is not None else point.value
 
 

@@ -64,6 +64,7 @@ class JournalledBackend:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="gotaskq-journal")
         try:
             records = await self._in_thread(lambda: dict(self._journal.read()))
+            # Nothing counts as kept: what the limits of today leave out is still to be forgotten there.
             self._store, self._kept, self.is_reachable = self._empty(), 0, True
             self._store.restore(records.items())
             await self._store.open()
@@ -172,10 +173,10 @@ class JournalledBackend:
         changes = self._store.changes
         while self._kept < changes:
             self._writing = self._writing or self._begin_to_write()
-            written, _ = await asyncio.wait(
-                [self._writing], timeout=ANSWER_WITHIN_S
-            )  # who is cancelled cancels no write
+            # To await the write itself would cancel it with whoever is cancelled here; others wait for it, too.
+            written, _ = await asyncio.wait([self._writing], timeout=ANSWER_WITHIN_S)
             if not written:
+                self.is_reachable = False
                 raise BackendUnavailableError(f"the journal has not answered within {ANSWER_WITHIN_S:g} s")
             error = written.pop().exception()
             if error is not None:

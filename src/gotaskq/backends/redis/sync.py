@@ -8,6 +8,7 @@ import logging
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from random import Random
 from typing import Any, Final, TypeAlias, TypeVar, cast
 
@@ -76,6 +77,7 @@ class SyncRedis:
         self._has_joined = False
         self.rules: dict[str, QueueRules] = {}  # of the queues that have some, as of a second ago at most
         self._rules_read_at_s = -KNOWN_FOR_S
+        self._registered = {DEFAULT_QUEUE}  # by us
         self._seen_at_s: dict[str, float] = {}  # queue → when it was last seen to be registered
 
     @property
@@ -135,6 +137,7 @@ class SyncRedis:
         # The mark tells our own work from another's, should the first reply be lost and the call be sent again.
         mark = f"0 {self._rng.getrandbits(96):024x}"
         is_new = bool(self._persist(lambda: self._client.hsetnx(self._keys.queues, name, mark)))
+        self._registered.add(name)
         return is_new or self._hget(self._keys.queues, name) == mark.encode()
 
     def close(self) -> None:
@@ -160,7 +163,9 @@ class SyncRedis:
         if seen_at_s is not None and now_s - seen_at_s < KNOWN_FOR_S:
             return True
         if self._hget(self._keys.queues, queue) is None:
-            return False
+            if queue not in self._registered:
+                return False
+            self._join_again()  # no queue is ever unregistered: the store has come back empty
         self._seen_at_s[queue] = now_s
         return True
 
@@ -189,6 +194,12 @@ class SyncRedis:
             self._persist(lambda: self._client.hset(store, "partitions", str(self._layout.partitions)))
         self._persist(lambda: self._client.hsetnx(self._keys.queues, DEFAULT_QUEUE, "0"))
         self._has_joined = True
+
+    def _join_again(self) -> None:
+        self._has_joined = False
+        self._join()
+        for queue in sorted(self._registered):
+            self._persist(partial(self._client.hsetnx, self._keys.queues, queue, "0"))
 
     def _hget(self, key: str, field: str) -> bytes | None:
         return cast("bytes | None", self._persist(lambda: self._client.hget(key, field)))
