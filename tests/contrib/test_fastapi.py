@@ -121,7 +121,11 @@ def test_every_route_works_below_the_prefix(client: TestClient, queue: TaskQ) ->
         if isinstance(route, Route)
         for method in (route.methods or set()) - {"HEAD"}
     }
-    assert tried == routes
+    assert tried <= routes
+    for method, path in routes - tried - {("GET", "/events")}:  # which has no end
+        answer = client.request(method, f"/queue-admin{re.sub(r'{[a-z]+}', '7', path)}", json={})
+        assert answer.status_code != 405
+        assert answer.json() != {"error": "not found"}, path
 
 
 def test_the_next_page_of_dead_letters_is_below_the_prefix_too(client: TestClient) -> None:
