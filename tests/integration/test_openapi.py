@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from datetime import date, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -19,7 +20,9 @@ from tests.unit.api.test_protocol import in_process
 
 from gotaskq import Context, Job, TaskQ
 from gotaskq.api.openapi import build_openapi
+from gotaskq.api.operations import operations
 from gotaskq.api.routes import Routes
+from gotaskq.api.security.access import scope_of
 
 
 class Item(Struct):
@@ -107,6 +110,21 @@ def test_it_has_every_route_and_no_other(app: TaskQ) -> None:
     paths = build_openapi(app.tasks)["paths"]
 
     assert {(path, method) for path, methods in paths.items() for method in methods} == routes
+
+
+def test_the_page_of_endpoints_lists_each_with_its_scope_and_tests_that_are_there() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "endpoints.md").read_text()
+    rows = re.findall(r"^\| `([A-Z]+) (\S+)` \| `?(\w+)`? \| (.+) \|$", page, re.MULTILINE)
+    scopes = {
+        (method.upper(), path): getattr(scope_of(method.upper(), path), "value", "none")
+        for path, methods in operations().items()
+        for method in methods
+    }
+
+    assert {(method, path): scope for method, path, scope, _ in rows} == scopes
+    for _, _, _, tests in rows:
+        for name in re.findall(r"`(\w+)`", tests):
+            assert Path(__file__).with_name(f"{name}.py").exists(), name
 
 
 def test_every_reference_leads_somewhere(app: TaskQ) -> None:

@@ -59,7 +59,7 @@ def show(value: object, *, as_json: bool, columns: tuple[str, ...] = ()) -> None
         _print_table([[_cell(row.get(name)) for name in columns] for row in plain], columns)
     elif isinstance(plain, dict):
         for name, member in plain.items():
-            if member not in (None, [], {}, 0, False):
+            if member not in (None, [], {}):
                 click.echo(f"{name:20} {_cell(member)}")
     else:
         click.echo(str(plain))
