@@ -19,7 +19,7 @@ ALLOWED = {
     "/operations/1": {"GET", "HEAD"},
     "/jobs/1/cancel": {"POST"},
     "/dlq": {"GET", "HEAD"},
-    "/dlq/1": {"DELETE"},
+    "/dlq/1": {"GET", "HEAD", "DELETE"},
     "/dlq/1/replay": {"POST"},
     "/queue": {"GET", "HEAD"},
     "/queue/mail": {"POST"},
