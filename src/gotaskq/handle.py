@@ -3,13 +3,15 @@
 Given out by a task's `enqueue` and `enqueue_sync`. They keep no state of the job: each question is asked of the store.
 """
 
-from collections.abc import AsyncIterator, Callable
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Final, Generic, Protocol, TypeVar
 
 import msgspec
 
+from gotaskq.engine.endings import FOLLOW_EVERY_S
 from gotaskq.errors import JobCancelledError, JobFailedError, ResultUnavailableError
-from gotaskq.job import DeathReason, Job, JobId, Status
+from gotaskq.job import FINAL, DeathReason, Job, JobId, Status
 
 R = TypeVar("R")
 
@@ -120,6 +122,18 @@ class SyncJobHandle(Generic[R]):
     def cancel(self) -> Job:
         """Cancel the job if it waits, ask it to end if it runs, leave it if it has ended; raises JobNotFoundError."""
         return self._app.cancel_sync(self.id)
+
+    def events(self) -> Iterator[Job]:
+        """Do as `JobHandle.events`, while this thread waits for each."""
+        seen: Job | None = None
+        while seen is None or seen.status not in FINAL:
+            job = self.job()
+            if job != seen:
+                seen = job
+                yield job
+                continue  # whoever looks at it may take long, and much may have happened
+            with contextlib.suppress(TimeoutError):
+                self._app.wait_sync(self.id, timeout=FOLLOW_EVERY_S)
 
     def result(self, timeout: float | None = None) -> R:
         """Do as `JobHandle.result`, while this thread waits."""

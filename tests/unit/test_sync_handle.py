@@ -141,11 +141,27 @@ async def test_waiting_ends_when_the_caller_says_so(clock: FakeClock, rng: Rando
         assert app._endings._waiting == {}
 
 
+async def test_a_thread_sees_a_job_each_time_it_has_changed_to_its_end(app: TaskQ) -> None:
+    @app.task()
+    async def add(a: int, b: int) -> int:
+        return a + b
+
+    async with app:
+        handle = await in_thread(lambda: add.enqueue_sync(1, 2))
+        events = handle.events()
+        first = await in_thread(lambda: next(events))
+        async with app.workers():
+            rest = await in_thread(lambda: list(events))
+
+    assert first.status is Status.PENDING
+    assert (rest[-1].status, rest[-1].result) == (Status.DONE, 3)
+
+
 async def test_a_job_nobody_knows_has_no_result(app: TaskQ) -> None:
     async with app:
         handle = SyncJobHandle(app, JobId(7), bytes)
 
-        for ask in (handle.job, handle.status, handle.result, handle.cancel):
+        for ask in (handle.job, handle.status, handle.result, handle.cancel, lambda: list(handle.events())):
             with pytest.raises(JobNotFoundError):
                 await in_thread(ask)
 

@@ -25,7 +25,6 @@ def core_operations() -> dict[str, dict[str, Schema]]:
     """Return the paths of the original and its health checks, with their methods and what they take and answer."""
     job_id, queue = in_path("id", "^[0-9]{1,20}$"), in_path("queue", OPTIONS["queue"]["pattern"])
     queue["schema"]["not"] = {"enum": sorted(RESERVED_QUEUE_NAMES)}
-    name = in_path("name", OPTIONS["queue"]["pattern"])
     submit = {"required": True, "content": {JSON: {"schema": ref("JobRequest")}}}
     batch = {"required": True, "content": {JSON: {"schema": ref("Batch")}, NDJSON: {"schema": {"type": "string"}}}}
     key = in_header(
@@ -62,6 +61,13 @@ def core_operations() -> dict[str, dict[str, Schema]]:
         "/jobs/{id}/cancel": {
             "post": operation("Cancel a job", {200: a_job}, (404, 409, 415, 503), parameters=[job_id])
         },
+        **_about_the_service(),
+    }
+
+
+def _about_the_service() -> dict[str, dict[str, Schema]]:
+    name = in_path("name", OPTIONS["queue"]["pattern"])
+    return {
         "/queue": {"get": operation("List the queues", {200: json_of(NAMES)}, (503,))},
         "/queue/{name}": {
             "post": operation(
