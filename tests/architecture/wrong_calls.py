@@ -57,7 +57,7 @@ def wrong_sync(ctx: Context) -> None:
     resize.options(delay=1).enqueue_sync("a.png", 800)  # E: call-arg
     text: str = send_email.enqueue_sync("a@b.c").result()  # E: assignment
     send_email.enqueue_sync("a@b.c").result(timeout=text)  # E: arg-type
-    event: str = next(send_email.enqueue_sync("a@b.c").events())  # E: assignment
+    text = next(send_email.enqueue_sync("a@b.c").events())  # E: assignment
     handle: JobHandle[int] = send_email.enqueue_sync("a@b.c")  # E: assignment
     app.enqueue_sync("email", {}, prioritty=handle.id)  # E: call-arg
 
