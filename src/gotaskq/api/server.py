@@ -25,7 +25,8 @@ import uvicorn
 from gotaskq.api.asgi import create_app, create_health_app
 from gotaskq.api.closing import Server
 from gotaskq.api.fastlane import FastLane, FastLaneProtocol
-from gotaskq.api.listening import BACKLOG, bind, url_of
+from gotaskq.api.greeting import greeting_of_api, greeting_of_workers
+from gotaskq.api.listening import BACKLOG, bind
 from gotaskq.api.protocol import HardenedProtocol
 from gotaskq.api.security.access import Access, open_access, refuse_open_door
 from gotaskq.app import TaskQ
@@ -288,20 +289,10 @@ def _tune_garbage_collection() -> None:
 
 def _greeting(taskq: TaskQ, listener: socket.socket | None, role: Role) -> str:
     settings = taskq.settings
-    backend = f"backend {taskq.backend_name}"
     processes = f"{settings.processes} processes of " if role.member is not None else ""
     workers = f"{processes}{settings.num_workers if role.with_workers else 'no'} workers"
-    if not role.with_api:
-        queues = "all queues" if settings.queues is None else ", ".join(settings.queues)
-        health = "" if listener is None else f" · health at {url_of(listener)}/healthz"
-        return f"GoTaskQ runs the jobs of {queues} · {backend} · {workers}{health}"
-    url = url_of(listener) if listener is not None else ""
-    job_type = taskq.job_types[0] if taskq.job_types else "some-type"
-    return (
-        f"GoTaskQ listens on {url} · {backend} · {workers}\n"
-        f"Try: curl -X POST {url}/jobs -H 'content-type: application/json' "
-        f"""-d '{{"type":"{job_type}","payload":{{"msg":"hello"}}}}'"""
-    )
+    greeting = greeting_of_api if role.with_api else greeting_of_workers
+    return greeting(taskq, listener, workers)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
