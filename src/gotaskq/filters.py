@@ -11,6 +11,7 @@ from gotaskq.backend import JobQuery
 from gotaskq.criteria import PayloadCriterion, payload_criterion
 from gotaskq.instants import MILLISECOND, instant_ms_of
 from gotaskq.job import Status
+from gotaskq.keywords import refuse_unknown
 from gotaskq.payload import encode_payload
 
 
@@ -27,7 +28,8 @@ class JobFilter(TypedDict, total=False):
 
 
 def query_of(filters: JobFilter, *, now_ms: int) -> JobQuery:
-    """Return what a store is asked for; raises InvalidRequestError that names the filter to blame."""
+    """Return what a store is asked for; raises InvalidRequestError or TypeError that name the filter to blame."""
+    refuse_unknown(filters, JobFilter)
     return JobQuery(
         status=filters.get("status"),
         queue=filters.get("queue"),

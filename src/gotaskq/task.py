@@ -22,6 +22,7 @@ from gotaskq.errors import InvalidRequestError, PayloadMismatchError, Registrati
 from gotaskq.executor import Handler
 from gotaskq.handle import JobHandle, KeepsJobs, KeepsJobsSync, SyncJobHandle
 from gotaskq.job import Job
+from gotaskq.keywords import refuse_unknown
 from gotaskq.names import check_queue_name
 from gotaskq.payload_type import PayloadType, Upcast
 from gotaskq.signature import read_signature
@@ -192,6 +193,7 @@ class TaskMaker:
         """Raise RegistrationError where the function itself was given: `@app.task` would register nothing."""
         if not isinstance(job_type, str | None):
             raise RegistrationError(f"{job_type!r} is no job type; write `@app.task()`, with its parentheses")
+        refuse_unknown(options, TaskOptions)
         self._app = app
         self._registry = registry
         self._tasks = tasks

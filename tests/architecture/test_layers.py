@@ -73,6 +73,7 @@ LAYERS = {
     "events": "vocabulary",
     "clock": "vocabulary",
     "names": "vocabulary",
+    "keywords": "vocabulary",
     "snowflake": "vocabulary",
 }
 

@@ -15,6 +15,7 @@ from gotaskq.engine.limits import MAX_DELAY_S, checked_priority, checked_retries
 from gotaskq.errors import InvalidRequestError
 from gotaskq.instants import instant_ms_of
 from gotaskq.job import Job
+from gotaskq.keywords import refuse_unknown
 from gotaskq.payload import check_payload, encode_payload
 from gotaskq.policies.ordering import Ordering
 
@@ -41,7 +42,11 @@ def amendment_of(
     check: Callable[[bytes], None] | None,
     now_ms: int,
 ) -> Amendment:
-    """Return the change; `check` is that of the job's type. Raises InvalidRequestError or InvalidPayloadError."""
+    """Return the change; `check` is that of the job's type.
+
+    Raises InvalidRequestError, InvalidPayloadError, or TypeError for an option that is none.
+    """
+    refuse_unknown(options, AmendOptions)
     if not options:
         raise InvalidRequestError(f"nothing to change; name one of {CHANGEABLE}")
     if "delay" in options and "run_after" in options:

@@ -15,6 +15,7 @@ from gotaskq.engine.resources import injected, wants_resources
 from gotaskq.errors import RegistrationError
 from gotaskq.executor import Executor, ExecutorName, Handler, importable_name, is_async, takes_context
 from gotaskq.job import Job
+from gotaskq.keywords import refuse_unknown
 from gotaskq.policies.retry import RetryPolicy
 
 JOB_TYPE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}")
@@ -64,6 +65,7 @@ class Registry:
 
         Raises RegistrationError when the type is taken or not a valid name, or the handler cannot run where asked.
         """
+        refuse_unknown(options, HandlerOptions)
         if JOB_TYPE.fullmatch(job_type) is None:
             raise RegistrationError(f"job type {job_type!r} must be {JOB_TYPE_RULE}")
         if not callable(handler):
