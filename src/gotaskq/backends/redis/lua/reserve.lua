@@ -6,6 +6,7 @@
 local nonce, worker, lease_ms, limit, most_bytes = ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
 local PROMOTED = 200
 local rows = {now, ''}
+local now_text = string.format('%.0f', now)  -- for every job: a number is made text anew in each call
 
 local function repeat_claim(ids)
   rows[2] = '1'
@@ -29,8 +30,8 @@ local function survey()
 end
 
 -- Go round the lines and say whose turn each of the `limit` places is; a line's `share` counts its places.
-local function share_out(lines)
-  local places = {}
+local function share_out(all)
+  local places, lines = {}, all
   while #places < limit and #lines > 0 do
     local still = {}
     for _, line in ipairs(lines) do
@@ -51,7 +52,8 @@ local function lease(id, queue)
   local attempts, schedule_ms = 0, false
   if not is_fresh then attempts, schedule_ms = unpack(call('HMGET', key, 'at', 'sx')) end
   if schedule_ms then call('ZREM', patience, id) end
-  call('HSET', key, 'at', (attempts or 0) + 1, 's', RUNNING, 'tk', nonce, 'ow', worker, 'q', queue, 'st', now, 'ua', now)
+  call('HSET', key, 'at', (attempts or 0) + 1, 's', RUNNING, 'tk', nonce, 'ow', worker, 'q', queue, 'st', now_text,
+    'ua', now_text)
   rows[#rows + 1] = taken
   return size_of(taken)
 end
@@ -59,20 +61,24 @@ end
 local claim = call('HGET', base .. 'clm', worker)
 if claim and string.sub(claim, 1, #nonce + 1) == nonce .. ' ' then return repeat_claim(string.sub(claim, #nonce + 2)) end
 
+local lines, lease_end = survey(), string.format('%.0f', now + lease_ms)
 local bytes, deadlines, claimed = 0, {}, {nonce}
-for _, line in ipairs(share_out(survey())) do
+for _, line in ipairs(share_out(lines)) do
   line.ids = line.ids or call('ZRANGE', ready_key(line.queue), 0, line.share - 1)
   line.taken = (line.taken or 0) + 1
   local id = line.ids[line.taken]
-  call('ZREM', ready_key(line.queue), id)
   local before = #rows
   bytes = bytes + lease(id, line.queue)
   if #rows > before then
-    deadlines[#deadlines + 1], deadlines[#deadlines + 2] = now + lease_ms, id
+    deadlines[#deadlines + 1], deadlines[#deadlines + 2] = lease_end, id
     claimed[#claimed + 1] = id
-    call('HINCRBY', counters, 'r:' .. line.queue, 1)
+    line.leased = (line.leased or 0) + 1
   end
   if bytes >= most_bytes then break end
+end
+for _, line in ipairs(lines) do
+  if line.taken then call('ZREM', ready_key(line.queue), unpack(line.ids, 1, line.taken)) end
+  if line.leased then call('HINCRBY', counters, 'r:' .. line.queue, line.leased) end
 end
 if #deadlines > 0 then
   call('ZADD', run, unpack(deadlines))
