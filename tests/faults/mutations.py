@@ -104,7 +104,7 @@ MUTATIONS: Final = (
     Mutation(
         "leave reserved jobs among the ready",
         f"{LUA}/reserve.lua",
-        "call('ZREM', ready_key(line.queue), id)",
+        "if line.taken then call('ZREM', ready_key(line.queue), unpack(line.ids, 1, line.taken)) end",
         "",
         (f"{LOST}::test_an_enqueue",),
     ),
