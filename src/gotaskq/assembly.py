@@ -23,12 +23,13 @@ from gotaskq.engine.leasing import Leasing
 from gotaskq.engine.options import WorkerOptions
 from gotaskq.engine.queue_retry import QueueRetry
 from gotaskq.engine.rates import FinishRates
+from gotaskq.engine.refusal import refusal_of
 from gotaskq.engine.registry import Registry
 from gotaskq.engine.requests import JobRequest, JobType
 from gotaskq.engine.stepper import Stepper
 from gotaskq.engine.submission import EnqueueMiddleware, Surrounded
 from gotaskq.engine.worker import Worker
-from gotaskq.errors import GotaskqError, QueueExistsError, WithheldError
+from gotaskq.errors import QueueExistsError
 from gotaskq.events import JobsLost
 from gotaskq.governing import GovernsQueues
 from gotaskq.job import Job
@@ -220,11 +221,9 @@ async def create_queues(admission: Admission, queues: Iterable[str | None]) -> N
 async def submit_all(admission: Admission, requests: Sequence[JobRequest]) -> list[Job]:
     """Store all of the jobs or none; raises what the first refused one is refused for."""
     answers = await admission.submit_many(requests, atomic=True)
-    jobs = [answer for answer in answers if isinstance(answer, Job)]
-    if len(jobs) < len(answers):
-        errors = [answer for answer in answers if isinstance(answer, GotaskqError)]
-        raise min(errors, key=lambda error: isinstance(error, WithheldError))
-    return jobs
+    if (refusal := refusal_of(answers)) is not None:
+        raise refusal
+    return [answer for answer in answers if isinstance(answer, Job)]
 
 
 def make_worker(

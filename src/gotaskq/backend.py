@@ -170,7 +170,7 @@ class Backend(Protocol):
         """Store new PENDING jobs, each whole or not at all; idempotent by id and enqueue nonce.
 
         With `atomic`, all or none: where one cannot be stored, the others are WITHHELD, but for those that were there
-        before (DUPLICATE, Existing).
+        before (DUPLICATE, Existing). Without, a store that answers for some jobs only raises PartlyStoredError.
         Of the keys of a job the idempotency key counts first: it was stored with a job within `idempotency_ttl_ms`, and
         stands for that one, there or gone. Then its unique key: a job that has it and waits or runs stands for it. Both
         are taken in the same step as the job is stored. A unique key is free again once its job has ended. A store that

@@ -284,12 +284,14 @@ class StoreFullError(UnavailableError):
 class BackendUnavailableError(UnavailableError):
     """The store did not answer; `job_id` names the job of which nobody knows whether it was stored, if there is one.
 
-    The message is for the log; it may hold the store's own words, which no client sees.
+    Of a call with many jobs `job_ids` names them, in order. The message is for the log; it may hold the store's own
+    words, which no client sees.
     """
 
-    def __init__(self, message: str = "the job store did not answer", *, job_id: "JobId | None" = None) -> None:
-        super().__init__(message)
+    def __init__(self, message: str = "", *, job_id: "JobId | None" = None, job_ids: "Iterable[JobId]" = ()) -> None:
+        super().__init__(message or "the job store did not answer")
         self.job_id = job_id
+        self.job_ids = tuple(job_ids)
 
 
 class RegistrationError(GotaskqError):

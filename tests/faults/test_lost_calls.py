@@ -67,6 +67,36 @@ async def test_an_enqueue_with_keys(world: World, soon: Soon, part: str) -> None
     assert world.check(Allow(strangers=True)).count("enq") == 1
 
 
+BATCH = 250  # three calls to the store
+BATCH_CALL = 100
+FOR_GOOD = 50  # more calls than are tried while a caller waits
+
+
+@pytest.mark.parametrize("is_answered_at_first", [False, True])
+@pytest.mark.parametrize("lines", [False, True], ids=["json", "lines"])
+def test_a_batch_for_good(world: World, part: str, *, lines: bool, is_answered_at_first: bool) -> None:
+    api = world.api(by_proxy=True)
+    warmed_up = world.post_many(api, 1)  # from now on the server knows the script
+    first = 3 if is_answered_at_first else 1  # two calls are on their way at once
+    losses = [lose(world.proxy, part, "enqueue", nth=nth) for nth in range(first, first + FOR_GOOD)]
+
+    answer = world.post_batch(api, BATCH, lines=lines)
+
+    stored, errors = [job["id"] for job in answer.json["jobs"]], answer.json["errors"]
+    unknown = [error["id"] for error in errors if error["accepted"] == "unknown"]
+    assert (losses[0].happened.is_set(), losses[-1].happened.is_set()) == (True, False)
+    assert [error["index"] for error in errors] == list(range(len(stored), BATCH))
+    assert len(stored) + len(unknown) == BATCH
+    if is_answered_at_first:
+        assert (answer.status, len(stored) >= BATCH_CALL) == (201, True)
+    else:
+        assert (answer.status, stored, answer.json["accepted"], answer.json["ids"]) == (503, [], "unknown", unknown)
+    store = world.check(Allow(unfinished=True))
+    found = store.jobs().keys() - set(warmed_up)
+    assert set(map(int, stored)) <= found <= set(map(int, [*stored, *unknown]))
+    assert part == "call" or len(found) > len(stored), "what was stored unheard is among the unknown"
+
+
 @pytest.mark.parametrize("nth", [1, 2, 5])
 async def test_a_reservation(world: World, soon: Soon, part: str, nth: int) -> None:
     async with world.app() as app:

@@ -156,6 +156,26 @@ def appended(world: World) -> list[Path]:
 
 
 @pytest.mark.parametrize("flavour", flavours(), ids=lambda flavour: flavour.name)
+def test_a_batch_for_which_memory_does_not_last_says_which_jobs_are_stored(
+    make_world: MakeWorld, flavour: Flavour
+) -> None:
+    world = make_world(flavour)
+    api = world.api()
+    world.post_many(api, 5)
+    with world.redis.client() as client:
+        client.config_set("maxmemory", client.info("memory")["used_memory"] + 3_000_000)
+
+    answer = world.post_batch(api, 500, pad=15_000)
+
+    errors = answer.json["errors"]
+    assert answer.status == 201
+    assert {error["error"] for error in errors} == {"the job store is full; try again later"}
+    assert {error["index"] for error in errors} == set(range(500)) - set(range(len(answer.json["jobs"])))
+    assert not world.history.unknown
+    world.check(Allow(unfinished=True))
+
+
+@pytest.mark.parametrize("flavour", flavours(), ids=lambda flavour: flavour.name)
 def test_a_server_without_memory_takes_no_jobs_and_gives_them_out(make_world: MakeWorld, flavour: Flavour) -> None:
     world = make_world(flavour)
     api = world.api()

@@ -22,7 +22,7 @@ from tests.faults.history import History
 from tests.faults.proxy import FaultProxy
 from tests.faults.recovery import Fault, late, recovery_s
 from tests.faults.store import Store, StoreReader
-from tests.integration.http_client import request
+from tests.integration.http_client import Answer, request
 from tests.integration.server_process import ServerProcess
 from tests.redis_servers import Flavour, RedisServer
 
@@ -161,6 +161,19 @@ class World:
                 return accepted[0]
             assert time.monotonic() < deadline_s, self.history.text()
         raise AssertionError("there is no server to insist at")
+
+    def post_batch(self, server: ServerProcess, count: int, *, lines: bool = False, pad: int = 0) -> Answer:
+        """Submit a batch, record what became of each of its jobs, and return the answer."""
+        keys = [self.history.invoke("batch") for _ in range(count)]
+        jobs = [{"type": "noop", "payload": {"key": key, "pad": "x" * pad}} for key in keys]
+        body = "\n".join(map(json.dumps, jobs)) if lines else json.dumps({"jobs": jobs})
+        content_type = "application/x-ndjson" if lines else "application/json"
+        answer = server.ask("POST", "/jobs/batch", body.encode(), headers={"content-type": content_type})
+        for job in answer.json["jobs"]:
+            self.history.ok(job["payload"]["key"], int(job["id"]))
+        for error in answer.json["errors"]:
+            (self.history.lose if "accepted" in error else self.history.fail)(keys[error["index"]], error["error"])
+        return answer
 
     async def enqueue(self, app: TaskQ, job_type: str = "noop", **members: Any) -> Job | None:
         """Enqueue by the library and record what came of it; return the job if it was accepted."""

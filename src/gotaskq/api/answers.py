@@ -37,7 +37,6 @@ from gotaskq.errors import (
     UnknownJobTypeError,
     WithheldError,
 )
-from gotaskq.job import JobId
 
 JSON: Final = "application/json"
 CLOSE: Final = ("connection", "close")
@@ -86,8 +85,8 @@ def refuse(error: GotaskqError) -> Answer:
             return Answer(429, encode_error(str(error)), (("retry-after", str(retry_after_s)),))
         case QueueBusyError(retry_after_s=retry_after_s):
             return Answer(429, encode_error(str(error), field="queue"), (("retry-after", str(retry_after_s)),))
-        case BackendUnavailableError(job_id=job_id, retry_after_s=retry_after_s):
-            return Answer(503, _encode_store_away(job_id), (("retry-after", str(retry_after_s)),))
+        case BackendUnavailableError(retry_after_s=retry_after_s):
+            return Answer(503, _encode_store_away(error), (("retry-after", str(retry_after_s)),))
         case ShuttingDownError(retry_after_s=retry_after_s):  # the client is better off with another process
             return Answer(503, encode_error(str(error)), (("retry-after", str(retry_after_s)), CLOSE))
         case UnavailableError(retry_after_s=retry_after_s):
@@ -113,11 +112,16 @@ def fault(error: Exception) -> Answer:
     return Answer(500, msgspec.json.encode({"error": "internal", "request_id": current}))
 
 
-def _encode_store_away(job_id: JobId | None) -> bytes:
-    """Return the body of a 503; where nobody knows what became of a job, it says so and names the job to ask for."""
-    if job_id is None:
+def _encode_store_away(error: BackendUnavailableError) -> bytes:
+    """Return the body of a 503; where nobody knows what became of jobs, it says so and names those to ask for."""
+    named: dict[str, object]
+    if error.job_ids:
+        named = {"ids": [str(job_id) for job_id in error.job_ids]}
+    elif error.job_id is not None:
+        named = {"id": str(error.job_id)}
+    else:
         return encode_error(STORE_AWAY)
-    return msgspec.json.encode({"error": STORE_AWAY, "accepted": "unknown", "id": str(job_id)})
+    return msgspec.json.encode({"error": STORE_AWAY, "accepted": "unknown", **named})
 
 
 TOO_LARGE: Final = Answer(413, encode_error("body is larger than 1 MiB"), (CLOSE,))

@@ -58,16 +58,15 @@ def decode_batch(body: bytes, *, lines: bool) -> tuple[Sequence[JobRequest | Inv
     return _decode_each(batch.jobs), batch.atomic
 
 
-def encode_batch(answers: Sequence[Job | GotaskqError], describe: Callable[[GotaskqError], str]) -> bytes:
-    """Return the stored jobs in order, the refusals with the index of their job, and which jobs were there by a key."""
+def encode_batch(answers: Sequence[Job | GotaskqError], describe: Callable[[GotaskqError], dict[str, object]]) -> bytes:
+    """Return the stored jobs in order, what there is to say of each other one, and which jobs were there by a key."""
     jobs: list[bytes] = []
     errors: list[dict[str, object]] = []
     for index, answer in enumerate(answers):
         if isinstance(answer, Job):
             jobs.append(encode_job(answer))
         else:
-            field = answer.field if isinstance(answer, InvalidRequestError) else None
-            errors.append({"index": index, "error": describe(answer)} | ({"field": field} if field else {}))
+            errors.append({"index": index, **describe(answer)})
     return b'{"jobs":[%b],"errors":%b%b}' % (b",".join(jobs), msgspec.json.encode(errors), encode_found(answers))
 
 

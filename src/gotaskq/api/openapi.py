@@ -11,7 +11,19 @@ from importlib.metadata import version
 from typing import Any, Final
 
 from gotaskq.api.operations import operations
-from gotaskq.api.operations.words import BATCH, BATCH_ANSWER, ERROR, JOB, JSON, OPTIONS, SCHEMAS, TYPES, Schema, ref
+from gotaskq.api.operations.words import (
+    BATCH,
+    BATCH_ANSWER,
+    BATCH_REFUSAL,
+    ERROR,
+    JOB,
+    JSON,
+    OPTIONS,
+    SCHEMAS,
+    TYPES,
+    Schema,
+    ref,
+)
 from gotaskq.api.security.access import scope_of
 from gotaskq.api.security.tokens import Scope
 from gotaskq.descriptions import WITHIN, Description, describe
@@ -63,6 +75,7 @@ def build_openapi(
         "AnyJob": _any_request([one.job_type for one in described], only_others),
         "Batch": BATCH,
         "BatchAnswer": BATCH_ANSWER,
+        "BatchRefusal": BATCH_REFUSAL,
         "Types": TYPES,
         **requests,
         **{name: schema for one in described for name, schema in one.schemas.items()},

@@ -8,8 +8,9 @@ from gotaskq.api.frames import Frames
 from gotaskq.api.once import KEY_HEADER, scope, status_of
 from gotaskq.api.schemas import decode_submission, encode_job
 from gotaskq.engine.admission import Admission
+from gotaskq.engine.refusal import refusal_of
 from gotaskq.engine.requests import JobRequest
-from gotaskq.errors import GotaskqError, InvalidRequestError, KeyReusedError, WithheldError
+from gotaskq.errors import GotaskqError, InvalidRequestError, KeyReusedError
 from gotaskq.headers import TRACEPARENT
 from gotaskq.job import Job
 
@@ -86,7 +87,7 @@ def _answer_with(door: Admission, job: Job) -> Answer:
 async def submit_batch(
     door: Admission, body: bytes, *, lines: bool, principal: str = "", trace: str | None = None
 ) -> Answer:
-    """Store a batch: 201 where any job was stored, else the first refusal's status; errors name the job's index."""
+    """Store a batch: 201 where any job was stored, else the refusal of all; errors name the job's index."""
     try:
         requests, is_atomic = decode_batch(body, lines=lines)
         if trace is not None:
@@ -96,11 +97,10 @@ async def submit_batch(
         answers = await door.submit_many(requests, atomic=is_atomic)
     except GotaskqError as error:
         return refuse(error)
-    content = encode_batch(answers, lambda error: msgspec.json.decode(refuse(error).body)["error"])
-    errors = [answer for answer in answers if isinstance(answer, GotaskqError)]
-    if len(errors) < len(answers):
+    content = encode_batch(answers, lambda error: msgspec.json.decode(refuse(error).body))
+    if (refused := refusal_of(answers)) is None:
         return Answer(201, content)
-    refusal = refuse(min(errors, key=lambda error: isinstance(error, WithheldError)))
+    refusal = refuse(refused)
     return Answer(refusal.status, refusal.body[:-1] + b"," + content[1:], refusal.headers)
 
 

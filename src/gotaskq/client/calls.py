@@ -5,7 +5,7 @@ Invariant: a call that might store something twice is sent again only with a key
 """
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Final, Generic, TypeVar
@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from gotaskq.client.models import BatchResult, JobInfo, JobPage, TypeInfo
+from gotaskq.client.models import UNKNOWN, BatchResult, JobInfo, JobPage, TypeInfo
 from gotaskq.errors import GotaskqError, InvalidRequestError
 
 T = TypeVar("T")
@@ -28,14 +28,26 @@ Params = Mapping[str, str]
 
 
 class ApiError(GotaskqError):
-    """The service refused a call: its `status`, its words, the `field` to blame, and the id it is logged under."""
+    """The service refused a call: its `status`, its words, the `field` to blame, and the id it is logged under.
 
-    def __init__(self, status: int, error: str, *, field: str | None = None, request_id: str | None = None) -> None:
+    `unknown_ids` are those of the jobs of which the service does not know whether they were stored: ask for them later.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        error: str,
+        *,
+        field: str | None = None,
+        request_id: str | None = None,
+        unknown_ids: Sequence[str] = (),
+    ) -> None:
         super().__init__(f"{status}: {error}" + (f" ({field})" if field else ""))
         self.status = status
         self.error = error
         self.field = field
         self.request_id = request_id
+        self.unknown_ids = tuple(unknown_ids)
 
 
 class NoAnswerError(GotaskqError):
@@ -60,6 +72,15 @@ class _Refusal(msgspec.Struct):
     error: str = ""
     field: str | None = None
     request_id: str | None = None
+    accepted: str | None = None
+    id: str | None = None  # of one job, `ids` of the jobs of a batch
+    ids: list[str] = []
+
+    @property
+    def unknown_ids(self) -> list[str]:
+        if self.accepted != UNKNOWN:
+            return []
+        return [*self.ids, self.id] if self.id is not None else self.ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +110,13 @@ def read_answer(call: Call[T], status: int, body: bytes) -> T:
         refusal = msgspec.json.decode(body, type=_Refusal)
     except msgspec.MsgspecError:  # a proxy's page, perhaps
         refusal = _Refusal(body[:200].decode(errors="replace"))
-    raise ApiError(status, refusal.error, field=refusal.field, request_id=refusal.request_id)
+    raise ApiError(
+        status,
+        refusal.error,
+        field=refusal.field,
+        request_id=refusal.request_id,
+        unknown_ids=refusal.unknown_ids,
+    )
 
 
 def nothing(_: bytes) -> None:

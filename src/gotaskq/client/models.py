@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
+UNKNOWN: Final = "unknown"  # what is said of a job of which nobody knows whether it was stored
 ENDED: Final = frozenset({"DONE", "DEAD", "CANCELLED"})
 
 
@@ -72,11 +73,18 @@ class JobPage(msgspec.Struct, frozen=True):
 
 
 class BatchError(msgspec.Struct, frozen=True):
-    """Why one job of a batch was not stored."""
+    """Why one job of a batch was not stored, or with `is_unknown` why nobody knows: then it has this `id` if it was."""
 
     index: int
     error: str
     field: str | None = None
+    accepted: str | None = None
+    id: str | None = None
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether it may have been stored all the same: ask for it later, or send it again with the key it had."""
+        return self.accepted == UNKNOWN
 
 
 class BatchResult(msgspec.Struct, frozen=True):

@@ -21,11 +21,11 @@ from gotaskq.engine.limits import checked_priority, checked_retries, delay_ms, t
 from gotaskq.engine.rates import FinishRates
 from gotaskq.engine.registry import JOB_TYPE, JOB_TYPE_RULE
 from gotaskq.engine.requests import JobRequest, JobType
+from gotaskq.engine.telling import Known, enqueue_each, what_is_known
 from gotaskq.errors import (
     BackendUnavailableError,
     GotaskqError,
     InvalidRequestError,
-    JobGoneError,
     KeyReusedError,
     NotFoundError,
     QueueBusyError,
@@ -34,6 +34,7 @@ from gotaskq.errors import (
     QueueNotFoundError,
     Quota,
     ShuttingDownError,
+    UnavailableError,
     UnknownJobTypeError,
     WithheldError,
 )
@@ -42,6 +43,7 @@ from gotaskq.governing import GovernsQueues
 from gotaskq.headers import encode_headers
 from gotaskq.job import DEFAULT_QUEUE, Job, JobId
 from gotaskq.names import check_queue_name
+from gotaskq.partly_stored import Told
 from gotaskq.policies.ordering import Ordering
 from gotaskq.snowflake import SnowflakeIds, SpreadIds, partition_of
 
@@ -192,8 +194,8 @@ class Admission:
         """Admit many jobs in one call to the store, and return for each the job as stored or why it was not.
 
         A request that could not even be read comes as its error, and stays it. With `atomic`, all or none: where one is
-        refused, so are the others (as WithheldError).
-        Raises ShuttingDownError or BackendUnavailableError.
+        refused, so are the others (as WithheldError). A job of which the store did not say whether it has it comes as
+        BackendUnavailableError with its `job_id`. Raises ShuttingDownError.
         """
         if self._way is not None:
             return await self._way.submit_many(requests, atomic=atomic)
@@ -210,17 +212,17 @@ class Admission:
             jobs = gathered(jobs, self._spread, now_ms=now_ms)
         stored: set[JobId] = set()
         for _ in range(COLLISION_TRIES):
-            replies = await self._backend.enqueue(jobs, atomic=atomic)
+            replies = await enqueue_each(jobs, self._backend, atomic=atomic)
             if replies.count(OK) == len(admitted):
                 self._bus.publish_batch([JobEnqueued(job) for job in jobs])
                 return [*jobs]
             stored.update(job.id for job, reply in zip(jobs, replies, strict=True) if reply is Enqueued.OK)
-            if Enqueued.COLLISION not in replies:
+            if Enqueued.COLLISION not in replies or any(isinstance(reply, UnavailableError) for reply in replies):
                 break
             jobs = [self._drawn_again(job, reply) for job, reply in zip(jobs, replies, strict=True)]
         replies = [Enqueued.OK if job.id in stored else reply for job, reply in zip(jobs, replies, strict=True)]
-        answers = iter([await self._accepted_or_error(*stored) for stored in zip(jobs, replies, strict=True)])
-        return [job if isinstance(job, GotaskqError) else next(answers) for job in admitted]
+        known = iter(zip(jobs, await what_is_known(jobs, replies, self._backend), strict=True))
+        return [job if isinstance(job, GotaskqError) else self._accepted_or_error(*next(known)) for job in admitted]
 
     def _next_partition(self) -> None:
         if self._spread is not None:
@@ -234,7 +236,7 @@ class Admission:
         except (InvalidRequestError, QueueDrainingError, QueueBusyError) as error:
             return error
 
-    def _drawn_again(self, job: Job, reply: EnqueueReply) -> Job:
+    def _drawn_again(self, job: Job, reply: Told) -> Job:
         # Those that were stored keep their ids: the store answers DUPLICATE when they are sent again.
         if reply is not Enqueued.COLLISION:
             return job
@@ -242,11 +244,11 @@ class Admission:
         ids, spread = self._ids, self._spread
         return replace(job, id=ids.draw(now_ms) if spread is None else spread.draw_in(partition_of(job.id), now_ms))
 
-    async def _accepted_or_error(self, job: Job, reply: EnqueueReply) -> Job | GotaskqError:
+    def _accepted_or_error(self, job: Job, known: Known) -> Job | GotaskqError:
+        if not isinstance(known, Enqueued):
+            return known
         try:
-            if isinstance(reply, Existing):
-                return await found(reply, self._backend) or JobGoneError(reply.job_id)
-            return self._accepted(job, reply)
+            return self._accepted(job, known)
         except (InvalidRequestError, NotFoundError, QueueBusyError, WithheldError, BackendUnavailableError) as error:
             return error
 

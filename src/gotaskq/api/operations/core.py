@@ -32,7 +32,7 @@ def core_operations() -> dict[str, dict[str, Schema]]:
         {"type": "string", "pattern": KEY["pattern"]},
         "of one request: sent again, it makes no new job",
     )
-    a_job = json_of(ref("Job"))
+    a_job, refusal = json_of(ref("Job")), json_of(ref("BatchRefusal"))
     stored = {200: with_header(a_job, "Unique-Replayed"), 201: with_header(a_job, "Idempotency-Replayed")}
     refused = (400, 404, 409, 410, 413, 415, 422, 429, 503)
     return {
@@ -49,8 +49,8 @@ def core_operations() -> dict[str, dict[str, Schema]]:
         "/jobs/batch": {
             "post": operation(
                 "Store up to 1,000 jobs",
-                {201: json_of(ref("BatchAnswer"))},
-                (400, 404, 409, 410, 413, 415, 422, 429, 503),
+                {201: json_of(ref("BatchAnswer"))} | dict.fromkeys((400, 404, 409, 410, 422, 429, 503), refusal),
+                (413, 415),
                 body=batch,
             )
         },

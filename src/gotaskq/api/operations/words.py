@@ -82,13 +82,18 @@ JOB: Final[Schema] = {
         "finished_at": INSTANT,
     },
 }
+ID: Final[Schema] = {"type": "string", "pattern": "^[0-9]+$"}
+UNKNOWN: Final[Schema] = {"const": "unknown", "description": "nobody knows whether it was stored: ask for it later"}
 ERROR: Final[Schema] = {
     "type": "object",
     "required": ["error"],
     "properties": {
         "error": {"type": "string"},
         "field": {"type": "string", "description": "what is to blame, such as priority or $.payload.to"},
+        "accepted": UNKNOWN,
+        "id": {**ID, "description": "of the job whose fate is unknown, or which is no longer kept"},
     },
+    "dependentRequired": {"accepted": ["id"]},
 }
 BATCH: Final[Schema] = {
     "type": "object",
@@ -98,25 +103,41 @@ BATCH: Final[Schema] = {
         "atomic": {"type": "boolean"},
     },
 }
-BATCH_ANSWER: Final[Schema] = {
-    "type": "object",
-    "required": ["jobs", "errors"],
-    "properties": {
-        "jobs": {"type": "array", "items": {"$ref": f"{SCHEMAS}Job"}},
-        "errors": {
-            "type": "array",
-            "items": {"type": "object", "required": ["index", "error"], "properties": {"index": COUNT}},
-        },
-        "replayed": {
-            "type": "array",
-            "description": "which jobs were there by a key, and by which",
-            "items": {
-                "type": "object",
-                "required": ["index", "by"],
-                "properties": {"index": COUNT, "by": {"enum": ["idempotency_key", "unique_key"]}},
-            },
+EACH_OF_A_BATCH: Final[Schema] = {
+    "jobs": {"type": "array", "items": {"$ref": f"{SCHEMAS}Job"}},
+    "errors": {
+        "type": "array",
+        "items": {**ERROR, "required": ["index", "error"], "properties": {"index": COUNT, **ERROR["properties"]}},
+    },
+    "replayed": {
+        "type": "array",
+        "description": "which jobs were there by a key, and by which",
+        "items": {
+            "type": "object",
+            "required": ["index", "by"],
+            "properties": {"index": COUNT, "by": {"enum": ["idempotency_key", "unique_key"]}},
         },
     },
+}
+BATCH_ANSWER: Final[Schema] = {"type": "object", "required": ["jobs", "errors"], "properties": EACH_OF_A_BATCH}
+BATCH_REFUSAL: Final[Schema] = {
+    "type": "object",
+    "description": "No job is known to be stored. Where a batch could be read, each of its jobs has an error.",
+    "required": ["error"],
+    "properties": {
+        "error": {"type": "string"},
+        "field": {"type": "string"},
+        "accepted": UNKNOWN,
+        "id": {**ID, "description": "of a job that is no longer kept"},
+        "ids": {
+            "type": "array",
+            "minItems": 1,
+            "items": ID,
+            "description": "of the jobs whose fate is unknown, in order",
+        },
+        **EACH_OF_A_BATCH,
+    },
+    "dependentRequired": {"accepted": ["ids"], "ids": ["accepted"]},
 }
 TYPES: Final[Schema] = {
     "type": "object",

@@ -17,8 +17,9 @@ from gotaskq.backends.redis.registry import Registry
 from gotaskq.backends.redis.scripts import Script
 from gotaskq.backends.redis.submissions import read_enqueued, submission_arguments
 from gotaskq.backends.redis.wakeups import WakeUps
-from gotaskq.errors import BackendUnavailableError, InvalidRequestError
+from gotaskq.errors import BackendUnavailableError, InvalidRequestError, UnavailableError
 from gotaskq.job import Job
+from gotaskq.partly_stored import PartlyStoredError, Told
 from gotaskq.snowflake import partition_of
 from gotaskq.store_limits import StoreLimits
 
@@ -63,14 +64,14 @@ class Intake:
         """Store jobs, each on its own, together with those of other callers."""
         if len(jobs) == 1:
             return await self._put(jobs)
-        replies: list[EnqueueReply] = [Enqueued.OK] * len(jobs)
         shares = [some for _, places in places_of([job.id for job in jobs]) for some in chunks(places, MAX_JOBS)]
-        answers = [(share, self._put([jobs[place] for place in share])) for share in shares]
+        answers = [self._put([jobs[place] for place in share]) for share in shares]
         if answers:
-            await asyncio.wait([answered for _, answered in answers])
-        if errors := [error for _, answered in answers if (error := answered.exception()) is not None]:
-            raise errors[0]
-        for share, answered in answers:
+            await asyncio.wait(answers)
+        if any(answered.exception() is not None for answered in answers):
+            raise _failure_of(shares, answers)
+        replies: list[EnqueueReply] = [Enqueued.OK] * len(jobs)
+        for share, answered in zip(shares, answers, strict=True):
             for place, reply in zip(share, answered.result(), strict=True):
                 replies[place] = reply
         return replies
@@ -168,6 +169,23 @@ class Intake:
         for queue in {job.queue for job in jobs}:
             self._wakeups.wake(queue)
         return read_enqueued(reply, len(jobs))
+
+
+def _failure_of(
+    shares: Sequence[Sequence[int]], answers: "Sequence[asyncio.Future[list[EnqueueReply]]]"
+) -> BaseException:
+    """Return what a call that was sent in shares raises, where some of them failed."""
+    errors = [error for answered in answers if (error := answered.exception()) is not None]
+    if faults := [error for error in errors if not isinstance(error, UnavailableError)]:
+        return faults[0]
+    if len(errors) == len(answers) and len({type(error) for error in errors}) == 1:
+        return errors[0]
+    told: dict[int, Told] = {}
+    for share, answered in zip(shares, answers, strict=True):
+        error = answered.exception()
+        replies = [error] * len(share) if isinstance(error, UnavailableError) else answered.result()
+        told |= zip(share, replies, strict=True)
+    return PartlyStoredError([told[place] for place in range(len(told))])
 
 
 class _Call:
