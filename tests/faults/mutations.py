@@ -228,6 +228,20 @@ MUTATIONS: Final = (
         (f"{LOST}::test_an_enqueue",),
     ),
     Mutation(
+        "let one failure speak for a whole batch",
+        f"{REDIS}/intake.py",
+        "raise _failure_of(shares, answers)",
+        "raise next(filter(None, (answered.exception() for answered in answers)))",
+        (f"{LOST}::test_a_batch_for_good", "-k", "True and json"),
+    ),
+    Mutation(
+        "say that a batch of unknown fate was refused",
+        f"{ENGINE}/refusal.py",
+        "if unknown:",
+        "if False:",
+        ("tests/unit/engine/test_unknown_fate.py",),
+    ),
+    Mutation(
         "take a read-only server for a bug",
         f"{REDIS}/connection.py",
         '"MISCONF", "READONLY", "NOREPLICAS"',
