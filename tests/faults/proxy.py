@@ -50,11 +50,13 @@ class Loss:
     part: Literal["call", "reply"]
     script: str
     nth: int  # counted from when it was asked for
+    then: Callable[[], object] = lambda: None  # done while it is lost, before its caller can know
     happened: threading.Event = field(default_factory=threading.Event)
     at_s: float = 0.0  # when it was lost, on the machine's monotonic clock
 
     def happen(self) -> None:
         """Note that it is lost."""
+        self.then()
         self.at_s = time.monotonic()
         self.happened.set()
 

@@ -13,6 +13,7 @@ from gotaskq import Job
 from gotaskq.backend import Enqueued, Extended, Note
 from gotaskq.backends.redis import RedisBackend
 from gotaskq.clock import SystemClock
+from gotaskq.errors import BackendUnavailableError
 from gotaskq.policies.scheduling import Turn
 from gotaskq.testing.conformance.given import Jobs, given_running, lease_of
 
@@ -65,6 +66,22 @@ async def test_an_enqueue_with_keys(world: World, soon: Soon, part: str) -> None
     assert {job.id for job in (*keyed, found, again)} == {keyed[0].id}
     assert again.status.value == "DONE"
     assert world.check(Allow(strangers=True)).count("enq") == 1
+
+
+async def test_an_enqueue_whose_repeat_finds_the_store_full(world: World, part: str) -> None:
+    async with world.app() as app:
+        await app.enqueue("noop")
+        loss = lose(world.proxy, part, "enqueue")
+        loss.then = lambda: world.redis.config_set("maxmemory", "1")
+
+        with pytest.raises(BackendUnavailableError) as refused:
+            await app.enqueue("noop")
+        world.redis.config_set("maxmemory", "0")
+
+    assert loss.happened.is_set()
+    found = world.check(Allow(strangers=True, unfinished=True)).jobs()
+    assert (refused.value.job_id in found) is (part == "reply")
+    assert len(found) == (2 if part == "reply" else 1)
 
 
 BATCH = 250  # three calls to the store

@@ -119,10 +119,12 @@ class Connection:
         *arguments: Argument,
         patience_s: float = PATIENCE_S,
         is_repeated: bool = True,
+        may_have_run: bool = False,
     ) -> Any:
         """Run a script on a partition; raises BackendUnavailableError, StoreFullError or StoreFaultError.
 
         With `is_repeated` False the first failure is raised: for a caller who must know that a call is a repeat.
+        `may_have_run` says that it is one.
         """
         meta = self._meta(partition)
         text, now_ms = self._scripts[script], self._now_ms()
@@ -136,7 +138,7 @@ class Connection:
                 # Not carried out: the server was restarted, or another took over.
                 return await self._call(meta, ("EVAL", text.text, 2, meta, meta + NEVER, now_ms, *arguments))
 
-        return await self._persist(evaluate, meta, patience_s, is_repeated=is_repeated)
+        return await self._persist(evaluate, meta, patience_s, is_repeated=is_repeated, may_have_run=may_have_run)
 
     def text_of(self, script: Script) -> ScriptText:
         """Return a script as this server wants it, for another way to it."""
@@ -223,7 +225,13 @@ class Connection:
     # -- persisting ----------------------------------------------------------------------------------------------------
 
     async def _persist(
-        self, call: Callable[[], Awaitable[T]], key: str, patience_s: float, *, is_repeated: bool = True
+        self,
+        call: Callable[[], Awaitable[T]],
+        key: str,
+        patience_s: float,
+        *,
+        is_repeated: bool = True,
+        may_have_run: bool = False,
     ) -> T:
         """Make a call, again and again while its errors pass and there is time."""
         now_s = asyncio.get_running_loop().time
@@ -236,10 +244,12 @@ class Connection:
                     reply = await call()
             except TimeoutError as error:
                 reason: Exception = error
+                may_have_run = True
                 self._give_up(key, began_s)
             except FAILURES as error:
                 reason = error
-                self._judge(error, key)
+                self._judge(error, key, may_have_run=may_have_run)
+                may_have_run = may_have_run or not isinstance(error, RefusedError)
             else:
                 if not self.is_reachable:
                     self.came_back()
@@ -253,9 +263,11 @@ class Connection:
             await asyncio.sleep(pause_now_s)
             pause_s = min(2 * pause_s, MAX_PAUSE_S)
 
-    def _judge(self, error: Exception, key: str) -> None:
+    def _judge(self, error: Exception, key: str, *, may_have_run: bool) -> None:
         """Return where a call may be sent again; raise where it may not."""
         match fate_of(error):
+            case Fate.FULL if may_have_run:  # an earlier try brought what now finds no room, perhaps
+                raise BackendUnavailableError("the job store did not answer, and is full now") from error
             case Fate.FULL:
                 raise StoreFullError(self._rng.randint(5, 30)) from error
             case Fate.BUG:

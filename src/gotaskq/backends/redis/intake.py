@@ -17,6 +17,7 @@ from gotaskq.backends.redis.registry import Registry
 from gotaskq.backends.redis.scripts import Script
 from gotaskq.backends.redis.submissions import read_enqueued, submission_arguments
 from gotaskq.backends.redis.wakeups import WakeUps
+from gotaskq.backends.redis.wire import RefusedError
 from gotaskq.errors import BackendUnavailableError, InvalidRequestError, UnavailableError
 from gotaskq.job import Job
 from gotaskq.partly_stored import PartlyStoredError, Told
@@ -123,36 +124,47 @@ class Intake:
         call = _Call(self._connection, partition, patience_s, jobs=jobs, heard=heard, ended=self._ended)
         is_known = all(job.queue in self._registry.paused for job in jobs)
         if not (is_known and call.send(self._arguments(jobs))):
-            self._ended(call, ConnectionResetError("there is no connection yet"))
+            self._go_on(call, may_have_run=False)
 
     def _ended(self, call: "_Call", reply: bytes | Exception) -> None:
         if isinstance(reply, BackendUnavailableError):
             call.heard(reply)
         elif isinstance(reply, Exception):
-            insisting = self._insist(call.partition, call.jobs, call.left_s, call.heard)
-            task = asyncio.get_running_loop().create_task(insisting)
-            self._insisting.add(task)
-            task.add_done_callback(self._insisting.discard)
+            self._go_on(call, may_have_run=not isinstance(reply, RefusedError))
         else:
             if not self._connection.is_reachable:
                 self._connection.came_back()
             call.heard(self._stored(call.jobs, reply))
 
-    async def _insist(self, partition: int, jobs: Sequence[Job], patience_s: float, heard: Answer) -> None:
+    def _go_on(self, call: "_Call", *, may_have_run: bool) -> None:
+        task = asyncio.get_running_loop().create_task(self._insist(call, may_have_run=may_have_run))
+        self._insisting.add(task)
+        task.add_done_callback(self._insisting.discard)
+
+    async def _insist(self, call: "_Call", *, may_have_run: bool) -> None:
+        replies: list[EnqueueReply] | Exception
         try:
-            replies: list[EnqueueReply] | Exception = await self._store(partition, jobs, patience_s)
+            replies = await self._store(call.partition, call.jobs, call.left_s, may_have_run=may_have_run)
         except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
             replies = error
-        heard(replies)
+        call.heard(replies)
 
     async def _store(
-        self, partition: int, jobs: Sequence[Job], patience_s: float, *, atomic: bool = False
+        self,
+        partition: int,
+        jobs: Sequence[Job],
+        patience_s: float,
+        *,
+        atomic: bool = False,
+        may_have_run: bool = False,
     ) -> list[EnqueueReply]:
         known = self._registry.paused
         queues = {job.queue for job in jobs if job.queue not in known}
         unknown = {queue for queue in queues if not await self._registry.knows(queue, patience_s=patience_s)}
         arguments = self._arguments(jobs, unknown=unknown, atomic=atomic)
-        reply = await self._connection.run(Script.ENQUEUE, partition, *arguments, patience_s=patience_s)
+        reply = await self._connection.run(
+            Script.ENQUEUE, partition, *arguments, patience_s=patience_s, may_have_run=may_have_run
+        )
         return self._stored(jobs, reply)
 
     def _arguments(

@@ -208,20 +208,24 @@ class SyncRedis:
         """Make a call, again and again while its errors pass and there is time."""
         give_up_s = self._clock.monotonic_s() + ANSWER_WITHIN_S
         pause_s = FIRST_PAUSE_S
+        may_have_run = False
         while True:
             try:
                 return call()
             except (refusals.RedisError, refusals.RedisClusterException, OSError) as error:
-                self._judge(error)
+                self._judge(error, may_have_run=may_have_run)
+                may_have_run = may_have_run or not isinstance(error, refusals.ResponseError)
                 pause_now_s = pause_s * self._rng.uniform(0.5, 1.0)
                 if self._clock.monotonic_s() + pause_now_s >= give_up_s:
                     raise BackendUnavailableError(f"the job store did not answer: {type(error).__name__}") from error
             time.sleep(pause_now_s)
             pause_s = min(2 * pause_s, MAX_PAUSE_S)
 
-    def _judge(self, error: Exception) -> None:
+    def _judge(self, error: Exception, *, may_have_run: bool) -> None:
         """Return where a call may be sent again; raise where it may not."""
         match fate_of(error):
+            case Fate.FULL if may_have_run:  # an earlier try brought what now finds no room, perhaps
+                raise BackendUnavailableError("the job store did not answer, and is full now") from error
             case Fate.FULL:
                 raise StoreFullError(self._rng.randint(5, 30)) from error
             case Fate.BUG:
