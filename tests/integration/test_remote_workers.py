@@ -1,5 +1,6 @@
 """The example workers of `examples/`, run as they are against a real server."""
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -11,14 +12,18 @@ from tests.integration.metrics_page import sample
 from tests.integration.server_process import environment
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-WORKERS = {
-    "python": [sys.executable, str(EXAMPLES / "remote_worker.py")],
-    "shell": ["sh", str(EXAMPLES / "remote_worker.sh")],  # needs curl; a machine without it fails here, and loudly
-}
+NODE = ["node", str(EXAMPLES / "remote_worker.mjs")]
+needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="needs node: its example worker is NOT tried here")
+WORKERS = [
+    pytest.param([sys.executable, str(EXAMPLES / "remote_worker.py")], id="python"),
+    # Needs curl; a machine without it fails here, and loudly.
+    pytest.param(["sh", str(EXAMPLES / "remote_worker.sh")], id="shell"),
+    pytest.param(NODE, id="node", marks=needs_node),
+]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", WORKERS.values(), ids=WORKERS.keys())
+@pytest.mark.parametrize("command", WORKERS)
 def test_a_worker_that_is_not_ours_runs_jobs_and_fails_others(
     start_server: StartServer, command: Sequence[str]
 ) -> None:
@@ -28,9 +33,8 @@ def test_a_worker_that_is_not_ours_runs_jobs_and_fails_others(
     other = server.submit("ok")
 
     url = f"http://127.0.0.1:{server.address[1]}"
-    ran = subprocess.run(
-        [*command, url], env=environment({"WAIT": "0"}), capture_output=True, text=True, timeout=60, check=False
-    )
+    env = environment({"WAIT": "0", "BURST": "1"})
+    ran = subprocess.run([*command, url], env=env, capture_output=True, text=True, timeout=60, check=False)
 
     assert ran.returncode == 0, ran.stderr
     assert [server.job(job["id"])["result"] for job in good] == ["HELLO", "TO YOU"]
