@@ -278,6 +278,22 @@ async def test_a_lease_is_not_kept_long_beyond_the_time_of_its_attempt(app: Task
         assert (await app.get(job.id)).crashes == 1
 
 
+async def test_a_job_given_back_because_its_time_was_up_has_failed(app: TaskQ, clock: FakeClock) -> None:
+    async with app:
+        job = await app.enqueue("email", timeout=10, max_retries=1)
+        statuses = []
+        for _ in range(2):
+            lease = await lend_one(app)
+            await clock.advance(11)
+            await app.leasing.renew(lease, lease_ms=30_000)
+            statuses.append(await app.leasing.settle(lease, Interrupted()))
+            await clock.advance(3_600)
+        dead = await app.get(job.id)
+
+        assert statuses == [Status.PENDING, Status.DEAD]
+        assert (dead.retry_count, dead.error) == (1, "JobTimeoutError: ran longer than 10 s")
+
+
 # ---- settling
 
 

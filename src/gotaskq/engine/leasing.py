@@ -20,7 +20,7 @@ from gotaskq.engine.decision import decide
 from gotaskq.engine.heartbeat import OVERTIME_S
 from gotaskq.engine.maintenance import Maintenance
 from gotaskq.engine.registry import Registry
-from gotaskq.engine.returns import Returns
+from gotaskq.engine.returns import Returns, is_overdue
 from gotaskq.engine.settler import Ended
 from gotaskq.errors import ShuttingDownError, StaleLeaseError
 from gotaskq.events import JobProgressed, JobStarted
@@ -141,7 +141,7 @@ class Leasing:
                 self._bus.publish(JobProgressed(job, progress, text))
         if extended is Extended.LOST:
             raise StaleLeaseError(job.id, (await self._returns.look(lease)).status)
-        is_to_end = extended is Extended.CANCEL_REQUESTED or _is_overdue(job, now_ms=now_ms)
+        is_to_end = extended is Extended.CANCEL_REQUESTED or is_overdue(job, now_ms=now_ms)
         state: State = "cancel" if is_to_end else "quiet" if self._is_closed() else "running"
         return Renewed(state, now_ms + max(kept_ms, 0))
 
@@ -246,7 +246,3 @@ def _bounded_ms(lease_ms: int, job: Job, *, now_ms: int) -> int:
         return lease_ms
     ends_ms = (job.started_at_ms or now_ms) + job.timeouts.execution_ms
     return min(lease_ms, ends_ms + round(OVERTIME_S * 1000) - now_ms)
-
-
-def _is_overdue(job: Job, *, now_ms: int) -> bool:
-    return 0 < job.timeouts.execution_ms <= now_ms - (job.started_at_ms or now_ms)

@@ -15,10 +15,11 @@ from gotaskq.engine.bus import EventBus
 from gotaskq.engine.decision import decide
 from gotaskq.engine.registry import Registry
 from gotaskq.engine.settler import Ended, event_of, made_of
-from gotaskq.errors import BackendUnavailableError, LeaseNotFoundError, StaleLeaseError
+from gotaskq.errors import BackendUnavailableError, JobTimeoutError, LeaseNotFoundError, StaleLeaseError
 from gotaskq.events import JobCancelled, LeaseLost
+from gotaskq.failure import describe
 from gotaskq.job import Job, Lease, Status
-from gotaskq.outcome import Complete, DeadLetter, Outcome, Succeeded
+from gotaskq.outcome import Complete, DeadLetter, Failed, Interrupted, Outcome, Succeeded
 from gotaskq.policies.retry import NoRetry, RetryPolicy
 
 MAX_UNSURE: Final = 1_024  # settlements whose reply was lost, remembered until their worker repeats them
@@ -88,9 +89,12 @@ class Returns:
     def _ended(self, job: Job, outcome: Outcome, *, may_retry: bool) -> Ended:
         registration = self._registry.find(job.type)
         own = (registration and registration.retry) or self._retry
-        settlement = decide(job, outcome, own if may_retry else NoRetry(), rng=self._rng)
         # Only the store's clock and ours can be compared here: who was lent the job may have asked another process.
-        ran_ms = self._clock.now_ms() - (job.started_at_ms or 0)
+        now_ms = self._clock.now_ms()
+        if isinstance(outcome, Interrupted) and is_overdue(job, now_ms=now_ms):
+            outcome = _timed_out(job)
+        settlement = decide(job, outcome, own if may_retry else NoRetry(), rng=self._rng)
+        ran_ms = now_ms - (job.started_at_ms or 0)
         return Ended(job, settlement, max(ran_ms, 0) / 1000)
 
     def _settled_before(self, job: Job, lease: Lease, outcome: Outcome) -> Status:
@@ -124,3 +128,14 @@ class Returns:
         if len(self._unsure) >= MAX_UNSURE:
             del self._unsure[next(iter(self._unsure))]
         self._unsure[lease] = ended
+
+
+def is_overdue(job: Job, *, now_ms: int) -> bool:
+    """Say whether an attempt has run for longer than it may."""
+    return 0 < job.timeouts.execution_ms <= now_ms - (job.started_at_ms or now_ms)
+
+
+def _timed_out(job: Job) -> Failed:
+    """Return how an attempt ended that was given back because its time was up: else its job would come for ever."""
+    error = JobTimeoutError(job.timeouts.execution_ms / 1000)
+    return Failed(describe(error), error)
