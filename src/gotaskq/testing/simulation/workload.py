@@ -29,7 +29,13 @@ SETTINGS: Final = Settings(
 def make_app(process: SimProcess) -> TaskQ:
     """Make the app of one simulated process."""
     app = TaskQ(process.backend, settings=SETTINGS, clock=process.clock, rng=process.rng)
-    rng = process.rng
+    _run_the_usual(app, process.rng)
+    _run_the_wilful(app, process)
+    return app
+
+
+def _run_the_usual(app: TaskQ, rng: Random) -> None:
+    """Let the app run jobs that end, or fail, on their own."""
 
     @app.handler("quick")
     async def quick(job: Job) -> None:
@@ -52,6 +58,11 @@ def make_app(process: SimProcess) -> TaskQ:
     @app.handler("timed", timeout=1.0)
     async def timed(job: Job) -> None:
         await asyncio.sleep(rng.uniform(0, 2))
+
+
+def _run_the_wilful(app: TaskQ, process: SimProcess) -> None:
+    """Let the app run jobs that say themselves what shall become of them, or do not listen."""
+    rng = process.rng
 
     @app.handler("talkative")
     async def talkative(ctx: Context) -> int | Snooze:
@@ -76,8 +87,6 @@ def make_app(process: SimProcess) -> TaskQ:
                 await asyncio.sleep(left_s)
             except asyncio.CancelledError:
                 continue  # what no handler should do
-
-    return app
 
 
 async def client(app: TaskQ, rng: Random) -> None:
