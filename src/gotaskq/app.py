@@ -36,6 +36,7 @@ from gotaskq.executors.asyncio_task import AsyncioExecutor
 from gotaskq.executors.process.executor import ProcessExecutor
 from gotaskq.executors.process.options import ProcessOptions
 from gotaskq.executors.thread import ThreadExecutor
+from gotaskq.happening_log import HappeningLog
 from gotaskq.job import Job, JobId
 from gotaskq.life import Life
 from gotaskq.lifespan import Lifespan
@@ -337,6 +338,11 @@ class TaskQ(Steering):
     def is_reachable(self) -> bool:
         """Whether the store answered when it was last asked; a store that is always there counts as one that did."""
         return self._parts.is_reachable
+
+    @property
+    def happening_log(self) -> HappeningLog | None:
+        """The log of what happens in all processes of a shared store; None where each tells of its own."""
+        return self._life.telling.log
 
     async def check_store(self) -> list[Finding]:
         """Return what is wrong with the store's version and settings; raises BackendUnavailableError."""

@@ -32,6 +32,7 @@ from gotaskq.engine.worker import Worker
 from gotaskq.errors import QueueExistsError
 from gotaskq.events import JobsLost
 from gotaskq.governing import GovernsQueues
+from gotaskq.happening_log import HappeningLog, SharesHappenings
 from gotaskq.job import Job
 from gotaskq.kinds import mask_url
 from gotaskq.policies.ordering import Ordering, PriorityFifo
@@ -73,6 +74,7 @@ class Opened(NamedTuple):
     elsewhere: TypesElsewhere
     sharing: TypeSharing | None  # None: nobody else sees the store
     leasing: Leasing
+    log: HappeningLog | None  # None: each process tells of its own
 
     async def close(self) -> None:
         """Close all of it."""
@@ -143,7 +145,8 @@ async def open_parts(
             rng=choices.rng,
         )
     leasing = _make_leasing(choices, settings, admission, backend, registry, bus)
-    return Opened(backend, admission, elsewhere, sharing, leasing)
+    log = backend.happenings if isinstance(backend, SharesHappenings) and not is_local(backend) else None
+    return Opened(backend, admission, elsewhere, sharing, leasing, log)
 
 
 def types_of(tasks: Mapping[str, AnyTask]) -> dict[str, JobType]:

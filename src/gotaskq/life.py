@@ -28,6 +28,7 @@ from gotaskq.lifespan import Lifespans
 from gotaskq.stand_in import Mode, StandIn, stand_in_choices
 from gotaskq.sync_door import SyncDoor
 from gotaskq.task import AnyTask
+from gotaskq.telling import Telling
 
 T = TypeVar("T")
 
@@ -54,6 +55,7 @@ class Life:
         self.lifespans = Lifespans()
         self.sync = SyncDoor(choices, bus, tasks=tasks, known_types=registry.types)
         self.before_end: list[Callable[[], Awaitable[None]]] = []  # what else to end, while the store is open still
+        self.telling = Telling(bus, choices.clock)
         self._bus = bus
         self._registry = registry
         self.tasks = tasks
@@ -128,12 +130,14 @@ class Life:
         )
         if isinstance(opened.backend, TellsOfCancels):
             opened.backend.hear_cancels(self.end_attempt)
-        if opened.sharing is not None:
-            try:
+        try:
+            await self._beside.enter_async_context(self.telling.to(opened.log))
+            if opened.sharing is not None:
                 await self._beside.enter_async_context(opened.sharing.reading())
-            except BaseException:
-                await opened.backend.close()
-                raise
+        except BaseException:
+            await self._beside.aclose()
+            await opened.backend.close()
+            raise
         self._opened = opened
         self._registry.open_executors()
         self.sync.hand_over_to(self._opened)

@@ -13,6 +13,7 @@ from gotaskq.store_limits import StoreLimits
 from gotaskq.testing.conformance import (
     BackendConformance,
     GovernorConformance,
+    SharesHappeningsConformance,
     SharesTypesConformance,
     StandingConformance,
 )
@@ -27,7 +28,13 @@ def server(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
         yield running
 
 
-class TestRedis(BackendConformance, SharesTypesConformance, GovernorConformance, StandingConformance):
+class TestRedis(
+    BackendConformance,
+    SharesTypesConformance,
+    SharesHappeningsConformance,
+    GovernorConformance,
+    StandingConformance,
+):
     @pytest.fixture(autouse=True)
     def _server(self, server: RedisServer) -> None:
         self.server = server

@@ -6,61 +6,30 @@ forgotten is a gap it can see.
 """
 
 import asyncio
+import re
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from random import Random
 from typing import Any, Final
 
 import msgspec
 
 from gotaskq.app import TaskQ
-from gotaskq.events import (
-    Event,
-    JobCancelled,
-    JobDied,
-    JobDone,
-    JobEnqueued,
-    JobProgressed,
-    JobReleased,
-    JobReplayed,
-    JobRetryScheduled,
-    JobSnoozed,
-    JobStarted,
-    LeaseLapsed,
-)
+from gotaskq.happening import NAMES, Happening, happening_of
+from gotaskq.happening_log import KEPT, KEPT_FOR_S
 from gotaskq.job import JobId, Status
 
-KEPT: Final = 10_000  # happenings to go on from after a broken connection
-KEPT_FOR_S: Final = 60.0  # after the last watcher has gone; then nothing is kept until the next one comes
+_EVENT_ID: Final = re.compile(r"([0-9a-f]{12})-([0-9]{1,18})")
+
 MOST_BEHIND: Final = 1_000  # happenings a watcher may have unread; then it is cut off, and comes back with its id
 
-# An event carries its job as it was when the engine last saw it, so what it became is said here.
-NAMES: Final[dict[type[Event], tuple[str, Status]]] = {
-    JobEnqueued: ("job.enqueued", Status.PENDING),
-    JobStarted: ("job.started", Status.RUNNING),
-    JobProgressed: ("job.progressed", Status.RUNNING),
-    JobDone: ("job.done", Status.DONE),
-    JobRetryScheduled: ("job.retrying", Status.PENDING),
-    JobDied: ("job.dead", Status.DEAD),
-    JobSnoozed: ("job.snoozed", Status.PENDING),
-    JobReleased: ("job.released", Status.PENDING),
-    JobCancelled: ("job.cancelled", Status.CANCELLED),
-    JobReplayed: ("job.replayed", Status.PENDING),
-    LeaseLapsed: ("job.lapsed", Status.PENDING),
-}
 
+class Kept(msgspec.Struct, frozen=True, gc=False):
+    """A happening as a log has it; None: what happened there, nobody knows."""
 
-class Happening(msgspec.Struct, frozen=True, gc=False):
-    """One event of one job, without its payload: small, and it keeps no job from being forgotten."""
-
-    number: int
-    name: str
-    job_id: JobId
-    type: str
-    queue: str
-    status: Status
-    attempt: int
-    error: str | None
+    id: str
+    happening: Happening | None
 
 
 class Filter(msgspec.Struct, frozen=True):
@@ -91,17 +60,22 @@ class Watcher:
 
     def __init__(self, wanted: Filter) -> None:
         self.wanted = wanted
-        self.unread: deque[Happening] = deque()
+        self.unread: deque[Kept] = deque()
         self.is_behind = False
         self._woken = asyncio.Event()
 
-    def offer(self, happening: Happening) -> None:
+    def offer(self, kept: Kept) -> None:
         """Give it one, or note that it is too far behind to be given any more."""
         if len(self.unread) >= MOST_BEHIND:
             self.is_behind = True
         else:
-            self.unread.append(happening)
+            self.unread.append(kept)
         self._woken.set()
+
+    def begin(self) -> None:
+        """Let it begin here: it has been given all up to now in another way, or does not want it."""
+        self.unread.clear()
+        self.is_behind = False
 
     def wake(self) -> None:
         """Let it look about."""
@@ -113,15 +87,63 @@ class Watcher:
         self._woken.clear()
 
 
+class Watchers:
+    """Those who watch, found by what they want: who wants something else costs nothing."""
+
+    def __init__(self) -> None:
+        self._by_key: dict[tuple[object, ...], dict[Watcher, None]] = {}
+        self.count = 0
+
+    def add(self, wanted: Filter) -> Watcher:
+        """Take one in."""
+        watcher = Watcher(wanted)
+        self._by_key.setdefault(wanted.key, {})[watcher] = None
+        self.count += 1
+        return watcher
+
+    def remove(self, watcher: Watcher) -> None:
+        """Let one go."""
+        others = self._by_key[watcher.wanted.key]
+        del others[watcher]
+        if not others:
+            del self._by_key[watcher.wanted.key]
+        self.count -= 1
+
+    def offer(self, kept: Kept) -> None:
+        """Give it to each who wants it; a gap, to all."""
+        happening = kept.happening
+        if happening is None:
+            for watcher in self._all():
+                watcher.offer(kept)
+            return
+        job_type, queue = happening.type, happening.queue
+        for key in ((happening.job_id,), (None, None), (queue, None), (None, job_type), (queue, job_type)):
+            for watcher in self._by_key.get(key, ()):
+                if watcher.wanted.admits(happening):
+                    watcher.offer(kept)
+
+    def wake_of_job(self, job_id: JobId) -> None:
+        """Let those look about who watch this job."""
+        for watcher in self._by_key.get((job_id,), ()):
+            watcher.wake()
+
+    def wake_all(self) -> None:
+        """Let everybody look about."""
+        for watcher in self._all():
+            watcher.wake()
+
+    def _all(self) -> Iterator[Watcher]:
+        return (watcher for watchers in self._by_key.values() for watcher in watchers)
+
+
 class Happenings:
     """The log of one TaskQ, and its watchers."""
 
     def __init__(self, taskq: TaskQ, *, clock_s: Callable[[], float], rng: Random | None = None) -> None:
         self._taskq = taskq
         self._clock_s = clock_s
-        self._kept: deque[Happening] = deque(maxlen=KEPT)
-        self._watchers: dict[tuple[object, ...], dict[Watcher, None]] = {}
-        self._count = 0
+        self._kept: deque[Kept] = deque(maxlen=KEPT)
+        self._watchers = Watchers()
         self._number = 0
         self._is_subscribed = False
         self._unwatched_since_s: float | None = None
@@ -130,7 +152,7 @@ class Happenings:
     @property
     def watchers(self) -> int:
         """How many watch."""
-        return self._count
+        return self._watchers.count
 
     @property
     def last(self) -> int:
@@ -140,33 +162,38 @@ class Happenings:
     def watch(self, wanted: Filter) -> Watcher:
         """Take in a watcher."""
         self._begin()
-        watcher = Watcher(wanted)
-        self._watchers.setdefault(wanted.key, {})[watcher] = None
-        self._count += 1
-        return watcher
+        return self._watchers.add(wanted)
 
     def leave(self, watcher: Watcher) -> None:
         """Let a watcher go."""
-        others = self._watchers[watcher.wanted.key]
-        del others[watcher]
-        if not others:
-            del self._watchers[watcher.wanted.key]
-        self._count -= 1
-        if self._count == 0:
+        self._watchers.remove(watcher)
+        if not self._watchers.count:
             self._unwatched_since_s = self._clock_s()
 
-    def since(self, number: int) -> Iterator[Happening] | None:
-        """Return what happened after this number; None where some of it is forgotten or never was."""
-        first = self._kept[0].number if self._kept else self._number + 1
-        if not first - 1 <= number <= self._number:
+    async def join(self, watcher: Watcher, last_id: str) -> list[Kept] | None:
+        """Return what a watcher missed since the event of this id; None where some of it is not known here."""
+        if not last_id:
+            return []
+        match = _EVENT_ID.fullmatch(last_id)
+        if match is None or match[1] != self.epoch:
             return None
-        return (happening for happening in self._kept if happening.number > number)
+        watcher.begin()
+        return self.since(int(match[2]))
+
+    def since(self, number: int) -> list[Kept] | None:
+        """Return what happened after this number; None where some of it is forgotten or never was."""
+        first = self._number - len(self._kept)
+        if not first <= number <= self._number:
+            return None
+        return list(islice(self._kept, number - first, None))
 
     def wake_all(self) -> None:
         """Let every watcher look about."""
-        for watchers in self._watchers.values():
-            for watcher in watchers:
-                watcher.wake()
+        self._watchers.wake_all()
+
+    def wake_of_job(self, job_id: JobId) -> None:
+        """Let those look about who watch this job: something happened to it elsewhere."""
+        self._watchers.wake_of_job(job_id)
 
     def _begin(self) -> None:
         """Listen from the first watcher on."""
@@ -176,35 +203,16 @@ class Happenings:
         self._unwatched_since_s = None
         if not self._is_subscribed:
             self._is_subscribed = True
-            for event_type, (name, status) in NAMES.items():
-                self._taskq.observe_batches(event_type, self._teller(name, status))
+            for event_type in NAMES:
+                self._taskq.observe_batches(event_type, self._hear)
 
     def _is_over(self, since_s: float) -> bool:
         return self._clock_s() > since_s + KEPT_FOR_S
 
-    def _teller(self, name: str, status: Status) -> Callable[[Sequence[Any]], None]:
-        def tell(events: Sequence[Any]) -> None:
-            if self._count or (self._unwatched_since_s is not None and not self._is_over(self._unwatched_since_s)):
-                for event in events:
-                    self._tell(name, status, event)
-
-        return tell
-
-    def _tell(self, name: str, status: Status, event: Any) -> None:
-        job = event.job
-        self._number += 1
-        happening = Happening(
-            self._number,
-            name,
-            job.id,
-            job.type,
-            job.queue,
-            status,
-            job.attempt,
-            getattr(event, "error", None),
-        )
-        self._kept.append(happening)
-        for key in ((job.id,), (None, None), (job.queue, None), (None, job.type), (job.queue, job.type)):
-            for watcher in self._watchers.get(key, ()):
-                if watcher.wanted.admits(happening):
-                    watcher.offer(happening)
+    def _hear(self, events: Sequence[Any]) -> None:
+        if self._watchers.count or (self._unwatched_since_s is not None and not self._is_over(self._unwatched_since_s)):
+            for event in events:
+                self._number += 1
+                kept = Kept(f"{self.epoch}-{self._number}", happening_of(event))
+                self._kept.append(kept)
+                self._watchers.offer(kept)

@@ -9,7 +9,8 @@ import contextlib
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, TypeAlias
 
 import msgspec
 from starlette.requests import Request
@@ -17,11 +18,13 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from gotaskq.api.answers import JSON, Answer, refuse
-from gotaskq.api.happenings import Filter, Happening, Happenings, Watcher
+from gotaskq.api.happenings import Filter, Happenings, Kept, Watcher
 from gotaskq.api.long_requests import BUSY_WAITING, long_requests
 from gotaskq.api.requests import job_id_of
 from gotaskq.api.schemas import encode_job
+from gotaskq.api.shared_happenings import SharedHappenings
 from gotaskq.app import TaskQ
+from gotaskq.clock import SystemClock
 from gotaskq.errors import GotaskqError, InvalidRequestError, JobNotFoundError
 from gotaskq.job import FINAL, Job, JobId, Status
 from gotaskq.names import check_queue_name
@@ -36,7 +39,9 @@ STREAM_HEADERS: Final = {"cache-control": "no-store", "x-accel-buffering": "no"}
 
 _WAIT = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3})?")
 _PREFERRED = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?([0-9]{1,3})\"?\s*(?=$|[,;])", re.IGNORECASE)
-_EVENT_ID = re.compile(r"([0-9a-f]{12})-([0-9]{1,18})")
+
+
+Source: TypeAlias = Happenings | SharedHappenings
 
 
 class Wish(msgspec.Struct, frozen=True):
@@ -70,6 +75,7 @@ class Watching:
     def __init__(self, taskq: TaskQ) -> None:
         self._taskq = taskq
         self._happenings = Happenings(taskq, clock_s=time.monotonic)
+        self._shared: SharedHappenings | None = None
         self._sweeping: asyncio.Task[None] | None = None
         self._draining = asyncio.Event()
         taskq.on_drain(self._end)
@@ -112,12 +118,13 @@ class Watching:
     # -- streams -------------------------------------------------------------------------------------------------------
 
     async def events(self, request: Request) -> Response:
-        """`GET /events`: what happens to jobs in this process, as it happens."""
+        """`GET /events`: what happens to jobs, as it happens; on a shared store, in all of its processes."""
         try:
             wanted = _filter_of(request)
         except GotaskqError as error:
             return _response(refuse(error))
-        return self._stream(request, wanted, self._tell_events)
+        happenings = self._happenings_of_all()
+        return self._stream(request, happenings, wanted, partial(self._tell_events, happenings))
 
     async def job_events(self, request: Request) -> Response:
         """`GET /jobs/{id}/events`: a job as it is, and each time it has changed, until it has ended."""
@@ -128,10 +135,18 @@ class Watching:
             await self._taskq.get(job_id)
         except GotaskqError as error:
             return _response(refuse(error))
-        return self._stream(request, Filter(job_id=job_id), self._tell_job)
+        return self._stream(request, self._happenings, Filter(job_id=job_id), self._tell_job)
+
+    def _happenings_of_all(self) -> Source:
+        log = self._taskq.happening_log
+        if log is None:
+            return self._happenings
+        if self._shared is None or self._shared.log is not log:  # the app was opened anew
+            self._shared = SharedHappenings(log, SystemClock(), hear=self._happenings.wake_of_job)
+        return self._shared
 
     def _stream(
-        self, request: Request, wanted: Filter, tell: Callable[[Watcher, str], AsyncIterator[bytes]]
+        self, request: Request, source: Source, wanted: Filter, tell: Callable[[Watcher, str], AsyncIterator[bytes]]
     ) -> Response:
         long = long_requests(request)
         if not long.has_room or self._taskq.is_draining:
@@ -139,42 +154,33 @@ class Watching:
         last_id = request.headers.get("last-event-id", "")
 
         async def body() -> AsyncIterator[bytes]:
-            with long.waiting(), self._watching(wanted) as watcher:
-                yield RETRY
+            with long.waiting(), self._watching(source, wanted) as watcher:
                 async for piece in tell(watcher, last_id):
                     yield piece
 
         return StreamingResponse(body(), media_type="text/event-stream", headers=STREAM_HEADERS)
 
-    async def _tell_events(self, watcher: Watcher, last_id: str) -> AsyncIterator[bytes]:
-        for piece in self._replay(watcher.wanted, last_id):
-            yield piece
+    async def _tell_events(self, source: Source, watcher: Watcher, last_id: str) -> AsyncIterator[bytes]:
+        missed = await source.join(watcher, last_id)
+        yield RETRY
+        pieces = [RESET] if missed is None else [_encode(kept) for kept in missed if _is_wanted(kept, watcher.wanted)]
+        if pieces:
+            yield b"".join(pieces)
         told_s = time.monotonic()
         while not self._taskq.is_draining and not watcher.is_behind:
             await watcher.wait()
             if watcher.unread:
-                pieces = [self._encode(watcher.unread.popleft()) for _ in range(len(watcher.unread))]
+                pieces = [_encode(watcher.unread.popleft()) for _ in range(len(watcher.unread))]
                 yield b"".join(pieces)
                 told_s = time.monotonic()
             elif time.monotonic() - told_s >= PING_EVERY_S:
                 yield PING
                 told_s = time.monotonic()
 
-    def _replay(self, wanted: Filter, last_id: str) -> Iterator[bytes]:
-        """Give what happened since the last event a client saw, or tell it that we cannot."""
-        if not last_id:
-            return
-        match = _EVENT_ID.fullmatch(last_id)
-        is_ours = match is not None and match[1] == self._happenings.epoch
-        missed = self._happenings.since(int(match[2])) if match is not None and is_ours else None
-        if missed is None:
-            yield RESET
-        else:
-            yield from (self._encode(happening) for happening in missed if wanted.admits(happening))
-
     async def _tell_job(self, watcher: Watcher, last_id: str) -> AsyncIterator[bytes]:
         job_id = watcher.wanted.job_id or JobId(0)
         shown, told_s = last_id, time.monotonic()
+        yield RETRY
         while True:
             try:
                 job = await self._taskq.get(job_id)
@@ -193,42 +199,37 @@ class Watching:
             await watcher.wait()
             watcher.unread.clear()
 
-    def _encode(self, happening: Happening) -> bytes:
-        data: dict[str, object] = {
-            "id": str(happening.job_id),
-            "type": happening.type,
-            "queue": happening.queue,
-            "status": happening.status.value,
-            "attempt": happening.attempt,
-        }
-        if happening.error:
-            data["error"] = happening.error
-        return _event(happening.name, f"{self._happenings.epoch}-{happening.number}", msgspec.json.encode(data))
-
     @contextlib.contextmanager
-    def _watching(self, wanted: Filter) -> Iterator[Watcher]:
-        watcher = self._happenings.watch(wanted)
+    def _watching(self, source: Source, wanted: Filter) -> Iterator[Watcher]:
+        watcher = source.watch(wanted)
         if self._sweeping is None or self._sweeping.done():
             self._sweeping = asyncio.get_running_loop().create_task(self._sweep())
         try:
             yield watcher
         finally:
-            self._happenings.leave(watcher)
+            source.leave(watcher)
 
     async def _sweep(self) -> None:
         """Wake all who watch, now and then: one timer for all of them."""
         every_s = LOOK_EVERY_S if self._taskq.is_shared else PING_EVERY_S
-        while self._happenings.watchers:
+        while any(source.watchers for source in self._sources()):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(every_s):
                     await self._draining.wait()
-            self._happenings.wake_all()
+            self._wake_all()
             if self._draining.is_set():
                 return
 
     def _end(self) -> None:
         self._draining.set()
-        self._happenings.wake_all()
+        self._wake_all()
+
+    def _wake_all(self) -> None:
+        for source in self._sources():
+            source.wake_all()
+
+    def _sources(self) -> list[Source]:
+        return [self._happenings] if self._shared is None else [self._happenings, self._shared]
 
 
 async def _gone(request: Request) -> None:
@@ -247,6 +248,26 @@ def _filter_of(request: Request) -> Filter:
     return Filter(
         queue=None if queue is None else check_queue_name(queue), type=request.query_params.get("type"), status=wanted
     )
+
+
+def _is_wanted(kept: Kept, wanted: Filter) -> bool:
+    return kept.happening is None or wanted.admits(kept.happening)
+
+
+def _encode(kept: Kept) -> bytes:
+    happening = kept.happening
+    if happening is None:
+        return RESET
+    data: dict[str, object] = {
+        "id": str(happening.job_id),
+        "type": happening.type,
+        "queue": happening.queue,
+        "status": happening.status.value,
+        "attempt": happening.attempt,
+    }
+    if happening.error:
+        data["error"] = happening.error
+    return _event(happening.name, kept.id, msgspec.json.encode(data))
 
 
 def _id_of(job: Job) -> str:

@@ -22,9 +22,7 @@ def watching_operations() -> dict[str, dict[str, Schema]]:
         in_query("status", {"type": "string", "pattern": "^(?i:pending|running|done|failed|dead|cancelled)$"}),
     ]
     return {
-        "/events": {
-            "get": operation("Watch what happens to jobs in this process", {200: stream}, (400, 503), parameters=wanted)
-        },
+        "/events": {"get": operation("Watch what happens to jobs", {200: stream}, (400, 503), parameters=wanted)},
         "/jobs/{id}/events": {
             "get": operation("Watch a job until it has ended", {200: stream}, (404, 503), parameters=[job_id])
         },

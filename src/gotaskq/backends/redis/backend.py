@@ -19,6 +19,7 @@ from gotaskq.backends.redis.codec import LETTERS, decode_job, decode_leased, row
 from gotaskq.backends.redis.connection import Connection
 from gotaskq.backends.redis.extensions import extensions, read_extended
 from gotaskq.backends.redis.governor import RedisGovernor
+from gotaskq.backends.redis.happenings import RedisHappenings
 from gotaskq.backends.redis.intake import ANSWER_WITHIN_S, Intake
 from gotaskq.backends.redis.keeper import Keeper
 from gotaskq.backends.redis.keys import Keys, member
@@ -83,6 +84,8 @@ class RedisBackend:
         self._wakeups = WakeUps(self._connection, keys.wake, rng=rng)
         self._listing = Listing(self._connection)
         self.type_board = RedisTypeBoard(self._connection, self._limits)
+        self.happenings = RedisHappenings(self._connection, keys, clock=clock, rng=rng)
+        self._wakeups.hear_log = self.happenings.begin
         self.governor = RedisGovernor(
             self._connection, keys, self._registry, counts=self.queues, limits=self._limits, rng=rng
         )
@@ -99,6 +102,7 @@ class RedisBackend:
         try:
             await self._connection.open()
             await self._registry.open()
+            await self.happenings.notice(self._registry.log)
             await self.governor.refresh()
         except BaseException:
             await self.close()
@@ -116,6 +120,7 @@ class RedisBackend:
         if self._upkeep:
             await asyncio.wait(self._upkeep)
         self._upkeep = []
+        self.happenings.close()
         await self._connection.close()
 
     @property
@@ -147,6 +152,7 @@ class RedisBackend:
             await asyncio.sleep(KEEP_EVERY_S * self._rng.uniform(0.5, 1.0))
             with contextlib.suppress(GotaskqError):  # said by the connection, once; the next round tries again
                 await self._registry.refresh()
+                await self.happenings.notice(self._registry.log)
                 await self.governor.refresh()
 
     # -- queues --------------------------------------------------------------------------------------------------------

@@ -33,11 +33,15 @@ class Keys:
         self.queues = f"{self._root}queues"  # hash: name → 1 when paused, else 0 (and a mark)
         self.rules = f"{self._root}rules"  # hash: a queue's name, a space and a rule → its value
         self.store = f"{self._root}store"  # hash: what all processes must agree on
-        self.wake = f"{self._root}wake"  # channel: a queue that has work again, or "!" and a running job to cancel
+        self.wake = f"{self._root}wake"  # channel: a queue that has work again, "!" and a job to cancel, "~" and a log
 
     def meta(self, partition: int) -> str:
         """Return the key that names a partition; every other key of it begins alike."""
         return f"{self._root}{{{TAGS[partition]}}}:meta"
+
+    def happenings(self, partition: int) -> str:
+        """Return the key of the log of what happens, which one partition keeps for all."""
+        return f"{self._root}{{{TAGS[partition]}}}:hap"
 
 
 def member(job_id: JobId) -> str:

@@ -14,6 +14,8 @@ from gotaskq.job import DEFAULT_QUEUE
 
 PAUSED: Final = b"1"  # else 0, and behind it the mark of whoever registered the queue
 
+LOG_PARTITION: Final = 0  # keeps the log of happenings: every store has it
+
 logger = logging.getLogger(__name__)
 
 
@@ -27,6 +29,7 @@ class Registry:
         self._epochs: dict[int, bytes] = {}
         self.paused: dict[str, bool] = {}
         self.partitions = partitions
+        self.log = b""  # the name of the log of happenings that began last, if any ever did
         self.hear_loss: Callable[[int], None] = lambda partition: None
 
     async def open(self) -> None:
@@ -89,7 +92,10 @@ class Registry:
     async def _check_epoch(self, partition: int) -> None:
         """Look for the mark that was left in a partition; another, or none, means that its jobs are gone."""
         meta = self._keys.meta(partition)
-        found = await self._connection.command("HGET", meta, "epoch")
+        # One call, not two: who never watches must not pay for those who do.
+        found, log = await self._connection.command("HMGET", meta, "epoch", "log")
+        if partition == LOG_PARTITION:
+            self.log = log or b""
         if found is None:
             await self._connection.command("HSETNX", meta, "epoch", f"{self._rng.getrandbits(96):024x}")
             found = await self._connection.command("HGET", meta, "epoch")

@@ -26,6 +26,8 @@ class Script(Enum):
     EXPIRE = "expire"
     EXTEND = "extend"
     GET = "get"
+    HAPPENINGS_TELL = "happenings_tell"
+    HAPPENINGS_WATCH = "happenings_watch"
     LISTING = "listing"
     NOTE = "note"
     PEEK = "peek"
@@ -45,12 +47,21 @@ class Script(Enum):
 
 # What must be refused when memory is full: it brings more, or may. All else must go on, so that the store empties;
 # notes and results too, whose jobs are bounded, for a checkpoint that is refused is work to be done again.
-NEEDS_MEMORY: Final = frozenset({Script.AMEND, Script.ENQUEUE, Script.REPLAY, Script.TYPES_PUBLISH})
+NEEDS_MEMORY: Final = frozenset(
+    {
+        *(Script.AMEND, Script.ENQUEUE, Script.REPLAY, Script.TYPES_PUBLISH),
+        *(Script.HAPPENINGS_TELL, Script.HAPPENINGS_WATCH),
+    }
+)
 READS: Final = frozenset({Script.GET, Script.TYPES_READ})
 
 
-# Between the prelude and a script: what would make its file too long to read at once.
-PARTS: Final = {Script.ENQUEUE: ("_keys",)}
+# Between the prelude and a script: what would make its file too long to read at once, or what two of them share.
+PARTS: Final = {
+    Script.ENQUEUE: ("_keys",),
+    Script.HAPPENINGS_TELL: ("_happenings",),
+    Script.HAPPENINGS_WATCH: ("_happenings",),
+}
 
 
 class ScriptText:

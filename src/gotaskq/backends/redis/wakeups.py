@@ -1,8 +1,8 @@
 """Wake-ups: who waits for work hears of it at once, and so does who runs a job that somebody cancels.
 
 A hint and never the truth: a message that is lost costs a worker that polls no more than its pause. Scripts publish the
-name of a queue when it gets its first ready job, or one that is due earlier than all others, and "!" with the id of a
-running job whose end is asked for.
+name of a queue when it gets its first ready job, or one that is due earlier than all others, "!" with the id of a
+running job whose end is asked for, and "~" with the name of a log of happenings that begins.
 """
 
 import asyncio
@@ -20,6 +20,7 @@ PING_EVERY_S: Final = 5.0  # a connection that is only half there does not say s
 FIRST_PAUSE_S: Final = 0.05
 MAX_PAUSE_S: Final = 2.0
 CANCEL: Final = b"!"  # before an id: no queue's name begins so
+WATCH: Final = b"~"  # before the name of a log
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +34,7 @@ class WakeUps:
         self._rng = rng
         self._waiting: dict[asyncio.Future[None], frozenset[str]] = {}
         self._cancel_hearers: list[Callable[[JobId], None]] = []
+        self.hear_log: Callable[[bytes], None] = lambda log: None
         self.is_listening = asyncio.Event()
 
     async def listen(self) -> None:
@@ -75,6 +77,9 @@ class WakeUps:
                 pass  # the answer to a PING
 
     def _hear_message(self, text: bytes) -> None:
+        if text.startswith(WATCH):
+            self.hear_log(text.removeprefix(WATCH))
+            return
         if not text.startswith(CANCEL):
             self.wake(text.decode())
             return

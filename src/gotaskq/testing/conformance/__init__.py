@@ -5,7 +5,8 @@
             return MyBackend(limits, clock=clock, rng=rng)
 
 CoreBackendConformance is its first part. A backend that is `EnqueuesNow` inherits from EnqueuesNowConformance too, one
-that is `SharesTypes` from SharesTypesConformance, one that is `TellsStanding` from StandingConformance, and one that
+that is `SharesTypes` from SharesTypesConformance, one that `SharesHappenings` from SharesHappeningsConformance, one
+that is `TellsStanding` from StandingConformance, and one that
 `GovernsQueues` from GovernorConformance.
 
     class TestMyExecutor(ExecutorConformance):
@@ -37,6 +38,7 @@ TOPICS: Final = (
     "filtering",
     "given",
     "governing",
+    "happenings",
     "keys",
     "leases",
     "listing",
@@ -62,6 +64,7 @@ from gotaskq.testing.conformance.executors import ExecutorConformance  # noqa: E
 from gotaskq.testing.conformance.expiry import AfterExpiryConformance, ExpiryConformance  # noqa: E402
 from gotaskq.testing.conformance.filtering import FilterConformance  # noqa: E402
 from gotaskq.testing.conformance.governing import GovernorConformance  # noqa: E402
+from gotaskq.testing.conformance.happenings import SharesHappeningsConformance  # noqa: E402
 from gotaskq.testing.conformance.keys import (  # noqa: E402
     AtomicKeysConformance,
     IdempotencyConformance,
@@ -113,6 +116,7 @@ __all__ = [
     "OrderingConformance",
     "RetryPolicyConformance",
     "SelectorConformance",
+    "SharesHappeningsConformance",
     "SharesTypesConformance",
     "StandingConformance",
 ]
