@@ -17,12 +17,27 @@ MAX_DEPTH: Final = 100_000_000
 MAX_RATE: Final = 1_000_000
 MAX_RETRIES: Final = 100
 MAX_SECONDS: Final = 31_536_000
+LEAST_KEPT_S: Final = 5  # longer than an enqueue is sent again whose reply was lost: a job that is gone would run anew
+MOST_KEPT_S: Final = 315_360_000
 ORDERINGS: Final = ("priority", "fifo")
 
 # Setting → the member that holds it in milliseconds; what is set is in seconds, as everywhere in the API.
-IN_SECONDS: Final = {"max_age": "max_age_ms", "base_delay": "base_delay_ms", "max_delay": "max_delay_ms"}
+IN_SECONDS: Final = {
+    "max_age": "max_age_ms",
+    "base_delay": "base_delay_ms",
+    "max_delay": "max_delay_ms",
+    "complete_job_ttl": "complete_job_ttl_ms",
+    "dead_job_ttl": "dead_job_ttl_ms",
+}
+SECONDS: Final[Mapping[str, tuple[float, int]]] = {
+    **dict.fromkeys(("max_age", "base_delay", "max_delay"), (0.001, MAX_SECONDS)),
+    **dict.fromkeys(("complete_job_ttl", "dead_job_ttl"), (LEAST_KEPT_S, MOST_KEPT_S)),
+}
 COUNTS: Final = {"max_depth": (1, MAX_DEPTH), "rate_limit": (1, MAX_RATE), "max_retries": (0, MAX_RETRIES)}
-SETTINGS: Final = ("ordering", "max_depth", "max_age", "rate_limit", "max_retries", "base_delay", "max_delay")
+SETTINGS: Final = (
+    *("ordering", "max_depth", "max_age", "rate_limit", "max_retries", "base_delay", "max_delay"),
+    *("complete_job_ttl", "dead_job_ttl"),
+)
 
 
 class QueueRules(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,6 +51,8 @@ class QueueRules(msgspec.Struct, frozen=True, kw_only=True):
     max_retries: int | None = None  # of jobs that do not say, and whose types do not
     base_delay_ms: int | None = None  # of the backoff, for types without a policy of their own
     max_delay_ms: int | None = None
+    complete_job_ttl_ms: int | None = None  # of jobs that are DONE or CANCELLED from now on
+    dead_job_ttl_ms: int | None = None  # of jobs that die from now on
 
     def settings(self) -> dict[str, str | int | float | None]:
         """Return what is set, in the words and units it is set in."""
@@ -86,8 +103,9 @@ def _count(name: str, value: object) -> int:
 
 
 def _milliseconds(name: str, value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0.001 <= value <= MAX_SECONDS:
-        raise InvalidRequestError(f"{name} must be between 0.001 and {MAX_SECONDS} seconds", field=name)
+    least, most = SECONDS[name]
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
+        raise InvalidRequestError(f"{name} must be between {least} and {most} seconds", field=name)
     return round(value * 1000)
 
 

@@ -133,7 +133,7 @@ class _Audit:
     def lines(self) -> Iterator[str]:
         """Give a line for each thing that is wrong."""
         for place, members in self.partition.places.items():
-            if place not in ("ids", "exp"):
+            if place not in ("ids", "exp", "own"):
                 for job_id in members:
                     self.found.setdefault(job_id, []).append(place)
         yield from (f"I5: unknown key {name}" for name in self.partition.unknown_keys)
@@ -145,6 +145,7 @@ class _Audit:
             yield from self._misplaced(job)
         yield from self._patience()
         yield from self._unique_keys()
+        yield from self._own_times()
         yield from self._counters()
 
     def _orphans(self) -> list[tuple[int, dict[str, str]]]:
@@ -169,6 +170,13 @@ class _Audit:
         expected = {"rdy": job.rank, "dly": job.count("ra") or job.created_at_ms + job.delay_ms}.get(place[:3])
         if expected is not None and score != expected:
             yield f"I5: job {job.id} has score {score:.0f} in {place}; it should be {expected}"
+
+    def _own_times(self) -> Iterator[str]:
+        for job_id in sorted(self.partition.places.get("own", {})):
+            job = self.partition.jobs.get(job_id)
+            if job is None or job.status not in ENDED:
+                status = "gone" if job is None else job.status
+                yield f"I5: job {job_id} is {status} and has an instant at which it is forgotten"
 
     def _patience(self) -> Iterator[str]:
         real = {

@@ -50,7 +50,7 @@ class Partition:
     tag: str
     jobs: dict[int, StoredJob] = field(default_factory=dict)
     orphans: dict[int, Fields] = field(default_factory=dict)  # mutable halves without a body
-    places: dict[str, Scores] = field(default_factory=dict)  # rdy:QUEUE, dly:QUEUE, run, dlq, fin, ids, exp
+    places: dict[str, Scores] = field(default_factory=dict)  # rdy:QUEUE, dly:QUEUE, run, dlq, fin, own, ids, exp
     unique_keys: Fields = field(default_factory=dict)  # unique key → the job that has it
     requests: Fields = field(default_factory=dict)  # digest of an idempotency key → the job that stands for it
     counters: dict[str, int] = field(default_factory=dict)
@@ -163,7 +163,7 @@ class _Reading:
             return
         partition = self._partition(name)
         place = name.partition("}:")[2]
-        if self._family(name) in ("rdy", "dly", "run", "dlq", "fin", "ids", "exp"):
+        if self._family(name) in ("rdy", "dly", "run", "dlq", "fin", "own", "ids", "exp"):
             members = self._client.zrange(name, 0, -1, withscores=True)
             partition.places[place] = {int(member): score for member, score in members}
         elif place == "st":

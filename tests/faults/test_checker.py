@@ -172,6 +172,10 @@ def retry_too_often(part: Partition) -> None:
     part.jobs[DEAD].fields["rt"] = "4"
 
 
+def forget_at_an_instant(part: Partition) -> None:
+    part.places["own"] = {DONE: 9_000.0, TAKEN: 9_000.0}
+
+
 def forget_a_crash(part: Partition) -> None:
     part.jobs[DONE].fields["cr"] = "0"
 
@@ -190,6 +194,7 @@ def forget_a_crash(part: Partition) -> None:
         (let_wait_for_ever, "I5: job 2 is to expire at None; it should be 1700"),
         (let_a_running_job_expire, "I5: job 3 is to expire at 1; it should be None"),
         (name_a_stranger, "I5: job 99 is in ['dlq'] and has no body"),
+        (forget_at_an_instant, "I5: job 3 is RUNNING and has an instant at which it is forgotten"),
         (keep_a_key, "I5: the unique key 'w:1' is kept for 4, which does not wait or run"),
         (lose_a_key, "I5: job 3 is RUNNING and its unique key 'w:1' is"),
         (forget_in_index, "I5: job 1 is missing from the index of ids"),

@@ -11,7 +11,11 @@ from tests.integration.wire import assert_is_error
 from tests.redis_servers import RedisServer, flavours
 
 UNSET = dict.fromkeys(
-    ("ordering", "max_depth", "max_age", "rate_limit", "max_retries", "base_delay", "max_delay"), None
+    (
+        *("ordering", "max_depth", "max_age", "rate_limit", "max_retries", "base_delay", "max_delay"),
+        *("complete_job_ttl", "dead_job_ttl"),
+    ),
+    None,
 )
 
 
@@ -135,12 +139,13 @@ def test_a_queue_with_jobs_and_the_default_one_stay(server: ServerProcess, queue
 def test_settings_are_changed_one_by_one(server: ServerProcess, queue: str) -> None:
     before = server.get(f"/queues/{queue}/settings")
     first = patch(server, queue, ordering="fifo", max_age=1.5, max_retries=0, base_delay=0.2, max_delay=60)
-    second = patch(server, queue, max_depth=7, max_age=None, rate_limit=9)
+    second = patch(server, queue, max_depth=7, max_age=None, rate_limit=9, complete_job_ttl=5, dead_job_ttl=86_400)
 
     assert (before.status, before.json) == (200, UNSET)
     set_first = {"ordering": "fifo", "max_age": 1.5, "max_retries": 0, "base_delay": 0.2, "max_delay": 60.0}
     assert (first.status, first.json) == (200, UNSET | set_first)
-    set_second = set_first | {"max_depth": 7, "max_age": None, "rate_limit": 9}
+    kept = {"complete_job_ttl": 5.0, "dead_job_ttl": 86_400.0}
+    set_second = set_first | kept | {"max_depth": 7, "max_age": None, "rate_limit": 9}
     assert (second.status, second.json) == (200, UNSET | set_second)
     assert server.get(f"/queues/{queue}/settings").json == second.json
 
@@ -156,6 +161,8 @@ def test_settings_are_changed_one_by_one(server: ServerProcess, queue: str) -> N
         ({"max_retries": -1}, "max_retries", "max_retries must be a whole number between 0 and 100"),
         ({"max_age": 0}, "max_age", "max_age must be between 0.001 and 31536000 seconds"),
         ({"base_delay": "1"}, "base_delay", "base_delay must be between 0.001 and 31536000 seconds"),
+        ({"complete_job_ttl": 0}, "complete_job_ttl", "complete_job_ttl must be between 5 and 315360000 seconds"),
+        ({"dead_job_ttl": 4.9}, "dead_job_ttl", "dead_job_ttl must be between 5 and 315360000 seconds"),
         ({"base_delay": 2, "max_delay": 1}, "base_delay", "base_delay must not be above max_delay"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The machine of a backend whose queues can be governed one by one: they are purged, and have depths of their own."""
+"""The machine of a backend whose queues can be governed one by one: purged, with depths and times of their own."""
 
 from typing import Final
 
@@ -11,6 +11,7 @@ from gotaskq.governing import Governor, GovernsQueues
 from gotaskq.testing.conformance.given import ALL
 
 BOTH: Final = ("default", "mail")
+KEPT_MS: Final = (None, 20_005, 200_005)  # shorter and longer than what the store keeps by itself
 
 
 class GoverningMachine(BackendMachine):
@@ -32,6 +33,17 @@ class GoverningMachine(BackendMachine):
         self.model.max_depths.pop(queue, None)
         if max_depth is not None:
             self.model.max_depths[queue] = max_depth
+
+    @rule(queue=st.sampled_from(BOTH), ended_ms=st.sampled_from(KEPT_MS), dead_ms=st.sampled_from(KEPT_MS))
+    def set_retention(self, queue: str, ended_ms: int | None, dead_ms: int | None) -> None:
+        self.run(self.governor.change(queue, {"complete_job_ttl_ms": ended_ms, "dead_job_ttl_ms": dead_ms}))
+
+        self.model.kept_ms[queue] = (ended_ms, dead_ms)
+
+    @rule()
+    def keep_up_after_a_long_time(self) -> None:
+        self.advance(201)
+        self.prune(ALL)
 
     async def _look_at_queues(self) -> None:
         await super()._look_at_queues()

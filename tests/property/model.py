@@ -58,6 +58,7 @@ class Record:
     note: str = ""
     checkpoint_json: bytes | None = None
     result_json: bytes | None = None
+    kept_ms: int | None = None  # once it has ended, by its queue's own rule
     worker: str | None = None
     is_cancel_requested: bool = False
     nonce: str | None = None  # of the lease, while there is one
@@ -84,6 +85,7 @@ class Model:
         self.limits = limits
         self.jobs: dict[int, Record] = {}
         self.max_depths: dict[str, int] = {}  # of queues that have their own
+        self.kept_ms: dict[str, tuple[int | None, int | None]] = {}  # likewise: of ended jobs, of dead ones
         self.paused: dict[str, bool] = {"default": False}
         self.ended: list[int] = []  # DONE and CANCELLED, in order of their end
         self.deaths: list[int] = []  # DEAD, in order of their death
@@ -334,8 +336,12 @@ class Model:
         return [now_ms - self.jobs[job_id].run_after_ms for job_id in self._due(queue, now_ms)]
 
     def expired(self, now_ms: int) -> set[int]:
-        return {job_id for job_id in self.ended if self._age_ms(job_id, now_ms) > self.limits.ended_ttl_ms} | {
-            job_id for job_id in self.deaths if self._age_ms(job_id, now_ms) > self.limits.dead_ttl_ms
+        of_all = [(self.ended, self.limits.ended_ttl_ms), (self.deaths, self.limits.dead_ttl_ms)]
+        return {
+            job_id
+            for jobs, ttl_ms in of_all
+            for job_id in jobs
+            if self._age_ms(job_id, now_ms) > (self.jobs[job_id].kept_ms or ttl_ms)
         }
 
     def forget(self, job_id: int) -> None:
@@ -402,6 +408,7 @@ class Model:
     def _end(self, job: Record, status: str, *, now_ms: int) -> None:
         job.status = status
         job.finished_at_ms = now_ms
+        job.kept_ms = self.kept_ms.get(job.queue, (None, None))[0]
         self.ended.append(job.id)
         if len(self.ended) > self.limits.max_ended:
             self.forget(self.ended[0])
@@ -411,6 +418,7 @@ class Model:
         job.death_reason = reason
         job.error = error
         job.finished_at_ms = now_ms
+        job.kept_ms = self.kept_ms.get(job.queue, (None, None))[1]
         self.deaths.append(job.id)
         if len(self.deaths) > self.limits.max_dead:
             self.forget(self.deaths[0])

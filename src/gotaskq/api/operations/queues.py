@@ -4,7 +4,7 @@ from typing import Final
 
 from gotaskq.api.operations.words import COUNT, JSON, MESSAGE, OPTIONS, Schema, in_path, json_of, operation
 from gotaskq.names import RESERVED_QUEUE_NAMES
-from gotaskq.queue_rules import COUNTS, IN_SECONDS, MAX_SECONDS, ORDERINGS
+from gotaskq.queue_rules import COUNTS, ORDERINGS, SECONDS
 
 STATS: Final[Schema] = {
     "type": "object",
@@ -35,7 +35,10 @@ SETTINGS: Final[Schema] = {
             name: {"type": ["integer", "null"], "minimum": least, "maximum": most}
             for name, (least, most) in COUNTS.items()
         },
-        **{name: {"type": ["number", "null"], "minimum": 0.001, "maximum": MAX_SECONDS} for name in IN_SECONDS},
+        **{
+            name: {"type": ["number", "null"], "minimum": least, "maximum": most}
+            for name, (least, most) in SECONDS.items()
+        },
     },
     "additionalProperties": False,
 }

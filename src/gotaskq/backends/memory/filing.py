@@ -18,6 +18,7 @@ from gotaskq.backends.memory.waiting import WaitingQueue
 from gotaskq.clock import Clock
 from gotaskq.errors import QueueNotFoundError
 from gotaskq.job import CANCELLED, DONE, PENDING, Job, JobId
+from gotaskq.queue_rules import QueueRules
 from gotaskq.store_limits import StoreLimits
 
 
@@ -35,17 +36,24 @@ class Filing:
         self._queues: dict[str, WaitingQueue] = {}
         self._deadlines: dict[JobId, int] = {}
         self._keys = KeyRing(ttl_ms=limits.idempotency_ttl_ms)
-        self._dead = DeadJobs(self._keys, max_count=limits.max_dead_jobs, ttl_ms=limits.dead_job_ttl_ms)
+        rules: dict[str, QueueRules] = {}  # the governor's, and read by those who keep what has ended
+        self._dead = DeadJobs(self._keys, rules, max_count=limits.max_dead_jobs, ttl_ms=limits.dead_job_ttl_ms)
         self._listing = Listing(self._jobs, self._dead)
         self._patience = Patience()
         self._finished = FinishedJobs(
-            self._jobs, self._keys, max_count=limits.max_completed_jobs, ttl_ms=limits.complete_job_ttl_ms
+            self._jobs, self._keys, rules, max_count=limits.max_completed_jobs, ttl_ms=limits.complete_job_ttl_ms
         )
         self._sleepers = Sleepers(clock)
         self.type_board = MemoryTypeBoard(limits, now_ms=self._now_ms)
         self._latest_ms = 0
         self.governor = MemoryGovernor(
-            self._queues, self._jobs, self._patience, self._keys, max_depth=limits.max_queue_depth, now_ms=self._now_ms
+            self._queues,
+            self._jobs,
+            self._patience,
+            self._keys,
+            rules,
+            max_depth=limits.max_queue_depth,
+            now_ms=self._now_ms,
         )
 
     def _new_queue(self, name: str) -> WaitingQueue:

@@ -19,6 +19,7 @@ class MemoryGovernor:
         jobs: dict[JobId, Job],
         patience: Patience,
         keys: KeyRing,
+        rules: dict[str, QueueRules],
         *,
         max_depth: int,
         now_ms: Callable[[], int],
@@ -29,7 +30,7 @@ class MemoryGovernor:
         self._keys = keys
         self._max_depth = max_depth
         self._now_ms = now_ms
-        self._rules: dict[str, QueueRules] = {}
+        self._rules = rules
 
     @property
     def rules(self) -> Mapping[str, QueueRules]:

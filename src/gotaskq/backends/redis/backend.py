@@ -89,7 +89,7 @@ class RedisBackend:
         self.governor = RedisGovernor(
             self._connection, keys, self._registry, counts=self.queues, limits=self._limits, rng=rng
         )
-        self._keeper = Keeper(self._connection, self._registry, self._limits, self._layout)
+        self._keeper = Keeper(self._connection, self._registry, self._limits, self._layout, self.governor)
         self._intake = Intake(self._connection, self._registry, self._wakeups, self._limits, self.governor.depth_limits)
         self._lost_claims: dict[tuple[str, int], str] = {}  # nonces of reservations whose fate is not known
         self._first_partition = 0
@@ -276,7 +276,7 @@ class RedisBackend:
     async def settle(self, settlements: Sequence[Settlement]) -> list[Settled]:
         """Carry out what was decided, fenced by the lease."""
         replies: list[Settled] = [Settled.LOST] * len(settlements)
-        limits = (self._limits.max_completed_jobs, self._limits.max_dead_jobs)
+        limits = (self.governor.completed_terms, self.governor.dead_terms)
         weights = [settlement_bytes(settlement) for settlement in settlements]
         for partition, places in places_of([settlement.lease.job_id for settlement in settlements]):
             for some in parcels(places, weights, size=SETTLE_JOBS, most_bytes=CALL_BYTES):
@@ -344,8 +344,8 @@ class RedisBackend:
 
     async def cancel(self, job_id: JobId) -> Job | None:
         """Cancel a waiting job, mark a running one, leave an ended one."""
-        limit = self._limits.max_completed_jobs
-        return decode_job(await self._run(Script.CANCEL, partition_of(job_id), member(job_id), limit))
+        terms = self.governor.completed_terms
+        return decode_job(await self._run(Script.CANCEL, partition_of(job_id), member(job_id), terms))
 
     def hear_cancels(self, hear: Callable[[JobId], None]) -> None:
         """Let `hear` get the id of each running job that any process cancels, from now on."""

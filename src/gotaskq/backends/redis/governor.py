@@ -8,7 +8,7 @@ Invariant: what this process knows of rules and ages is at most about a second o
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from random import Random
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -48,8 +48,11 @@ class RedisGovernor:
         self._keys = keys
         self._registry = registry
         self._counts = counts
+        self._limits = limits
         self._max_depth = limits.max_queue_depth
         self._rng = rng
+        self.completed_terms: int | str = limits.max_completed_jobs  # as the scripts read them, with each call
+        self.dead_terms: int | str = limits.max_dead_jobs
         self._rules: dict[str, QueueRules] = {}
         self._ages_ms: dict[str, int] = {}
 
@@ -71,6 +74,8 @@ class RedisGovernor:
         rules = read_rules(pairs(await self._connection.command("HGETALL", self._keys.rules)))
         self._rules.clear()  # the same mapping stays: it is read for every job that comes in
         self._rules.update(rules)
+        self.completed_terms = spell_retention(self._limits.max_completed_jobs, rules, "complete_job_ttl_ms")
+        self.dead_terms = spell_retention(self._limits.max_dead_jobs, rules, "dead_job_ttl_ms")
         held = [queue for queue, one in rules.items() if one.max_age_ms is not None]
         self._ages_ms = dict(zip(held, await self.ages_ms(held), strict=True))
 
@@ -162,6 +167,14 @@ def spell_depths(max_depth: int, rules: Mapping[str, QueueRules], jobs: Sequence
     queues = {job.queue for job in jobs}
     own = {queue: one.max_depth for queue in queues if (one := rules.get(queue)) and one.max_depth}
     return " ".join([str(max_depth), *(f"{queue} {own[queue]}" for queue in sorted(own))])
+
+
+def spell_retention(
+    most: int, rules: Mapping[str, QueueRules], time: Literal["complete_job_ttl_ms", "dead_job_ttl_ms"]
+) -> int | str:
+    """Return how many jobs that have ended are kept, and of some queues for how long, as the scripts read it."""
+    own = {queue: ttl_ms for queue, one in rules.items() if (ttl_ms := getattr(one, time)) is not None}
+    return " ".join([str(most), *(f"{queue}={own[queue]}" for queue in sorted(own))]) if own else most
 
 
 def read_rules(fields: Mapping[bytes, bytes]) -> dict[str, QueueRules]:

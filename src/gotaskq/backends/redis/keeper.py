@@ -4,7 +4,7 @@ Used by the backend. Invariant: each call to a server is bounded, whatever there
 """
 
 from collections.abc import Coroutine
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from gotaskq.backends.redis.codec import decode_job, rows_of
 from gotaskq.backends.redis.connection import Connection
@@ -18,13 +18,30 @@ PROMOTE_QUEUES: Final = 128
 PRUNE_JOBS: Final = 500
 
 
+class Terms(Protocol):
+    """How many jobs that have ended are kept and, of some queues, for how long, as the scripts read it."""
+
+    @property
+    def completed_terms(self) -> int | str:
+        """Of DONE and CANCELLED jobs."""
+        ...
+
+    @property
+    def dead_terms(self) -> int | str:
+        """Of DEAD jobs."""
+        ...
+
+
 class Keeper:
     """Keeps the partitions of one store."""
 
-    def __init__(self, connection: Connection, registry: Registry, limits: StoreLimits, layout: StoreLayout) -> None:
+    def __init__(
+        self, connection: Connection, registry: Registry, limits: StoreLimits, layout: StoreLayout, terms: Terms
+    ) -> None:
         self._connection = connection
         self._registry = registry
         self._limits = limits
+        self._terms = terms
         self._layout = layout
 
     async def promote(self, *, limit: int) -> int:
@@ -38,7 +55,7 @@ class Keeper:
 
     async def reap(self, *, limit: int, max_crashes: int) -> list[Job]:
         """Take back jobs whose lease ran out, but for a while after an outage."""
-        limits = (self._layout.outage_grace_ms, self._limits.max_completed_jobs, self._limits.max_dead_jobs)
+        limits = (self._layout.outage_grace_ms, self._terms.completed_terms, self._terms.dead_terms)
         reaped: list[Job] = []
         for partition in range(self._registry.partitions):
             if len(reaped) < limit:
@@ -52,7 +69,7 @@ class Keeper:
         for partition in range(self._registry.partitions):
             if len(expired) < limit:
                 wanted = limit - len(expired)
-                reply = await self._run(Script.EXPIRE, partition, wanted, self._limits.max_dead_jobs)
+                reply = await self._run(Script.EXPIRE, partition, wanted, self._terms.dead_terms)
                 expired += [job for row in rows_of(reply) if (job := decode_job(row)) is not None]
         return expired
 
@@ -62,9 +79,9 @@ class Keeper:
         pruned = 0
         for partition in range(self._registry.partitions):
             while (wanted := min(limit - pruned, PRUNE_JOBS)) > 0:
-                gone: int = await self._run(Script.PRUNE, partition, wanted, *ttls)
+                gone, passed = await self._run(Script.PRUNE, partition, wanted, *ttls)
                 pruned += gone
-                if gone < wanted:
+                if gone + passed < wanted:
                     break
         return pruned
 

@@ -21,7 +21,7 @@ from redis.retry import Retry
 from gotaskq.backend import Enqueued, EnqueueReply
 from gotaskq.backends.redis.codec import decode_job, rows_of
 from gotaskq.backends.redis.connection import FIRST_PAUSE_S, MAX_PAUSE_S, PASSING, Fate, StoreFaultError
-from gotaskq.backends.redis.governor import read_rules, spell_depths
+from gotaskq.backends.redis.governor import read_rules, spell_depths, spell_retention
 from gotaskq.backends.redis.intake import ANSWER_WITHIN_S, MAX_JOBS
 from gotaskq.backends.redis.keys import NEVER, SCHEMA, Keys, member
 from gotaskq.backends.redis.partitions import chunks, places_of
@@ -128,8 +128,9 @@ class SyncRedis:
         if not 0 <= job_id < 1 << 63:
             return None
         self._join()
-        limit = self._limits.max_completed_jobs
-        return decode_job(self._run(Script.CANCEL, partition_of(job_id), member(job_id), limit))
+        self.refresh_rules()
+        terms = spell_retention(self._limits.max_completed_jobs, self.rules, "complete_job_ttl_ms")
+        return decode_job(self._run(Script.CANCEL, partition_of(job_id), member(job_id), terms))
 
     def create_queue(self, name: str) -> bool:
         """Register a queue; False when it was there. Raises BackendUnavailableError."""

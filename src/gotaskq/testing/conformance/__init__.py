@@ -43,6 +43,7 @@ TOPICS: Final = (
     "leases",
     "listing",
     "notes",
+    "own_retention",
     "policies",
     "queues",
     "reserve",

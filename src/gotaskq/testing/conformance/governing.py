@@ -24,6 +24,7 @@ from gotaskq.testing.conformance.given import (
     lease_of,
     reserve,
 )
+from gotaskq.testing.conformance.own_retention import OwnRetentionConformance
 from gotaskq.testing.conformance.suite import BackendMaker, ConformanceSuite
 
 
@@ -292,5 +293,7 @@ class DeleteQueueConformance(ConformanceSuite):
         assert await backend.delete([done.id, cancelled.id]) == 2
 
 
-class GovernorConformance(RulesConformance, AgeConformance, PurgeConformance, DeleteQueueConformance):
+class GovernorConformance(
+    RulesConformance, AgeConformance, PurgeConformance, DeleteQueueConformance, OwnRetentionConformance
+):
     """What a backend keeps that says it governs queues one by one."""

@@ -3,7 +3,7 @@
 import pytest
 from tests.unit.engine.jobs import pending
 
-from gotaskq.backends.redis.governor import read_rules, spell_depths
+from gotaskq.backends.redis.governor import read_rules, spell_depths, spell_retention
 from gotaskq.queue_rules import QueueRules
 
 
@@ -31,3 +31,15 @@ def test_depths_are_spelled_for_the_queues_of_a_call_that_have_their_own() -> No
 
     assert spell_depths(100, rules, jobs) == "100 mail 7"
     assert spell_depths(100, {}, jobs) == 100
+
+
+def test_times_are_spelled_for_all_queues_that_have_their_own() -> None:
+    rules = {
+        "mail": QueueRules(complete_job_ttl_ms=60_000),
+        "bulk": QueueRules(complete_job_ttl_ms=5_000, dead_job_ttl_ms=7_000),
+        "slow": QueueRules(rate_limit=1),
+    }
+
+    assert spell_retention(100, rules, "complete_job_ttl_ms") == "100 bulk=5000 mail=60000"
+    assert spell_retention(100, rules, "dead_job_ttl_ms") == "100 bulk=7000"
+    assert spell_retention(100, {"slow": rules["slow"]}, "dead_job_ttl_ms") == 100

@@ -92,12 +92,21 @@ local function stamps(count)
   return first
 end
 
-local function file_by_stamp(key, ids)
+-- File jobs in the order they ended, and return how many may be there. `terms` is that number, then for each queue that
+-- keeps its jobs for a time of its own a space, its name, '=' and the ms; its jobs are filed by when they go, too.
+local function file_by_stamp(key, ids, terms)
   local scores, first = {}, stamps(#ids)
   for place, id in ipairs(ids) do
     scores[2 * place - 1], scores[2 * place] = string.format('%.0f', first + (place - 1) * 64), id
   end
   call('ZADD', key, unpack(scores))
+  local most = tonumber(terms)
+  if most then return most end
+  for _, id in ipairs(ids) do
+    local _, last = string.find(terms, ' ' .. call('HGET', job_key(id), 'q') .. '=', 1, true)
+    if last then call('ZADD', base .. 'own', now + string.match(terms, '^%d+', last + 1), id) end
+  end
+  return tonumber(string.match(terms, '^%d+'))
 end
 
 -- Drop jobs that have ended from the store, whatever still names them.
@@ -110,6 +119,7 @@ end
 
 local function forget_done(ids)
   call('ZREM', base .. 'fin', unpack(ids))
+  call('ZREM', base .. 'own', unpack(ids))
   forget(ids)
 end
 
@@ -118,21 +128,23 @@ local function forget_dead(ids)
     call('HINCRBY', counters, 'd:' .. call('HGET', job_key(id), 'q'), -1)
   end
   call('ZREM', base .. 'dlq', unpack(ids))
+  call('ZREM', base .. 'own', unpack(ids))
   forget(ids)
 end
 
--- File jobs that are DONE or CANCELLED; beyond `most` the first to have ended go.
-local function finish(ids, most)
-  file_by_stamp(base .. 'fin', ids)
-  local excess = call('ZCARD', base .. 'fin') - tonumber(most)
+-- File jobs that are DONE or CANCELLED and whose state says which queue they are of; of too many the first to have ended
+-- go.
+local function finish(ids, terms)
+  local most = file_by_stamp(base .. 'fin', ids, terms)
+  local excess = call('ZCARD', base .. 'fin') - most
   if excess > 0 then forget_done(call('ZRANGE', base .. 'fin', 0, math.min(excess, 500) - 1)) end
 end
 
--- File jobs that are DEAD and whose state says which queue they are of; beyond `most` the first to have died go.
-local function bury(ids, most)
+-- File jobs that are DEAD and whose state says which queue they are of; of too many the first to have died go.
+local function bury(ids, terms)
   for _, id in ipairs(ids) do call('HINCRBY', counters, 'd:' .. call('HGET', job_key(id), 'q'), 1) end
-  file_by_stamp(base .. 'dlq', ids)
-  local excess = call('ZCARD', base .. 'dlq') - tonumber(most)
+  local most = file_by_stamp(base .. 'dlq', ids, terms)
+  local excess = call('ZCARD', base .. 'dlq') - most
   if excess > 0 then forget_dead(call('ZRANGE', base .. 'dlq', 0, math.min(excess, 500) - 1)) end
 end
 

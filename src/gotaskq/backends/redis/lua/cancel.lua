@@ -1,5 +1,5 @@
 -- Cancel a waiting job (T10), ask the holder of a running one (T11), leave one that has ended.
--- ARGV     2 id  3 most DONE and CANCELLED jobs
+-- ARGV     2 id  3 terms of DONE and CANCELLED jobs
 -- Returns  the job's row as it is then; its record is false when there is none
 -- Publishes '!' and the id of a running job, so that its holder hears at once; again each time somebody asks.
 -- Atomic because a job must not be given out between the look and the mark.

@@ -1,5 +1,5 @@
 -- Give up jobs that waited for longer than they may (T15): DEAD, as expired.
--- ARGV     2 limit  3 most DEAD jobs
+-- ARGV     2 limit  3 terms of DEAD jobs
 -- Returns  a row a job given up
 -- Atomic because a job must not be given out between the look and its end.
 local MOST_BYTES = 4194304  -- in one reply; what is left expires with the next call

@@ -1,5 +1,5 @@
 -- Take back jobs whose lease ran out (T8, T9): PENDING again, or DEAD at the `max_crashes`-th crash.
--- ARGV     2 limit  3 max_crashes  4 grace_ms (0: none)  5 most DONE and CANCELLED jobs  6 most DEAD jobs
+-- ARGV     2 limit  3 max_crashes  4 grace_ms (0: none)  5 terms of DONE and CANCELLED jobs  6 of DEAD jobs
 -- Returns  a row a job taken back
 -- Atomic because a job must change hands in one step; taking it clears its nonce, so its holder can never settle it.
 -- Grace: when nobody has reaped for longer than `grace_ms`, or ever, the store or every worker was away, and leases ran out

@@ -18,6 +18,7 @@ for place = 3, #ARGV do
   elseif state[1] == DEAD and take_again(id, state[3]) then
     local rank, queue = place_of(id)
     call('ZREM', base .. 'dlq', id)
+    call('ZREM', base .. 'own', id)
     call('HINCRBY', counters, 'd:' .. queue, -1)
     call('HINCRBY', key, 'rp', 1)
     call('HDEL', key, 'rt', 'cr', 'rl', 'cx', 'uh', 'er', 'dr', 'st', 'fi', 'pg')

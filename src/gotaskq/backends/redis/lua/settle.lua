@@ -1,5 +1,5 @@
 -- Carry out what was decided of running jobs (T4 to T7, T12), fenced by the nonce of the lease.
--- ARGV     2 most DONE and CANCELLED jobs  3 most DEAD jobs  then for each settlement five: kind, id, nonce, x, y
+-- ARGV     2 terms of DONE and CANCELLED jobs  3 of DEAD jobs  then for each settlement five: kind, id, nonce, x, y
 --          C complete: result ('' none) | R reschedule: delay_ms, failure | D dead-letter: reason, failure
 --          | L release: delay_ms, unhandled ('1' or '') | X cancel; a failure is the error, and in further lines a traceback
 -- Returns  a letter a settlement: O carried out, A already so, L the lease is lost, C cancelled instead of run again
