@@ -26,6 +26,7 @@ class Enqueued(Enum):
     DUPLICATE = "duplicate"  # the same call again: the job is there, once
     COLLISION = "collision"  # another job has this id: draw a new one
     FULL = "full"
+    TOO_FAST = "too_fast"  # more jobs come for its queue than the queue's rate limit allows
     NO_QUEUE = "no_queue"
     WITHHELD = "withheld"  # not stored, because another job of the same atomic call could not be
     KEY_REUSED = "key_reused"  # its idempotency key came before, with another request

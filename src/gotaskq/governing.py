@@ -9,6 +9,7 @@ from typing import Protocol, runtime_checkable
 
 import msgspec
 
+from gotaskq.errors import Quota
 from gotaskq.queue_rules import Changes, QueueRules
 
 
@@ -39,6 +40,13 @@ class Governor(Protocol):
 
     def known_age_ms(self, queue: str) -> int:
         """Return how old the oldest ready job of a queue with a `max_age_ms` is, as far as this process knows."""
+        ...
+
+    def quota(self, queue: str) -> Quota | None:
+        """Return what is left of a queue's rate limit, as of the last enqueue that this process heard of.
+
+        The store itself judges by it, for all who enqueue together. None where it has none, or nothing is known yet.
+        """
         ...
 
     async def rules_of(self, queue: str) -> QueueRules:

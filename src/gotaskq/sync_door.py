@@ -26,7 +26,7 @@ from gotaskq.engine.admission import Admission
 from gotaskq.engine.bus import EventBus
 from gotaskq.engine.endings import look_until_ended
 from gotaskq.engine.requests import JobRequest
-from gotaskq.errors import BackendUnavailableError, ConfigError, GotaskqError, JobNotFoundError, NotOpenError
+from gotaskq.errors import BackendUnavailableError, ConfigError, GotaskqError, JobNotFoundError, NotOpenError, Quota
 from gotaskq.events import Event, JobCancelled, JobEnqueued, QueueCreated
 from gotaskq.job import Job, JobId, Status
 from gotaskq.kinds import mask_url
@@ -225,6 +225,9 @@ class _NeverWaiting:
 
     def known_age_ms(self, _: str) -> int:
         return 0  # known to processes whose app is open alone, which look every second
+
+    def quota(self, queue: str) -> Quota | None:
+        return self._store.quota(queue)
 
     async def enqueue(self, jobs: Sequence[Job], *, atomic: bool = False) -> list[EnqueueReply]:
         if atomic:

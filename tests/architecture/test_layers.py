@@ -47,6 +47,7 @@ LAYERS = {
     "executor": "contracts",
     "governing": "contracts",
     "queue_rules": "vocabulary",
+    "token_bucket": "vocabulary",
     "policies": "contracts",
     "payload_schema": "contracts",
     "payload_type": "contracts",

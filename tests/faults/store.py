@@ -173,6 +173,8 @@ class _Reading:
         elif self._family(name) == "ik":
             kept = self._client.get(name) or b""
             partition.requests[name.rpartition(":")[2]] = kept.decode().split(" ")[1]
+        elif self._family(name) == "rl":
+            pass  # what is left of a queue's rate limit; gone within a minute
         elif place == "clm":
             partition.claims = self._hash(name)
         elif place == "meta":

@@ -240,6 +240,29 @@ def test_a_rate_limit_is_shown_with_each_answer(server: ServerProcess, queue: st
     assert_is_error(refused, 429, message, field="queue")
 
 
+def test_a_batch_shows_the_limits_of_all_its_queues(server: ServerProcess, queue: str) -> None:
+    other = f"{queue}-2"
+    server.post(f"/queue/{other}", b"")
+    patch(server, queue, rate_limit=1_000)
+    patch(server, other, rate_limit=1)
+    jobs = [{"type": "email", "queue": name} for name in (queue, other, *[other] * 20, "default")]
+
+    answer = server.post("/jobs/batch", json.dumps({"jobs": jobs}).encode())
+
+    assert answer.status == 201
+    assert answer.json["errors"][0]["error"] == f"queue {other} takes 1 jobs a second, and no more now; try again later"
+    assert answer.headers["ratelimit-policy"] == f'"{queue}";q=1000;w=1, "{other}";q=1;w=1'
+    first, second = answer.headers["ratelimit"].split(", ")
+    assert first.startswith(f'"{queue}";r=')
+    assert second == f'"{other}";r=0;t=1'
+
+
+def test_a_batch_without_limits_shows_none(server: ServerProcess, queue: str) -> None:
+    answer = server.post("/jobs/batch", json.dumps({"jobs": [{"type": "email", "queue": queue}]}).encode())
+
+    assert (answer.status, "ratelimit" in answer.headers) == (201, False)
+
+
 def test_jobs_that_name_no_retries_get_the_queues(server: ServerProcess, queue: str) -> None:
     body = b'{"type":"email"}'
     before = server.post(f"/{queue}/jobs", body).json["max_retries"]

@@ -4,6 +4,7 @@ Invariant: every refusal is a JSON object with `error`, and `field` where one me
 """
 
 import logging
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -79,7 +80,7 @@ def refuse(error: GotaskqError) -> Answer:
         case WithheldError():
             return Answer(409, encode_error(str(error)))
         case QueueRateError(queue=queue, quota=quota, retry_after_s=retry_after_s):
-            headers = (("retry-after", str(retry_after_s)), *quota_headers(queue, quota))
+            headers = (("retry-after", str(retry_after_s)), *quota_headers([(queue, quota)]))
             return Answer(429, encode_error(str(error), field="queue"), headers)
         case TooManyOperationsError(retry_after_s=retry_after_s):
             return Answer(429, encode_error(str(error)), (("retry-after", str(retry_after_s)),))
@@ -97,11 +98,13 @@ def refuse(error: GotaskqError) -> Answer:
             return fault(error)
 
 
-def quota_headers(queue: str, quota: Quota) -> tuple[tuple[str, str], ...]:
-    """Return what is left of a queue's rate limit, as draft-ietf-httpapi-ratelimit-headers spells it."""
+def quota_headers(quotas: Sequence[tuple[str, Quota]]) -> tuple[tuple[str, str], ...]:
+    """Return what is left of the rate limits of queues, as draft-ietf-httpapi-ratelimit-headers spells it."""
+    if not quotas:
+        return ()
     return (
-        ("ratelimit-policy", f'"{queue}";q={quota.limit};w=1'),
-        ("ratelimit", f'"{queue}";r={quota.left};t={quota.reset_s}'),
+        ("ratelimit-policy", ", ".join(f'"{queue}";q={quota.limit};w=1' for queue, quota in quotas)),
+        ("ratelimit", ", ".join(f'"{queue}";r={quota.left};t={quota.reset_s}' for queue, quota in quotas)),
     )
 
 

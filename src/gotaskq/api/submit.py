@@ -1,5 +1,7 @@
 """Submitting jobs: the functions behind `POST /jobs`, `POST /{queue}/jobs` (for both lanes) and `POST /jobs/batch`."""
 
+from collections.abc import Sequence
+
 import msgspec
 
 from gotaskq.api.answers import Answer, fault, quota_headers, refuse
@@ -10,7 +12,7 @@ from gotaskq.api.schemas import decode_submission, encode_job
 from gotaskq.engine.admission import Admission
 from gotaskq.engine.refusal import refusal_of
 from gotaskq.engine.requests import JobRequest
-from gotaskq.errors import GotaskqError, InvalidRequestError, KeyReusedError
+from gotaskq.errors import GotaskqError, InvalidRequestError, KeyReusedError, QueueRateError
 from gotaskq.headers import TRACEPARENT
 from gotaskq.job import Job
 
@@ -81,7 +83,9 @@ def _answer_with(door: Admission, job: Job) -> Answer:
     """Answer with a job that was stored, or was there; where its queue has a rate limit, with what is left of it."""
     status, headers = status_of(job)
     quota = door.quota(job.queue)
-    return Answer(status, encode_job(job), headers if quota is None else (*headers, *quota_headers(job.queue, quota)))
+    return Answer(
+        status, encode_job(job), headers if quota is None else (*headers, *quota_headers([(job.queue, quota)]))
+    )
 
 
 async def submit_batch(
@@ -99,9 +103,16 @@ async def submit_batch(
         return refuse(error)
     content = encode_batch(answers, lambda error: msgspec.json.decode(refuse(error).body))
     if (refused := refusal_of(answers)) is None:
-        return Answer(201, content)
+        return Answer(201, content, _quotas(door, answers) if door.rules else ())
     refusal = refuse(refused)
     return Answer(refusal.status, refusal.body[:-1] + b"," + content[1:], refusal.headers)
+
+
+def _quotas(door: Admission, answers: Sequence[Job | GotaskqError]) -> tuple[tuple[str, str], ...]:
+    """Return the headers that say what is left of the rate limits of the queues of a batch."""
+    queues = {answer.queue for answer in answers if isinstance(answer, Job | QueueRateError)}
+    quotas = [(queue, quota) for queue in sorted(queues) if (quota := door.quota(queue)) is not None]
+    return quota_headers(quotas)
 
 
 def _add_trace(request: JobRequest | InvalidRequestError, trace: str) -> None:

@@ -109,7 +109,7 @@ class Admission:
         self._ordering = ordering
         self._default_max_retries = max_retries
         governor = backend.governor if isinstance(backend, GovernsQueues) else None
-        self._gate = Gate(governor, rates=rates, clock=clock, max_queue_depth=max_queue_depth)
+        self._gate = Gate(governor, rates=rates, max_queue_depth=max_queue_depth)
         self.rules = self._gate.rules
         self._moulds: dict[object, Job] = {}
         self._forget_too: list[Callable[[], None]] = []
@@ -362,6 +362,8 @@ class Admission:
                 return job
             case Enqueued.FULL:
                 raise self._gate.full(job.queue)
+            case Enqueued.TOO_FAST:
+                raise self._gate.too_fast(job.queue)
             case Enqueued.NO_QUEUE:
                 raise QueueNotFoundError(job.queue)
             case Enqueued.WITHHELD:

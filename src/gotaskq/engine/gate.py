@@ -1,16 +1,15 @@
 """The gate before the store: whether a queue that has rules takes a job now, and if not, when to come back.
 
 Asked by admission, for jobs of queues with rules alone. It holds what a process can know without asking the store; how
-many jobs may wait is judged by the store itself, where no two callers can both take the last place.
+many jobs may wait, and come in a second, is judged by the store, where no two callers can both take the last place.
 """
 
 from collections.abc import Mapping
-from math import ceil, floor
+from math import ceil
 from typing import Final
 
 from msgspec.structs import replace
 
-from gotaskq.clock import Clock
 from gotaskq.engine.rates import FinishRates
 from gotaskq.errors import QueueDrainingError, QueueFullError, QueueLateError, QueueRateError, Quota
 from gotaskq.governing import Governor
@@ -29,28 +28,22 @@ UNKNOWN_S: Final = 5  # when nothing has ended here of late: another process may
 class Gate:
     """What admission asks of the rules of queues."""
 
-    def __init__(
-        self, governor: Governor | None, *, rates: FinishRates | None, clock: Clock, max_queue_depth: int
-    ) -> None:
+    def __init__(self, governor: Governor | None, *, rates: FinishRates | None, max_queue_depth: int) -> None:
         self._governor = governor
         self._rates = rates
-        self._clock = clock
         self._max_queue_depth = max_queue_depth
-        self._buckets: dict[str, _Bucket] = {}
         self.rules = NO_RULES_ANYWHERE if governor is None else governor.rules
 
     def judge(self, mould: Job, rules: QueueRules, *, rank: int, now_ms: int) -> tuple[Job, int]:
         """Return the mould and the rank of a job of a queue with these rules.
 
-        Raises QueueDrainingError, QueueLateError or QueueRateError where it takes none now.
+        Raises QueueDrainingError or QueueLateError where it takes none now.
         """
         queue = mould.queue
         if rules.is_draining:
             raise QueueDrainingError(queue)
         if rules.max_age_ms is not None:
             self._check_age(queue, rules.max_age_ms)
-        if rules.rate_limit is not None and not self._bucket(queue, rules.rate_limit).take():
-            raise QueueRateError(queue, self._bucket(queue, rules.rate_limit).quota())
         if rules.max_retries is not None and mould.id == NOBODY_NAMED_RETRIES:
             mould = replace(mould, max_retries=rules.max_retries)
         if rules.ordering is not None:
@@ -66,10 +59,14 @@ class Gate:
 
     def quota(self, queue: str) -> Quota | None:
         """Return what is left of a queue's rate limit, if it has one."""
-        rules = self.rules.get(queue)
-        if rules is None or rules.rate_limit is None:
-            return None
-        return self._bucket(queue, rules.rate_limit).quota()
+        return self._governor.quota(queue) if self._governor is not None and queue in self.rules else None
+
+    def too_fast(self, queue: str) -> QueueRateError:
+        """Return the refusal of a job that came too fast for this queue."""
+        quota = self.quota(queue)
+        if quota is None:  # the limit was unset in this moment
+            return QueueRateError(queue, Quota(1, 0, SOONEST_S))
+        return QueueRateError(queue, quota._replace(left=0))
 
     def _check_age(self, queue: str, max_age_ms: int) -> None:
         age_ms = 0 if self._governor is None else self._governor.known_age_ms(queue)
@@ -83,42 +80,6 @@ class Gate:
         """Return in how many seconds a place should be free, as fast as jobs of the queue end here."""
         per_second = 0.0 if self._rates is None else self._rates.per_second(queue)
         return _bounded(ceil(1 / per_second)) if per_second > 0 else UNKNOWN_S
-
-    def _bucket(self, queue: str, rate_limit: int) -> "_Bucket":
-        bucket = self._buckets.get(queue)
-        if bucket is None or bucket.rate_limit != rate_limit:
-            self._buckets = {name: one for name, one in self._buckets.items() if name in self.rules}
-            bucket = self._buckets[queue] = _Bucket(rate_limit, self._clock)
-        return bucket
-
-
-class _Bucket:
-    """Tokens of one queue: as many as it takes in a second, and refilled at that rate."""
-
-    def __init__(self, rate_limit: int, clock: Clock) -> None:
-        self.rate_limit = rate_limit
-        self._clock = clock
-        self._tokens = float(rate_limit)
-        self._filled_s = clock.monotonic_s()
-
-    def take(self) -> bool:
-        """Take a token; False when there is none."""
-        self._fill()
-        if self._tokens < 1:
-            return False
-        self._tokens -= 1
-        return True
-
-    def quota(self) -> Quota:
-        """Return how many are left, and in how many seconds there will be one, or all of them."""
-        self._fill()
-        wanted = 1 if self._tokens < 1 else self.rate_limit
-        return Quota(self.rate_limit, floor(self._tokens), max(ceil((wanted - self._tokens) / self.rate_limit), 1))
-
-    def _fill(self) -> None:
-        now_s = self._clock.monotonic_s()
-        self._tokens = min(self._tokens + (now_s - self._filled_s) * self.rate_limit, float(self.rate_limit))
-        self._filled_s = now_s
 
 
 def _bounded(seconds: int) -> int:

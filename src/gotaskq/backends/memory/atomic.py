@@ -9,7 +9,9 @@ from gotaskq.backends.memory.keys import KeyRing
 from gotaskq.job import Job, JobId
 from gotaskq.keys import NO_KEYS
 
-REFUSED: Final = frozenset({Enqueued.COLLISION, Enqueued.FULL, Enqueued.NO_QUEUE, Enqueued.KEY_REUSED})
+REFUSED: Final = frozenset(
+    {Enqueued.COLLISION, Enqueued.FULL, Enqueued.KEY_REUSED, Enqueued.NO_QUEUE, Enqueued.TOO_FAST}
+)
 
 
 class Trial:

@@ -72,6 +72,8 @@ class MemoryBackend(Filing):
         queue = self._queues.get(job.queue)
         if queue is None or job_id in self._jobs or queue.ready + queue.scheduled >= queue.max_depth:
             return self._check(job, self._keys)
+        if queue.rate is not None and not queue.rate.take(self._now_ms()):
+            return Enqueued.TOO_FAST
         # An instant once stored is past: else a clock that steps back would hide which heap a job stands in.
         if job.created_at_ms > self._latest_ms:
             self._latest_ms = job.created_at_ms
@@ -108,6 +110,8 @@ class MemoryBackend(Filing):
             return found
         if queue.ready + queue.scheduled + beside >= queue.max_depth:
             return Enqueued.FULL
+        if queue.rate is not None and queue.rate.left(self._now_ms()) < beside + 1:
+            return Enqueued.TOO_FAST
         return OK
 
     # -- out: reserve, extend, settle --------------------------------------------------------------------------------

@@ -5,9 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 from gotaskq.backends.memory.keys import KeyRing
 from gotaskq.backends.memory.patience import Patience
 from gotaskq.backends.memory.waiting import WaitingQueue
-from gotaskq.errors import QueueNotFoundError
+from gotaskq.errors import QueueNotFoundError, Quota
 from gotaskq.job import Job, JobId
 from gotaskq.queue_rules import NO_RULES, Changes, QueueRules, changed
+from gotaskq.token_bucket import TokenBucket
 
 
 class MemoryGovernor:
@@ -42,6 +43,11 @@ class MemoryGovernor:
         waiting = self._queues.get(queue)
         return 0 if waiting is None else waiting.age_ms(self._jobs, now_ms=self._now_ms())
 
+    def quota(self, queue: str) -> Quota | None:
+        """Return what is left of a queue's rate limit, if it has one."""
+        waiting = self._queues.get(queue)
+        return None if waiting is None or waiting.rate is None else waiting.rate.quota(self._now_ms())
+
     async def rules_of(self, queue: str) -> QueueRules:
         """Return the rules of a queue."""
         self._queue(queue)
@@ -55,6 +61,10 @@ class MemoryGovernor:
         if rules == NO_RULES:
             del self._rules[queue]
         waiting.max_depth = self._max_depth if rules.max_depth is None else rules.max_depth
+        if rules.rate_limit is None:
+            waiting.rate = None
+        elif waiting.rate is None or waiting.rate.per_second != rules.rate_limit:
+            waiting.rate = TokenBucket(rules.rate_limit, at_ms=self._now_ms())
         return rules
 
     async def ages_ms(self, queues: Sequence[str]) -> list[int]:

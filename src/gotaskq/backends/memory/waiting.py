@@ -14,6 +14,7 @@ from typing import Any, Final
 from gotaskq.backend import QueueCounts, Standing
 from gotaskq.backends.memory.ready import ID_BITS, ReadyEntries
 from gotaskq.job import Job, JobId
+from gotaskq.token_bucket import TokenBucket
 
 ID_MASK: Final = (1 << ID_BITS) - 1
 COMPACT_SLACK: Final = 1_000  # stale entries that are not worth a rebuild
@@ -26,12 +27,13 @@ class WaitingQueue:
 
     __slots__ = (
         *("_ready", "_scheduled", "_stale_ready", "_stale_scheduled"),
-        *("dead", "is_paused", "max_depth", "name", "ready", "running", "scheduled"),
+        *("dead", "is_paused", "max_depth", "name", "rate", "ready", "running", "scheduled"),
     )
 
     def __init__(self, name: str, *, max_depth: int) -> None:
         self.name = name
         self.max_depth = max_depth
+        self.rate: TokenBucket | None = None
         self._stale_ready: set[int] = set()
         self._stale_scheduled: set[int] = set()
         self._ready = ReadyEntries()  # rank << 63 | id

@@ -87,10 +87,17 @@ class RedisBackend:
         self.happenings = RedisHappenings(self._connection, keys, clock=clock, rng=rng)
         self._wakeups.hear_log = self.happenings.begin
         self.governor = RedisGovernor(
-            self._connection, keys, self._registry, counts=self.queues, limits=self._limits, rng=rng
+            self._connection,
+            keys,
+            self._registry,
+            counts=self.queues,
+            limits=self._limits,
+            partitions=self._layout.partitions,
+            clock=clock,
+            rng=rng,
         )
         self._keeper = Keeper(self._connection, self._registry, self._limits, self._layout, self.governor)
-        self._intake = Intake(self._connection, self._registry, self._wakeups, self._limits, self.governor.depth_limits)
+        self._intake = Intake(self._connection, self._registry, self._wakeups, self._limits, self.governor)
         self._lost_claims: dict[tuple[str, int], str] = {}  # nonces of reservations whose fate is not known
         self._first_partition = 0
         self._upkeep: list[asyncio.Task[None]] = []

@@ -16,9 +16,11 @@ from gotaskq.backend import QueueCounts
 from gotaskq.backends.redis.connection import Connection
 from gotaskq.backends.redis.keys import Keys
 from gotaskq.backends.redis.partitions import chunks
+from gotaskq.backends.redis.rate_board import RateBoard
 from gotaskq.backends.redis.registry import Registry, pairs
 from gotaskq.backends.redis.scripts import Script
-from gotaskq.errors import QueueNotFoundError
+from gotaskq.clock import Clock
+from gotaskq.errors import QueueNotFoundError, Quota
 from gotaskq.job import Job
 from gotaskq.queue_rules import NO_RULES, Change, Changes, QueueRules, changed
 from gotaskq.store_limits import StoreLimits
@@ -42,6 +44,8 @@ class RedisGovernor:
         *,
         counts: Counts,
         limits: StoreLimits,
+        partitions: int,
+        clock: Clock,
         rng: Random,
     ) -> None:
         self._connection = connection
@@ -50,11 +54,14 @@ class RedisGovernor:
         self._counts = counts
         self._limits = limits
         self._max_depth = limits.max_queue_depth
+        self._partitions = partitions  # that new jobs are spread over
+        self._clock = clock
         self._rng = rng
         self.completed_terms: int | str = limits.max_completed_jobs  # as the scripts read them, with each call
         self.dead_terms: int | str = limits.max_dead_jobs
         self._rules: dict[str, QueueRules] = {}
         self._ages_ms: dict[str, int] = {}
+        self._rates = RateBoard(self._rules, partitions=partitions)
 
     @property
     def rules(self) -> Mapping[str, QueueRules]:
@@ -65,15 +72,24 @@ class RedisGovernor:
         """Return how old the oldest ready job of a queue with a `max_age_ms` was within the last second."""
         return self._ages_ms.get(queue, 0)
 
-    def depth_limits(self, jobs: Sequence[Job]) -> int | str:
-        """Return the most jobs that may wait, as `enqueue.lua` reads it: in any queue, then in those that differ."""
-        return spell_depths(self._max_depth, self._rules, jobs)
+    def quota(self, queue: str) -> Quota | None:
+        """Return what was left of a queue's rate limit when this process heard of it last."""
+        return self._rates.quota(queue, now_ms=self._now_ms())
+
+    def limits(self, jobs: Sequence[Job]) -> int | str:
+        """Return the limits of the queues of jobs, as `enqueue.lua` reads them."""
+        return spell_limits(self._max_depth, self._rules, jobs, partitions=self._partitions)
+
+    def hear_rates(self, reply: bytes, partition: int) -> None:
+        """Read what the enqueue script says of rate limits."""
+        self._rates.hear(reply, partition, now_ms=self._now_ms())
 
     async def refresh(self) -> None:
         """Read what others may have changed."""
         rules = read_rules(pairs(await self._connection.command("HGETALL", self._keys.rules)))
         self._rules.clear()  # the same mapping stays: it is read for every job that comes in
         self._rules.update(rules)
+        self._rates.forget()
         self.completed_terms = spell_retention(self._limits.max_completed_jobs, rules, "complete_job_ttl_ms")
         self.dead_terms = spell_retention(self._limits.max_dead_jobs, rules, "dead_job_ttl_ms")
         held = [queue for queue, one in rules.items() if one.max_age_ms is not None]
@@ -153,6 +169,9 @@ class RedisGovernor:
         if not await self._registry.knows(queue):
             raise QueueNotFoundError(queue)
 
+    def _now_ms(self) -> int:
+        return round(self._clock.monotonic_s() * 1000)
+
     def _nonce(self) -> str:
         return f"{self._rng.getrandbits(NONCE_BITS):024x}"
 
@@ -160,13 +179,18 @@ class RedisGovernor:
         return await self._connection.run(script, partition, *arguments)
 
 
-def spell_depths(max_depth: int, rules: Mapping[str, QueueRules], jobs: Sequence[Job]) -> int | str:
-    """Return the most jobs that may wait, as `enqueue.lua` reads it."""
+def spell_limits(max_depth: int, rules: Mapping[str, QueueRules], jobs: Sequence[Job], *, partitions: int) -> int | str:
+    """Return the limits of the queues of jobs, as `enqueue.lua` reads them; each partition has its share of a rate."""
     if not rules:
         return max_depth
-    queues = {job.queue for job in jobs}
-    own = {queue: one.max_depth for queue in queues if (one := rules.get(queue)) and one.max_depth}
-    return " ".join([str(max_depth), *(f"{queue} {own[queue]}" for queue in sorted(own))])
+    words = [str(max_depth)]
+    for queue in sorted({job.queue for job in jobs}):
+        own = rules.get(queue)
+        if own is None or (own.max_depth is None and own.rate_limit is None):
+            continue
+        rate = "" if own.rate_limit is None else f"/{own.rate_limit / partitions:.6f}"
+        words.append(f"{queue} {max_depth if own.max_depth is None else own.max_depth}{rate}")
+    return " ".join(words)
 
 
 def spell_retention(

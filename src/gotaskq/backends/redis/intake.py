@@ -7,7 +7,7 @@ nonces in the records keep it from storing anything twice.
 import asyncio
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
-from typing import Final, TypeAlias
+from typing import Final, Protocol
 
 from gotaskq.backend import Enqueued, EnqueueReply
 from gotaskq.backends.redis.commit import Answer, GroupCommit
@@ -29,7 +29,17 @@ MAX_BYTES: Final = 1 << 20
 MAX_ATOMIC: Final = 1_000
 ANSWER_WITHIN_S: Final = 2.0  # what the store has not confirmed by then is answered with an error
 
-DepthLimits: TypeAlias = Callable[[Sequence[Job]], int | str]  # of the queues of jobs
+
+class Limiting(Protocol):
+    """What limits the queues have, and what is left of them."""
+
+    def limits(self, jobs: Sequence[Job]) -> int | str:
+        """Return the limits of the queues of jobs, as the script reads them."""
+        ...
+
+    def hear_rates(self, reply: bytes, partition: int) -> None:
+        """Read what the script says of rate limits."""
+        ...
 
 
 class Intake:
@@ -41,13 +51,13 @@ class Intake:
         registry: Registry,
         wakeups: WakeUps,
         limits: StoreLimits,
-        depth_limits: DepthLimits,
+        limiting: Limiting,
     ) -> None:
         self._connection = connection
         self._registry = registry
         self._wakeups = wakeups
         self._limits = limits
-        self._depth_limits = depth_limits
+        self._limiting = limiting
         self._commits: dict[int, GroupCommit[Job, EnqueueReply]] = {}
         self._insisting: set[asyncio.Task[None]] = set()
 
@@ -134,7 +144,7 @@ class Intake:
         else:
             if not self._connection.is_reachable:
                 self._connection.came_back()
-            call.heard(self._stored(call.jobs, reply))
+            call.heard(self._stored(call.jobs, reply, call.partition))
 
     def _go_on(self, call: "_Call", *, may_have_run: bool) -> None:
         task = asyncio.get_running_loop().create_task(self._insist(call, may_have_run=may_have_run))
@@ -165,19 +175,21 @@ class Intake:
         reply = await self._connection.run(
             Script.ENQUEUE, partition, *arguments, patience_s=patience_s, may_have_run=may_have_run
         )
-        return self._stored(jobs, reply)
+        return self._stored(jobs, reply, partition)
 
     def _arguments(
         self, jobs: Sequence[Job], *, unknown: Collection[str] = (), atomic: bool = False
     ) -> list[str | bytes | int]:
-        arguments: list[str | bytes | int] = ["1" if atomic else "", self._depth_limits(jobs)]
+        arguments: list[str | bytes | int] = ["1" if atomic else "", self._limiting.limits(jobs)]
         ttl_ms = self._limits.idempotency_ttl_ms
         for job in jobs:
             arguments += submission_arguments(job, is_known=job.queue not in unknown, idempotency_ttl_ms=ttl_ms)
         return arguments
 
-    def _stored(self, jobs: Sequence[Job], reply: bytes) -> list[EnqueueReply]:
+    def _stored(self, jobs: Sequence[Job], reply: bytes, partition: int) -> list[EnqueueReply]:
         """Wake who waits for these jobs, sooner than the store's own message does; return what became of each."""
+        if len(reply) != len(jobs):  # else it has nothing beside the letters, as nearly always
+            self._limiting.hear_rates(reply, partition)
         for queue in {job.queue for job in jobs}:
             self._wakeups.wake(queue)
         return read_enqueued(reply, len(jobs))

@@ -1,6 +1,7 @@
 """New jobs as the enqueue script takes them, and its replies.
 
-A job: id, queue, terms, record. A reply: a letter, and behind some the id of the job that is there.
+A job: id, queue, terms, record. A reply: a letter, and behind some the id of the job that is there; behind all of them
+what is left of rate limits, in lines.
 """
 
 from typing import Final, TypeAlias
@@ -18,6 +19,7 @@ ENQUEUED: Final = {
     ord("D"): Enqueued.DUPLICATE,
     ord("C"): Enqueued.COLLISION,
     ord("F"): Enqueued.FULL,
+    ord("T"): Enqueued.TOO_FAST,
     ord("N"): Enqueued.NO_QUEUE,
     ord("W"): Enqueued.WITHHELD,
     ord("M"): Enqueued.KEY_REUSED,
@@ -40,6 +42,7 @@ def read_enqueued(reply: bytes, count: int) -> list[EnqueueReply]:
     """Return what a reply says of each of the `count` jobs of its call."""
     if len(reply) == count:  # nobody is there before, as nearly always
         return [ENQUEUED[letter] for letter in reply]
+    reply = reply.partition(b"\n")[0]
     replies: list[EnqueueReply] = []
     place = 0
     while place < len(reply):

@@ -21,16 +21,17 @@ from redis.retry import Retry
 from gotaskq.backend import Enqueued, EnqueueReply
 from gotaskq.backends.redis.codec import decode_job, rows_of
 from gotaskq.backends.redis.connection import FIRST_PAUSE_S, MAX_PAUSE_S, PASSING, Fate, StoreFaultError
-from gotaskq.backends.redis.governor import read_rules, spell_depths, spell_retention
+from gotaskq.backends.redis.governor import read_rules, spell_limits, spell_retention
 from gotaskq.backends.redis.intake import ANSWER_WITHIN_S, MAX_JOBS
 from gotaskq.backends.redis.keys import NEVER, SCHEMA, Keys, member
 from gotaskq.backends.redis.partitions import chunks, places_of
+from gotaskq.backends.redis.rate_board import RateBoard
 from gotaskq.backends.redis.registry import pairs
 from gotaskq.backends.redis.scripts import Script, ScriptText
 from gotaskq.backends.redis.submissions import read_enqueued, submission_arguments
 from gotaskq.backends.redis.topology import CLIENT_NAME, CONNECT_TIMEOUT_S, Address, read_url
 from gotaskq.clock import Clock
-from gotaskq.errors import BackendUnavailableError, StoreFullError
+from gotaskq.errors import BackendUnavailableError, Quota, StoreFullError
 from gotaskq.job import DEFAULT_QUEUE, Job, JobId
 from gotaskq.queue_rules import QueueRules
 from gotaskq.snowflake import partition_of
@@ -77,6 +78,7 @@ class SyncRedis:
         self._has_joined = False
         self.rules: dict[str, QueueRules] = {}  # of the queues that have some, as of a second ago at most
         self._rules_read_at_s = -KNOWN_FOR_S
+        self._rates = RateBoard(self.rules, partitions=self._layout.partitions)
         self._registered = {DEFAULT_QUEUE}  # by us
         self._seen_at_s: dict[str, float] = {}  # queue → when it was last seen to be registered
 
@@ -95,11 +97,16 @@ class SyncRedis:
         for partition, places in places_of([job.id for job in jobs]):
             for some in chunks(places, MAX_JOBS):
                 sent = [jobs[place] for place in some]
-                depths = spell_depths(self._limits.max_queue_depth, self.rules, sent)
-                reply = self._run(Script.ENQUEUE, partition, EACH_ON_ITS_OWN, depths, *self._arguments(sent))
+                limits = spell_limits(self._limits.max_queue_depth, self.rules, sent, partitions=self.partitions)
+                reply = self._run(Script.ENQUEUE, partition, EACH_ON_ITS_OWN, limits, *self._arguments(sent))
+                self._rates.hear(reply, partition, now_ms=self._now_ms())
                 for place, enqueued in zip(some, read_enqueued(reply, len(some)), strict=True):
                     replies[place] = enqueued
         return replies
+
+    def quota(self, queue: str) -> Quota | None:
+        """Return what was left of a queue's rate limit when this door heard of it last."""
+        return self._rates.quota(queue, now_ms=self._now_ms())
 
     def refresh_rules(self) -> None:
         """Read what is set for queues, if that was not done just now; a store that is away is the enqueue's to tell."""
@@ -114,6 +121,7 @@ class SyncRedis:
         for queue in self.rules.keys() - rules.keys():  # the same mapping stays: other threads read it
             self.rules.pop(queue, None)
         self.rules.update(rules)
+        self._rates.forget()
 
     def get(self, job_id: JobId) -> Job | None:
         """Return the job, or None; raises BackendUnavailableError."""
@@ -201,6 +209,9 @@ class SyncRedis:
         self._join()
         for queue in sorted(self._registered):
             self._persist(partial(self._client.hsetnx, self._keys.queues, queue, "0"))
+
+    def _now_ms(self) -> int:
+        return round(self._clock.monotonic_s() * 1000)
 
     def _hget(self, key: str, field: str) -> bytes | None:
         return cast("bytes | None", self._persist(lambda: self._client.hget(key, field)))

@@ -45,6 +45,7 @@ TOPICS: Final = (
     "notes",
     "own_retention",
     "policies",
+    "rates",
     "queues",
     "reserve",
     "retention",

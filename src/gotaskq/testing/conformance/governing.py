@@ -25,6 +25,7 @@ from gotaskq.testing.conformance.given import (
     reserve,
 )
 from gotaskq.testing.conformance.own_retention import OwnRetentionConformance
+from gotaskq.testing.conformance.rates import RateConformance
 from gotaskq.testing.conformance.suite import BackendMaker, ConformanceSuite
 
 
@@ -294,6 +295,6 @@ class DeleteQueueConformance(ConformanceSuite):
 
 
 class GovernorConformance(
-    RulesConformance, AgeConformance, PurgeConformance, DeleteQueueConformance, OwnRetentionConformance
+    RulesConformance, AgeConformance, PurgeConformance, DeleteQueueConformance, OwnRetentionConformance, RateConformance
 ):
     """What a backend keeps that says it governs queues one by one."""

@@ -3,7 +3,7 @@
 import pytest
 from tests.unit.engine.jobs import pending
 
-from gotaskq.backends.redis.governor import read_rules, spell_depths, spell_retention
+from gotaskq.backends.redis.governor import read_rules, spell_limits, spell_retention
 from gotaskq.queue_rules import QueueRules
 
 
@@ -25,12 +25,12 @@ def test_what_a_later_version_wrote_is_passed_over(field: bytes, value: bytes) -
     assert read_rules({field: value, b"mail rate_limit": b"5"}) == {"mail": QueueRules(rate_limit=5)}
 
 
-def test_depths_are_spelled_for_the_queues_of_a_call_that_have_their_own() -> None:
+def test_limits_are_spelled_for_the_queues_of_a_call_that_have_their_own() -> None:
     rules = {"mail": QueueRules(max_depth=7), "bulk": QueueRules(max_depth=9), "slow": QueueRules(rate_limit=1)}
     jobs = [pending(queue=queue) for queue in ("slow", "mail", "mail", "default")]
 
-    assert spell_depths(100, rules, jobs) == "100 mail 7"
-    assert spell_depths(100, {}, jobs) == 100
+    assert spell_limits(100, rules, jobs, partitions=4) == "100 mail 7 slow 100/0.250000"
+    assert spell_limits(100, {}, jobs, partitions=4) == 100
 
 
 def test_times_are_spelled_for_all_queues_that_have_their_own() -> None:

@@ -1,12 +1,15 @@
 -- Store new PENDING jobs (T1), each whole or not at all; with `atomic`, all or none.
 -- ARGV     2 '1' all or none, '' each on its own  3 most waiting jobs a queue takes, then for each queue
---          that takes another number a space, its name, a space and the number
+--          that has limits of its own a space, its name, a space and its number, then where it has a rate limit '/' and
+--          how many jobs a second it takes in this partition
 --          then for each job: id, queue ('' one that is not registered), terms, record; the terms are delay_ms, then where
 --          the job must not wait for ever a space and for how many ms it may, then where it has keys four words, each
 --          with a tab before it: unique key, digest of the idempotency key, fingerprint of the request, ms it is kept
 -- Returns  a letter a job: O stored, D duplicate (same id and nonce), C collision, N no such queue, F queue full, W withheld,
+--          T too fast for the queue's rate limit,
 --          M the idempotency key came before with another request; or a letter and the id of the job that is there by
---          its idempotency key (R) or its unique key (E)
+--          its idempotency key (R) or its unique key (E); then for each queue whose rate limit was looked at a newline,
+--          its name, a space and how many more jobs it takes now
 -- Atomic because an id and its keys must be checked and taken in one step, and a queue's depth too.
 local is_atomic, most = ARGV[2] == '1', tonumber(string.match(ARGV[3], '^%d+'))
 local depths, ready, stored = {}, {}, {}
@@ -33,7 +36,8 @@ local function judge(id, queue, record, keys)
     local reply, holder = ring.find(keys)
     if reply then return reply, holder end
   end
-  return is_full(queue, depth(queue)) and 'F' or 'O'
+  if is_full(queue, depth(queue)) then return 'F' end
+  return meter and meter.is_dry(queue) and 'T' or 'O'
 end
 
 local function make_ready(id, queue, record)
@@ -61,9 +65,12 @@ local function store(id, queue, terms, record)
     if reply ~= 'O' then return reply .. (holder or '') end
     ring.take(keys, id)
   end
-  if queue == '' or is_full(queue, depth(queue)) then return judge(id, queue, record) end
+  if queue == '' or is_full(queue, depth(queue)) or meter and meter.is_dry(queue) then
+    return judge(id, queue, record)
+  end
   if not call('SET', body_key(id), record, 'NX') then return judge(id, queue, record) end
   depths[queue] = depths[queue] + 1
+  if meter then meter.spend(queue) end
   stored[#stored + 1], stored[#stored + 2] = 0, id
   local has_times = terms ~= '0' and not string.find(terms, '^0\t')
   if has_times then file(id, queue, terms, record) else make_ready(id, queue, record) end
@@ -85,6 +92,7 @@ local function refusals()
     if reply == 'O' then
       seen[id], depths[queue], reply = record, depths[queue] + 1, 'W'
       if keys then ring.take(keys, id) end
+      if meter then meter.spend(queue) end
     elseif seen[id] and reply == 'D' or holder and seen[holder] then
       reply, holder = 'W', nil
     else
@@ -94,11 +102,12 @@ local function refusals()
   end
   depths = {}
   if ring then ring.clear() end
+  if meter then meter.give_back() end
   return is_refused and table.concat(replies)
 end
 
 local refused = is_atomic and refusals()
-if refused then return refused end
+if refused then return refused .. (meter and meter.close() or '') end
 local replies = {}
 for first = 4, #ARGV, 4 do
   replies[#replies + 1] = store(ARGV[first], ARGV[first + 1], ARGV[first + 2], ARGV[first + 3])
@@ -108,4 +117,4 @@ if #stored > 0 then
   for queue, entries in pairs(ready) do push_ready(queue, entries) end
   call('HINCRBY', counters, 'enq', #stored / 2)
 end
-return table.concat(replies)
+return table.concat(replies) .. (meter and meter.close() or '')
