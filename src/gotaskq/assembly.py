@@ -103,6 +103,7 @@ def make_backend(choices: Choices, settings: Settings) -> Backend:
         max_dead_jobs=settings.max_dead_jobs,
         dead_job_ttl_ms=settings.dead_job_ttl_ms,
         idempotency_ttl_ms=settings.idempotency_ttl_ms,
+        max_idempotency_keys=settings.max_idempotency_keys,
     )
     layout = StoreLayout(
         key_prefix=settings.key_prefix, partitions=settings.partitions, outage_grace_ms=settings.lease_ms

@@ -30,6 +30,7 @@ class Enqueued(Enum):
     NO_QUEUE = "no_queue"
     WITHHELD = "withheld"  # not stored, because another job of the same atomic call could not be
     KEY_REUSED = "key_reused"  # its idempotency key came before, with another request
+    KEYS_FULL = "keys_full"  # the store remembers as many requests as it may, and forgets none before its time
 
 
 class Existing(msgspec.Struct, frozen=True, gc=False):

@@ -74,6 +74,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_dead_jobs: int = 10_000  # more than a person looks through; bounds the memory
     dead_job_ttl_ms: int = 90 * DAY_MS  # a quarter: long enough to notice and replay
     idempotency_ttl_ms: int = DAY_MS  # longer than clients send a request again whose answer they missed
+    max_idempotency_keys: int = 1_000_000  # bounds the memory; refusing breaks no promise, forgetting would
     log_level: LogLevel = "info"  # lifecycle, without a line per job
     log_format: LogFormat = "auto"  # text for a terminal, JSON for a collector
     fast_lane: bool = True  # False sends the two hot POSTs through ASGI too: slower, one path to debug
@@ -253,6 +254,7 @@ VARIABLES = (
     Variable("MAX_DEAD_JOBS", "max_dead_jobs", COUNT),
     Variable("DEAD_JOB_TTL", "dead_job_ttl_ms", duration(1_000, LONGEST_MS)),
     Variable("IDEMPOTENCY_TTL", "idempotency_ttl_ms", duration(1_000, LONGEST_MS)),
+    Variable("MAX_IDEMPOTENCY_KEYS", "max_idempotency_keys", COUNT),
     Variable("LOG_LEVEL", "log_level", choice(*get_args(LogLevel))),
     Variable("LOG_FORMAT", "log_format", choice(*get_args(LogFormat))),
     Variable("FAST_LANE", "fast_lane", SWITCH),

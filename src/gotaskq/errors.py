@@ -276,8 +276,8 @@ class ShuttingDownError(UnavailableError):
 class StoreFullError(UnavailableError):
     """The store has no room; nothing was stored. `retry_after_s` is drawn, so that callers do not return together."""
 
-    def __init__(self, retry_after_s: int) -> None:
-        super().__init__("the job store is full; try again later")
+    def __init__(self, retry_after_s: int, *, reason: str = "the job store is full") -> None:
+        super().__init__(f"{reason}; try again later")
         self.retry_after_s = retry_after_s
 
 

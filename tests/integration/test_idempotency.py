@@ -280,3 +280,18 @@ def test_no_member_of_a_batch_reaches_into_the_scope_of_another(server: ServerPr
     refused = send_batch(server, {"type": "plain", "idempotency_key": f"alice\n{key}"}, {"type": "plain"})
 
     assert [(error["index"], error["field"]) for error in refused.json["errors"]] == [(0, "idempotency_key")]
+
+
+def test_beyond_as_many_keys_as_are_kept_new_ones_are_refused(key: str) -> None:
+    with running_server("--no-workers", env={"MAX_IDEMPOTENCY_KEYS": "1"}) as server:
+        first = send(server, {"type": "email"}, key)
+        refused = send(server, {"type": "email"}, f"{key}-2")
+        batch = send_batch(server, {"type": "email", "idempotency_key": f"{key}-3"}, {"type": "email"})
+        again = send(server, {"type": "email"}, key)
+
+    message = (
+        "the store remembers as many idempotency keys as it may, and forgets none before its time; try again later"
+    )
+    assert (refused.status, refused.json["error"], refused.headers["retry-after"]) == (503, message, "30")
+    assert (batch.status, batch.json["errors"]) == (201, [{"index": 0, "error": message}])
+    assert (first.status, again.status, again.json["id"]) == (201, 201, first.json["id"])

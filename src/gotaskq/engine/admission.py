@@ -34,6 +34,7 @@ from gotaskq.errors import (
     QueueNotFoundError,
     Quota,
     ShuttingDownError,
+    StoreFullError,
     UnavailableError,
     UnknownJobTypeError,
     WithheldError,
@@ -49,6 +50,8 @@ from gotaskq.snowflake import SnowflakeIds, SpreadIds, partition_of
 
 OK: Final = Enqueued.OK
 COLLISION_TRIES: Final = 3
+KEYS_FULL: Final = "the store remembers as many idempotency keys as it may, and forgets none before its time"
+KEYS_RETRY_AFTER_S: Final = 30  # a guess: keys run out one by one, as fast as they came when they were new
 MAX_MOULDS: Final = 4_096  # bounds what hostile callers can make us remember
 
 
@@ -249,7 +252,7 @@ class Admission:
             return known
         try:
             return self._accepted(job, known)
-        except (InvalidRequestError, NotFoundError, QueueBusyError, WithheldError, BackendUnavailableError) as error:
+        except (InvalidRequestError, NotFoundError, QueueBusyError, WithheldError, UnavailableError) as error:
             return error
 
     def admit(self, request: JobRequest) -> Job:
@@ -370,6 +373,8 @@ class Admission:
                 raise WithheldError
             case Enqueued.KEY_REUSED:
                 raise KeyReusedError
+            case Enqueued.KEYS_FULL:
+                raise StoreFullError(KEYS_RETRY_AFTER_S, reason=KEYS_FULL)
             case Existing():
                 raise GotaskqError(f"the store found another job in the place of {job.id}, which has no keys")
             case Enqueued.COLLISION:

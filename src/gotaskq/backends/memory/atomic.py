@@ -10,7 +10,10 @@ from gotaskq.job import Job, JobId
 from gotaskq.keys import NO_KEYS
 
 REFUSED: Final = frozenset(
-    {Enqueued.COLLISION, Enqueued.FULL, Enqueued.KEY_REUSED, Enqueued.NO_QUEUE, Enqueued.TOO_FAST}
+    {
+        *(Enqueued.COLLISION, Enqueued.FULL, Enqueued.KEY_REUSED),
+        *(Enqueued.KEYS_FULL, Enqueued.NO_QUEUE, Enqueued.TOO_FAST),
+    }
 )
 
 
@@ -22,7 +25,7 @@ class Trial:
 
     def __init__(self, check: Callable[[Job, KeyRing, int], EnqueueReply], keys: KeyRing, *, now_ms: int) -> None:
         self._check = check
-        self._keys = keys.trial()
+        self._keys = keys.trial(now_ms=now_ms)
         self._now_ms = now_ms
         self._taken: Counter[str] = Counter()
         self._nonces: dict[JobId, str] = {}  # of the jobs that would have been stored

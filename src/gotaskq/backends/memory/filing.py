@@ -35,7 +35,7 @@ class Filing:
         self._jobs: dict[JobId, Job] = {} if jobs is None else jobs
         self._queues: dict[str, WaitingQueue] = {}
         self._deadlines: dict[JobId, int] = {}
-        self._keys = KeyRing(ttl_ms=limits.idempotency_ttl_ms)
+        self._keys = KeyRing(ttl_ms=limits.idempotency_ttl_ms, max_requests=limits.max_idempotency_keys)
         rules: dict[str, QueueRules] = {}  # the governor's, and read by those who keep what has ended
         self._dead = DeadJobs(self._keys, rules, max_count=limits.max_dead_jobs, ttl_ms=limits.dead_job_ttl_ms)
         self._listing = Listing(self._jobs, self._dead)

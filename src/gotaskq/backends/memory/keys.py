@@ -25,17 +25,16 @@ class _Request(NamedTuple):
 class KeyRing:
     """Keys that are taken."""
 
-    def __init__(self, *, ttl_ms: int) -> None:
+    def __init__(self, *, ttl_ms: int, max_requests: int) -> None:
         self._ttl_ms = ttl_ms
+        self._room = max_requests  # for requests that have not come yet
         self._holders: MutableMapping[str, JobId] = {}
         self._requests: MutableMapping[str, _Request] = {}  # in the order they came, and so of their end
 
-    def trial(self) -> "KeyRing":
+    def trial(self, *, now_ms: int) -> "KeyRing":
         """Return a copy to try an all-or-nothing call with: what it takes is not taken here."""
-        trial = KeyRing(ttl_ms=self._ttl_ms)
-        trial._holders = ChainMap({}, self._holders)
-        trial._requests = ChainMap({}, self._requests)
-        return trial
+        self.forget(now_ms=now_ms)
+        return _Trial(self._holders, self._requests, ttl_ms=self._ttl_ms, max_requests=self._room)
 
     def find(self, keys: Keys, *, now_ms: int) -> EnqueueReply | None:
         """Return what is to be said where one of the keys is taken, else None."""
@@ -44,6 +43,10 @@ class KeyRing:
             if came is not None and came.until_ms > now_ms:
                 is_same = came.fingerprint == keys.idempotency.fingerprint
                 return Existing(came.job_id, FoundBy.IDEMPOTENCY_KEY) if is_same else Enqueued.KEY_REUSED
+            if self._room <= 0:
+                self.forget(now_ms=now_ms)
+                if self._room <= 0:
+                    return Enqueued.KEYS_FULL
         holder = self._holders.get(keys.unique) if keys.unique else None
         return None if holder is None else Existing(holder, FoundBy.UNIQUE_KEY)
 
@@ -58,7 +61,8 @@ class KeyRing:
             self._holders[keys.unique] = stands
         request = keys.idempotency
         if request is not None:
-            self._requests.pop(request.digest, None)  # one that is over must not keep its place among the first to end
+            # One that is over must not keep its place among the first to end.
+            self._room -= self._requests.pop(request.digest, None) is None
             self._requests[request.digest] = _Request(stands, request.fingerprint, now_ms + self._ttl_ms)
 
     def take_again(self, job: Job) -> bool:
@@ -77,3 +81,23 @@ class KeyRing:
             if oldest is None or self._requests[oldest].until_ms > now_ms:
                 break
             del self._requests[oldest]
+            self._room += 1
+
+
+class _Trial(KeyRing):
+    """A copy whose requests are another's to forget."""
+
+    def __init__(
+        self,
+        holders: MutableMapping[str, JobId],
+        requests: MutableMapping[str, _Request],
+        *,
+        ttl_ms: int,
+        max_requests: int,
+    ) -> None:
+        super().__init__(ttl_ms=ttl_ms, max_requests=max_requests)
+        self._holders = ChainMap({}, holders)
+        self._requests = ChainMap({}, requests)
+
+    def forget(self, *, now_ms: int) -> None:
+        """Leave them."""

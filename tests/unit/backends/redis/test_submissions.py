@@ -49,7 +49,7 @@ def test_a_queue_that_is_not_known_is_not_named(job: Jobs) -> None:
     [
         (b"", []),
         (b"O", [Enqueued.OK]),
-        (b"ODCFTNWM", list(Enqueued)),
+        (b"ODCFTNWM", [word for word in Enqueued if word is not Enqueued.KEYS_FULL]),
         (b"OT\nmail 0.500000", [Enqueued.OK, Enqueued.TOO_FAST]),
         (b"E" + SEVEN, [Existing(JobId(7), FoundBy.UNIQUE_KEY)]),
         (
