@@ -12,8 +12,9 @@ from functools import partial
 from random import Random
 from typing import NamedTuple
 
-from gotaskq.backend import Backend, ChecksItself, Finding, ReportsHealth, SharesTypes, TellsOfLosses
+from gotaskq.backend import Backend, ChecksItself, Finding, ReportsHealth, TellsOfLosses
 from gotaskq.backends import is_local, open_backend
+from gotaskq.board import KeepsBoards
 from gotaskq.clock import Clock, SystemClock
 from gotaskq.config import Settings
 from gotaskq.descriptions import notices_of
@@ -40,7 +41,7 @@ from gotaskq.policies.retry import ExponentialBackoff, RetryPolicy
 from gotaskq.policies.scheduling import QueueSelector, RoundRobin, Weighted
 from gotaskq.store_limits import StoreLayout, StoreLimits
 from gotaskq.task import AnyTask
-from gotaskq.type_sharing import TypeSharing
+from gotaskq.type_sharing import TYPES, TypeSharing
 from gotaskq.types_elsewhere import TypesElsewhere
 
 
@@ -136,9 +137,9 @@ async def open_parts(
         await backend.close()
         raise
     sharing = None
-    if isinstance(backend, SharesTypes) and not is_local(backend):
+    if isinstance(backend, KeepsBoards) and not is_local(backend):
         sharing = TypeSharing(
-            backend.type_board,
+            backend.board(TYPES),
             elsewhere,
             admission,
             notices=lambda: notices_of(tasks, registry.types()),

@@ -326,38 +326,6 @@ class TellsOfCancels(Protocol):
         ...
 
 
-class TypeNotice(msgspec.Struct, frozen=True):
-    """What a process that runs a job type said of it, to those that do not have its code."""
-
-    body: bytes  # the store does not look into it
-    age_ms: int  # how long ago it was said last
-
-
-class TypeBoard(Protocol):
-    """Where processes say which job types they run."""
-
-    async def publish(self, bodies: Sequence[bytes]) -> None:
-        """Say this; what was said before is not said twice, and begins to be remembered anew.
-
-        Forgotten is what nobody has said for `type_ttl_ms`, and beyond `max_types` what was said longest ago.
-        """
-        ...
-
-    async def read(self) -> list[TypeNotice]:
-        """Return what is remembered, in no order."""
-        ...
-
-
-@runtime_checkable
-class SharesTypes(Protocol):
-    """What a backend offers beside the rest when programs share it: each then knows the job types of the others."""
-
-    @property
-    def type_board(self) -> TypeBoard:
-        """The board that all of its processes share."""
-        ...
-
-
 @runtime_checkable
 class TellsOfLosses(Protocol):
     """What a backend offers beside the rest when its store can lose its memory while we run, and it notices."""

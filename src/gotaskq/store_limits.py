@@ -14,8 +14,6 @@ class StoreLimits(msgspec.Struct, frozen=True, kw_only=True):
     max_completed_jobs: int = 1_000_000  # bounds memory whatever the rate
     max_dead_jobs: int = 10_000
     dead_job_ttl_ms: int = 90 * 86_400_000
-    max_types: int = 1_000  # notices of job types, which are read every few seconds
-    type_ttl_ms: int = 86_400_000  # a fleet that works by day has its types in the morning
     idempotency_ttl_ms: int = 86_400_000  # a request sent again within this time makes nothing new
     max_idempotency_keys: int = (
         1_000_000  # in memory; beyond, requests with new ones are refused, and none is forgotten

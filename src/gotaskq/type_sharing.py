@@ -5,11 +5,13 @@ Run by `Life`. Invariant: it is a help and no more: where the board cannot be re
 
 import asyncio
 import contextlib
+import hashlib
+import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from random import Random
 from typing import Any, Final
 
-from gotaskq.backend import TypeBoard
+from gotaskq.board import Board, BoardTerms
 from gotaskq.clock import Clock
 from gotaskq.engine.admission import Admission
 from gotaskq.errors import GotaskqError
@@ -17,7 +19,12 @@ from gotaskq.types_elsewhere import TypesElsewhere
 
 READ_EVERY_S: Final = 5.0
 SAY_EVERY_S: Final = 60.0  # far more often than a type is forgotten, or one version held to be gone
+# A fleet that works by day has its types in the morning. All of it is read every few seconds, so it is bounded.
+TYPES: Final = BoardTerms("types", ttl_ms=86_400_000, max_notices=1_000, max_bytes=131_072)
+DIGEST_BYTES: Final = 12
 SPREAD: Final = 0.5  # each pause is drawn from ± 50 %, so that many processes do not come at once
+
+logger = logging.getLogger(__name__)
 
 
 class TypeSharing:
@@ -25,7 +32,7 @@ class TypeSharing:
 
     def __init__(
         self,
-        board: TypeBoard,
+        board: Board,
         elsewhere: TypesElsewhere,
         admission: Admission,
         *,
@@ -57,7 +64,7 @@ class TypeSharing:
     @contextlib.asynccontextmanager
     async def saying(self) -> AsyncIterator[None]:
         """Say what runs here, during the body."""
-        self._own = self._own or self._make_notices()
+        self._own = self._own or _fitting(self._make_notices())
         async with _beside(self._say_on()):
             yield
 
@@ -67,12 +74,24 @@ class TypeSharing:
 
     async def _say(self) -> None:
         with contextlib.suppress(GotaskqError):  # as above
-            await self._board.publish(self._own)
+            await self._board.post({_key_of(body): body for body in self._own})
 
     async def _repeat(self, act: Callable[[], Coroutine[Any, Any, None]], *, every_s: float) -> None:
         while True:
             await self._clock.sleep(every_s * self._rng.uniform(1 - SPREAD, 1 + SPREAD))
             await act()
+
+
+def _key_of(body: bytes) -> str:
+    """Return what a notice is kept under: alike is the same, so a fleet of one version is one notice a type."""
+    return hashlib.blake2b(body, digest_size=DIGEST_BYTES).hexdigest()
+
+
+def _fitting(bodies: Sequence[bytes]) -> list[bytes]:
+    fitting = [body for body in bodies if len(body) <= TYPES.max_bytes]
+    if len(fitting) < len(bodies):
+        logger.warning("types not told: their schemas are too large", extra={"types": len(bodies) - len(fitting)})
+    return fitting
 
 
 @contextlib.asynccontextmanager

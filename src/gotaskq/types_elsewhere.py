@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from gotaskq.backend import TypeNotice
+from gotaskq.board import Notice
 from gotaskq.engine.registry import JOB_TYPE
 from gotaskq.engine.requests import JobType
 from gotaskq.errors import GotaskqError, InvalidPayloadError
@@ -55,7 +55,7 @@ class TypesElsewhere:
         self._variants: dict[str, list[Variant]] = {}  # the newest first
         self.generation = 0  # counts the changes
 
-    def hear(self, notices: Sequence[TypeNotice], *, own: Iterable[bytes] = ()) -> bool:
+    def hear(self, notices: Sequence[Notice], *, own: Iterable[bytes] = ()) -> bool:
         """Take what is on the board now, but for what we say ourselves; say whether anything is new."""
         self._read = {notice.body: self._variant(notice.body) for notice in notices}
         heard: dict[str, list[tuple[int, Variant]]] = {}

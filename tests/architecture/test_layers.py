@@ -43,6 +43,7 @@ LAYERS = {
     "logs": "adapters",
     "backend": "contracts",
     "partly_stored": "contracts",
+    "board": "contracts",
     "store_limits": "contracts",
     "executor": "contracts",
     "governing": "contracts",

@@ -18,7 +18,7 @@ from gotaskq.job import Status
 from gotaskq.outcome import Complete
 from gotaskq.store_limits import StoreLimits
 from gotaskq.testing.clock import FakeClock
-from gotaskq.testing.conformance import BackendConformance
+from gotaskq.testing.conformance import BackendConformance, BoardsConformance
 from gotaskq.testing.conformance.given import (
     Jobs,
     counted,
@@ -34,7 +34,7 @@ from gotaskq.testing.conformance.given import (
 )
 
 
-class TestJournalled(BackendConformance):
+class TestJournalled(BackendConformance, BoardsConformance):
     async def make_backend(self, limits: StoreLimits, *, clock: Clock, rng: Random) -> Backend:
         return JournalledBackend(DictJournal(), limits, clock=clock, rng=rng)
 

@@ -11,16 +11,16 @@ from gotaskq.store_limits import StoreLimits
 from gotaskq.testing.clock import FakeClock
 from gotaskq.testing.conformance import (
     BackendConformance,
+    BoardsConformance,
     EnqueuesNowConformance,
     GovernorConformance,
-    SharesTypesConformance,
     StandingConformance,
 )
 from gotaskq.testing.conformance.given import Jobs, enqueue, given_running, ids, lease_of, look, reserve
 
 
 class TestMemory(
-    BackendConformance, EnqueuesNowConformance, SharesTypesConformance, GovernorConformance, StandingConformance
+    BackendConformance, EnqueuesNowConformance, BoardsConformance, GovernorConformance, StandingConformance
 ):
     async def make_backend(self, limits: StoreLimits, *, clock: Clock, rng: Random) -> MemoryBackend:
         return MemoryBackend(limits, clock=clock, rng=rng)

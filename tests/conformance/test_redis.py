@@ -12,9 +12,9 @@ from gotaskq.clock import Clock
 from gotaskq.store_limits import StoreLimits
 from gotaskq.testing.conformance import (
     BackendConformance,
+    BoardsConformance,
     GovernorConformance,
     SharesHappeningsConformance,
-    SharesTypesConformance,
     StandingConformance,
 )
 
@@ -30,7 +30,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
 
 class TestRedis(
     BackendConformance,
-    SharesTypesConformance,
+    BoardsConformance,
     SharesHappeningsConformance,
     GovernorConformance,
     StandingConformance,

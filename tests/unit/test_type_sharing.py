@@ -1,35 +1,34 @@
 """Sharing of types: said at once and every minute, read at once and every few seconds, through outages."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from random import Random
 from typing import cast
 
 import pytest
 
-from gotaskq.backend import TypeNotice
-from gotaskq.backends.memory.type_board import MemoryTypeBoard
+from gotaskq.backends.memory.board import MemoryBoard
+from gotaskq.board import Notice
 from gotaskq.engine.admission import Admission
 from gotaskq.engine.requests import JobType
 from gotaskq.errors import BackendUnavailableError
-from gotaskq.store_limits import StoreLimits
 from gotaskq.testing.clock import FakeClock
-from gotaskq.type_sharing import READ_EVERY_S, SAY_EVERY_S, TypeSharing
+from gotaskq.type_sharing import READ_EVERY_S, SAY_EVERY_S, TYPES, TypeSharing
 from gotaskq.types_elsewhere import TypesElsewhere
 
 
-class Board(MemoryTypeBoard):
+class Board(MemoryBoard):
     """A board that may be away, and counts what is asked of it."""
 
     is_away = False
     publications = 0
     reads = 0
 
-    async def publish(self, bodies: Sequence[bytes]) -> None:
+    async def post(self, bodies: Mapping[str, bytes]) -> None:
         self.publications += 1
         await self._look()
-        await super().publish(bodies)
+        await super().post(bodies)
 
-    async def read(self) -> list[TypeNotice]:
+    async def read(self) -> list[Notice]:
         self.reads += 1
         await self._look()
         return await super().read()
@@ -51,7 +50,7 @@ class Door:
 
 @pytest.fixture
 def board(clock: FakeClock) -> Board:
-    return Board(StoreLimits(), now_ms=clock.now_ms)
+    return Board(TYPES, now_ms=clock.now_ms)
 
 
 @pytest.fixture
@@ -74,10 +73,10 @@ def sharing(board: Board, door: Door, clock: FakeClock) -> TypeSharing:
 async def test_others_are_read_at_once_and_again_and_again(
     sharing: TypeSharing, board: Board, door: Door, clock: FakeClock
 ) -> None:
-    await board.publish([b'{"type":"a"}'])
+    await board.post({"a": b'{"type":"a"}'})
     async with sharing.reading():
         at_once = [*door.learned]
-        await board.publish([b'{"type":"b"}'])
+        await board.post({"b": b'{"type":"b"}'})
         await clock.advance(1.5 * READ_EVERY_S)
         soon = [*door.learned]
         await clock.advance(10 * READ_EVERY_S)
@@ -106,7 +105,7 @@ async def test_what_runs_here_is_said_at_once_and_again_and_again(
 async def test_a_board_that_is_away_is_tried_again(
     sharing: TypeSharing, board: Board, door: Door, clock: FakeClock
 ) -> None:
-    await board.publish([b'{"type":"a"}'])
+    await board.post({"a": b'{"type":"a"}'})
     board.is_away = True
     async with sharing.reading(), sharing.saying():
         await clock.advance(3 * SAY_EVERY_S)

@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from gotaskq import Job, TaskQ
 from gotaskq.assembly import types_of
-from gotaskq.backend import TypeNotice
+from gotaskq.board import Notice
 from gotaskq.descriptions import MAX_NOTICE_BYTES, notices_of
 from gotaskq.errors import InvalidPayloadError
 from gotaskq.types_elsewhere import SIDE_BY_SIDE_MS, TypesElsewhere
@@ -32,8 +32,12 @@ def said(function: Any, job_type: str = "email", **options: Any) -> bytes:
     return notice
 
 
-def young(*bodies: bytes) -> list[TypeNotice]:
-    return [TypeNotice(body, 0) for body in bodies]
+def heard(body: bytes, age_ms: int) -> Notice:
+    return Notice(repr(body), body, age_ms)
+
+
+def young(*bodies: bytes) -> list[Notice]:
+    return [heard(body, 0) for body in bodies]
 
 
 def elsewhere_of(app: TaskQ | None = None) -> TypesElsewhere:
@@ -68,7 +72,7 @@ def test_what_is_said_is_known_with_its_defaults() -> None:
 
 def test_only_what_is_new_is_a_change() -> None:
     elsewhere = elsewhere_of()
-    first = [elsewhere.hear(young(V1)), elsewhere.hear([TypeNotice(V1, 9_000)]), elsewhere.hear(young(V1, PLAIN))]
+    first = [elsewhere.hear(young(V1)), elsewhere.hear([heard(V1, 9_000)]), elsewhere.hear(young(V1, PLAIN))]
 
     assert first == [True, False, True]
     assert elsewhere.hear(young(PLAIN))
@@ -89,7 +93,7 @@ def test_the_newest_version_is_shown_and_sets_the_defaults() -> None:
 def test_what_one_of_two_takes_that_run_side_by_side_is_taken() -> None:
     one, other = said(old), said(new)
     elsewhere = elsewhere_of()
-    elsewhere.hear([TypeNotice(one, SIDE_BY_SIDE_MS - 1), TypeNotice(other, 0)])
+    elsewhere.hear([heard(one, SIDE_BY_SIDE_MS - 1), heard(other, 0)])
 
     assert takes(elsewhere, {"to": "a"})
     assert takes(elsewhere, {"to": "a", "subject": "b"})
@@ -99,7 +103,7 @@ def test_what_one_of_two_takes_that_run_side_by_side_is_taken() -> None:
 
 def test_one_that_is_gone_counts_no_more_once_another_has_taken_over() -> None:
     elsewhere = elsewhere_of()
-    elsewhere.hear([TypeNotice(said(old), 10 + SIDE_BY_SIDE_MS), TypeNotice(said(new), 10)])
+    elsewhere.hear([heard(said(old), 10 + SIDE_BY_SIDE_MS), heard(said(new), 10)])
 
     assert not takes(elsewhere, {"to": "a"})
 
@@ -107,7 +111,7 @@ def test_one_that_is_gone_counts_no_more_once_another_has_taken_over() -> None:
 def test_where_all_are_gone_those_that_were_there_last_count() -> None:
     hour_ms = 3_600_000
     elsewhere = elsewhere_of()
-    elsewhere.hear([TypeNotice(said(old), hour_ms), TypeNotice(said(new), hour_ms + 60_000), TypeNotice(PLAIN, 0)])
+    elsewhere.hear([heard(said(old), hour_ms), heard(said(new), hour_ms + 60_000), heard(PLAIN, 0)])
 
     assert takes(elsewhere, {"to": "a"})
     assert takes(elsewhere, {"to": "a", "subject": "b"})

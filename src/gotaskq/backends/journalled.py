@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol, TypeVar
 from gotaskq.amendment import Amended, Amendment
 from gotaskq.backend import EnqueueReply, Extended, JobQuery, Note, Page, QueueCounts, Settled
 from gotaskq.backends.memory.recorded import RecordedMemory
+from gotaskq.board import Board, BoardTerms
 from gotaskq.clock import Clock
 from gotaskq.errors import BackendUnavailableError
 from gotaskq.job import Job, JobId, Lease, Status
@@ -96,6 +97,10 @@ class JournalledBackend:
     async def enqueue(self, jobs: Sequence[Job], *, atomic: bool = False) -> list[EnqueueReply]:
         """Store new jobs; each on its own, or with `atomic` all or none."""
         return await self._once_kept(self._store.enqueue(jobs, atomic=atomic))
+
+    def board(self, terms: BoardTerms) -> Board:
+        """Return a notice board, in memory: who speaks on it does not outlive this process."""
+        return self._store.board(terms)
 
     async def reserve(self, turns: Sequence[Turn], *, limit: int, lease_ms: int, worker: str) -> list[Job]:
         """Lease due jobs, going round the turns until `limit` are taken or none is left."""

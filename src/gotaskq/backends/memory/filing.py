@@ -7,14 +7,15 @@ dead, a DONE or CANCELLED one among the finished. The clock of this store never 
 
 from random import Random
 
+from gotaskq.backends.memory.board import MemoryBoard
 from gotaskq.backends.memory.ended import DeadJobs, FinishedJobs
 from gotaskq.backends.memory.governor import MemoryGovernor
 from gotaskq.backends.memory.keys import KeyRing
 from gotaskq.backends.memory.listing import Listing
 from gotaskq.backends.memory.patience import Patience
 from gotaskq.backends.memory.sleepers import Sleepers
-from gotaskq.backends.memory.type_board import MemoryTypeBoard
 from gotaskq.backends.memory.waiting import WaitingQueue
+from gotaskq.board import BoardTerms
 from gotaskq.clock import Clock
 from gotaskq.errors import QueueNotFoundError
 from gotaskq.job import CANCELLED, DONE, PENDING, Job, JobId
@@ -44,7 +45,7 @@ class Filing:
             self._jobs, self._keys, rules, max_count=limits.max_completed_jobs, ttl_ms=limits.complete_job_ttl_ms
         )
         self._sleepers = Sleepers(clock)
-        self.type_board = MemoryTypeBoard(limits, now_ms=self._now_ms)
+        self._boards: dict[str, MemoryBoard] = {}
         self._latest_ms = 0
         self.governor = MemoryGovernor(
             self._queues,
@@ -55,6 +56,10 @@ class Filing:
             max_depth=limits.max_queue_depth,
             now_ms=self._now_ms,
         )
+
+    def board(self, terms: BoardTerms) -> MemoryBoard:
+        """Return a notice board; one name is one board."""
+        return self._boards.setdefault(terms.name, MemoryBoard(terms, now_ms=self._now_ms))
 
     def _new_queue(self, name: str) -> WaitingQueue:
         return WaitingQueue(name, max_depth=self._max_queue_depth)

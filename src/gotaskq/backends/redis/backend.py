@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 from gotaskq.amendment import Amended, Amendment
 from gotaskq.backend import EnqueueReply, Extended, Finding, JobQuery, Note, Page, QueueCounts, Settled, Standing
 from gotaskq.backends.redis.amendments import amendment_arguments, read_amended
+from gotaskq.backends.redis.board import RedisBoard
 from gotaskq.backends.redis.check import CHECKED_SETTINGS, check_server
 from gotaskq.backends.redis.codec import LETTERS, decode_job, decode_leased, rows_of
 from gotaskq.backends.redis.connection import Connection
@@ -30,8 +31,8 @@ from gotaskq.backends.redis.registry import Registry
 from gotaskq.backends.redis.scripts import Script
 from gotaskq.backends.redis.settlements import note_arguments, note_bytes, settlement_arguments, settlement_bytes
 from gotaskq.backends.redis.topology import read_url
-from gotaskq.backends.redis.type_board import RedisTypeBoard
 from gotaskq.backends.redis.wakeups import WakeUps
+from gotaskq.board import BoardTerms
 from gotaskq.clock import Clock
 from gotaskq.errors import GotaskqError, QueueNotFoundError
 from gotaskq.job import Job, JobId, Lease, Status
@@ -83,7 +84,6 @@ class RedisBackend:
         self._registry = Registry(self._connection, keys, partitions=self._layout.partitions, rng=rng)
         self._wakeups = WakeUps(self._connection, keys.wake, rng=rng)
         self._listing = Listing(self._connection)
-        self.type_board = RedisTypeBoard(self._connection, self._limits)
         self.happenings = RedisHappenings(self._connection, keys, clock=clock, rng=rng)
         self._wakeups.hear_log = self.happenings.begin
         self.governor = RedisGovernor(
@@ -134,6 +134,10 @@ class RedisBackend:
     def is_reachable(self) -> bool:
         """Whether the store answered the last call."""
         return self._connection.is_reachable
+
+    def board(self, terms: BoardTerms) -> RedisBoard:
+        """Return a way to a notice board of this store."""
+        return RedisBoard(self._connection, terms)
 
     @property
     def calls_under_way(self) -> int:

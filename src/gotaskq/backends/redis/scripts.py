@@ -19,6 +19,9 @@ class Script(Enum):
 
     AGE = "age"
     AMEND = "amend"
+    BOARD_POST = "board_post"
+    BOARD_READ = "board_read"
+    BOARD_REMOVE = "board_remove"
     CANCEL = "cancel"
     COUNTS = "counts"
     DELETE = "delete"
@@ -39,21 +42,20 @@ class Script(Enum):
     RESERVE = "reserve"
     SETTLE = "settle"
     STANDING = "standing"
-    TYPES_PUBLISH = "types_publish"
-    TYPES_READ = "types_read"
 
     __hash__ = object.__hash__
 
 
 # What must be refused when memory is full: it brings more, or may. All else must go on, so that the store empties;
-# notes and results too, whose jobs are bounded, for a checkpoint that is refused is work to be done again.
+# notes and results too, whose jobs are bounded, for a checkpoint that is refused is work to be done again; and
+# notices, whose boards are bounded, for who empties a full store wants to see how far that is.
 NEEDS_MEMORY: Final = frozenset(
     {
-        *(Script.AMEND, Script.ENQUEUE, Script.REPLAY, Script.TYPES_PUBLISH),
+        *(Script.AMEND, Script.ENQUEUE, Script.REPLAY),
         *(Script.HAPPENINGS_TELL, Script.HAPPENINGS_WATCH),
     }
 )
-READS: Final = frozenset({Script.GET, Script.TYPES_READ})
+READS: Final = frozenset({Script.GET, Script.BOARD_READ})
 
 
 # Between the prelude and a script: what would make its file too long to read at once, or what two of them share.

@@ -5,7 +5,7 @@
             return MyBackend(limits, clock=clock, rng=rng)
 
 CoreBackendConformance is its first part. A backend that is `EnqueuesNow` inherits from EnqueuesNowConformance too, one
-that is `SharesTypes` from SharesTypesConformance, one that `SharesHappenings` from SharesHappeningsConformance, one
+that is `KeepsBoards` from BoardsConformance, one that `SharesHappenings` from SharesHappeningsConformance, one
 that is `TellsStanding` from StandingConformance, and one that
 `GovernsQueues` from GovernorConformance.
 
@@ -29,6 +29,7 @@ import pytest
 
 TOPICS: Final = (
     "amending",
+    "boards",
     "cancelling",
     "dead_letters",
     "enqueue",
@@ -52,12 +53,12 @@ TOPICS: Final = (
     "settle",
     "standing",
     "trail",
-    "type_board",
     "waiting",
 )
 pytest.register_assert_rewrite(*(f"{__name__}.{topic}" for topic in TOPICS))  # must come before they are imported
 
 from gotaskq.testing.conformance.amending import AmendConformance  # noqa: E402
+from gotaskq.testing.conformance.boards import BoardsConformance  # noqa: E402
 from gotaskq.testing.conformance.cancelling import CancelConformance, CancelRequestedConformance  # noqa: E402
 from gotaskq.testing.conformance.dead_letters import DeadRetentionConformance, ReplayConformance  # noqa: E402
 from gotaskq.testing.conformance.enqueue import AtomicEnqueueConformance, EnqueueConformance  # noqa: E402
@@ -105,11 +106,11 @@ from gotaskq.testing.conformance.trail import (  # noqa: E402
     ResultConformance,
     TimeoutsConformance,
 )
-from gotaskq.testing.conformance.type_board import SharesTypesConformance  # noqa: E402
 from gotaskq.testing.conformance.waiting import WaitingConformance  # noqa: E402
 
 __all__ = [
     "BackendConformance",
+    "BoardsConformance",
     "Case",
     "CoreBackendConformance",
     "EnqueuesNowConformance",
@@ -119,7 +120,6 @@ __all__ = [
     "RetryPolicyConformance",
     "SelectorConformance",
     "SharesHappeningsConformance",
-    "SharesTypesConformance",
     "StandingConformance",
 ]
 

@@ -7,7 +7,6 @@ local meta = KEYS[1]
 local base = string.sub(meta, 1, -5)
 local partition = tonumber(string.match(base, '{(%d+)'))
 local counters, run, ids_index, patience = base .. 'st', base .. 'run', base .. 'ids', base .. 'exp'
-local type_bodies, type_ages = base .. 'typ', base .. 'tys'
 local PENDING, RUNNING, DONE, DEAD, CANCELLED = 'P', 'R', 'D', 'X', 'C'
 
 local function instant()
@@ -19,6 +18,11 @@ local now = instant()
 
 local function body_key(id) return base .. 'b:' .. id end
 local function job_key(id) return base .. 'j:' .. id end
+-- Where a notice board keeps when each key was said last, the digests of what was said, and the bodies.
+local function board_keys(name)
+  local key = base .. 'nb:' .. name
+  return key, key .. ':d', key .. ':b'
+end
 local function ready_key(queue) return base .. 'rdy:' .. queue end
 local function scheduled_key(queue) return base .. 'dly:' .. queue end
 
