@@ -41,6 +41,7 @@ from gotaskq.job import Job, JobId
 from gotaskq.life import Life
 from gotaskq.lifespan import Lifespan
 from gotaskq.observation import Observation
+from gotaskq.operations import Operations
 from gotaskq.payload import encode_payload
 from gotaskq.policies.ordering import Ordering
 from gotaskq.policies.retry import RetryPolicy
@@ -110,7 +111,8 @@ class TaskQ(Steering):
         self._on_drain: list[Callable[[], None]] = []
         self.dead_letters = DeadLetters(self)
         self.bulk = Bulk(self, self._life, rng=rng)
-        self._life.before_end.append(self.bulk.close)
+        self.operations = Operations(self.bulk, self._life)
+        self._life.before_end += [self.bulk.close, self.operations.close]
         self.observation = Observation(self._bus, self._life.workers, self._registry)
 
     @classmethod

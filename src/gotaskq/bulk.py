@@ -1,7 +1,7 @@
 """Acts on many jobs at once: retry, cancel or delete those that a filter admits, or that are named.
 
 `TaskQ.bulk`. An act runs in the background, page by page, and its progress can be looked at; it goes from the newest
-job to the oldest, so it meets none that is made meanwhile. Known to this process only.
+job to the oldest, so it meets none that is made meanwhile. `operations` shows it to other processes.
 Invariant: at most MAX_RUNNING run and MAX_KEPT are remembered; when the app closes, none runs on.
 """
 
@@ -19,6 +19,7 @@ from msgspec.structs import replace
 from gotaskq.backend import JobQuery
 from gotaskq.changing import may_retry
 from gotaskq.errors import (
+    GotaskqError,
     InvalidRequestError,
     JobEndedError,
     JobNotFoundError,
@@ -58,7 +59,12 @@ class OperationStatus(Enum):
     RUNNING = "running"
     DONE = "done"
     FAILED = "failed"  # the store was away; what was done stays done
-    CANCELLED = "cancelled"  # the app closed
+    CANCELLED = "cancelled"  # somebody asked for it, or the app closed
+    LOST = "lost"  # nothing has been heard of the process that ran it
+
+
+class OperationEndedError(GotaskqError):
+    """The operation runs no more, so it cannot be cancelled."""
 
 
 class JobError(msgspec.Struct, frozen=True):
@@ -79,6 +85,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     failed: int = 0
     errors: tuple[JobError, ...] = ()  # the first of them
     error: str | None = None  # why it failed as a whole
+    is_cancel_requested: bool = False  # it ends before its next step
     started_at_ms: int
     finished_at_ms: int | None = None
 
@@ -106,6 +113,7 @@ class Bulk:
         self._rng = rng
         self._operations: dict[str, Operation] = {}  # the oldest first
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self.hear: Callable[[str], None] = lambda operation_id: None  # of one that began, is to end, or ended
 
     async def count(self, action: Action, ids: Sequence[int] | None = None, **filters: Unpack[JobFilter]) -> Count:
         """Return how many jobs an act would meet, and do nothing; raises InvalidRequestError."""
@@ -128,14 +136,28 @@ class Bulk:
         task = asyncio.create_task(self._run(operation.id, batches), name="gotaskq-operation")
         self._tasks[operation.id] = task
         task.add_done_callback(partial(self._ended, operation.id))
+        self.hear(operation.id)
         return operation
 
     def get(self, operation_id: str) -> Operation:
-        """Return an operation as far as it is; raises OperationNotFoundError."""
+        """Return an operation of this process as far as it is; raises OperationNotFoundError."""
         operation = self._operations.get(operation_id)
         if operation is None:
             raise OperationNotFoundError(operation_id)
         return operation
+
+    def known(self) -> list[Operation]:
+        """Return the operations of this process that are remembered, the oldest first."""
+        return list(self._operations.values())
+
+    def cancel(self, operation_id: str) -> Operation:
+        """Let an operation of this process end before its next step; raises as `get`, and OperationEndedError."""
+        operation = self.get(operation_id)
+        check_cancellable(operation)
+        if operation.status is OperationStatus.RUNNING and not operation.is_cancel_requested:
+            self._change(operation_id, is_cancel_requested=True)
+            self.hear(operation_id)
+        return self.get(operation_id)
 
     async def wait(self, operation_id: str) -> Operation:
         """Return an operation once it has ended; raises OperationNotFoundError."""
@@ -157,16 +179,19 @@ class Bulk:
     async def _run(self, operation_id: str, batches: AsyncIterator[_Batch]) -> None:
         try:
             async for batch in batches:
-                await self._act_on(operation_id, batch)
                 await asyncio.sleep(0)  # a store in memory never lets go of the loop by itself
+                if self.get(operation_id).is_cancel_requested:
+                    self._change(operation_id, status=OperationStatus.CANCELLED)
+                    break
+                await self._act_on(operation_id, batch)
+            else:
+                self._change(operation_id, status=OperationStatus.DONE)
         except UnavailableError:
             error = "the job store is unavailable; ask for the rest again later"
             self._change(operation_id, status=OperationStatus.FAILED, error=error)
         except Exception:
             logger.exception("operation failed", extra={"operation": operation_id})
             self._change(operation_id, status=OperationStatus.FAILED, error="internal")
-        else:
-            self._change(operation_id, status=OperationStatus.DONE)
 
     def _ended(self, operation_id: str, task: asyncio.Task[None]) -> None:
         """Note the end; here, since a task that is cancelled before its first step never comes to its own."""
@@ -174,6 +199,7 @@ class Bulk:
         if task.cancelled():
             self._change(operation_id, status=OperationStatus.CANCELLED)
         self._change(operation_id, finished_at_ms=self._life.choices.clock.now_ms())
+        self.hear(operation_id)
 
     async def _act_on(self, operation_id: str, batch: _Batch) -> None:
         before = self.get(operation_id)
@@ -230,6 +256,13 @@ class Bulk:
                 else:
                     passed_over.append(JobError(job_id, f"is {job.status.value}, and cannot be {DONE_TO[action]}"))
             yield _Batch(jobs, passed_over)
+
+
+def check_cancellable(operation: Operation) -> None:
+    """Raise OperationEndedError for one that ended otherwise."""
+    if operation.status not in (OperationStatus.RUNNING, OperationStatus.CANCELLED):
+        status = operation.status.value
+        raise OperationEndedError(f"operation {operation.id} is {status}; only one that runs can be cancelled")
 
 
 async def _retry(app: Steering, jobs: Sequence[Job]) -> list[JobError]:

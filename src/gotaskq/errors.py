@@ -18,6 +18,7 @@ GotaskqError
 ├── JobStateError           the job's status forbids what was asked
 ├── StaleLeaseError         the lease ran out, was taken or settled: what its attempt brought is discarded
 ├── QueueExistsError        the name is taken
+├── OperationEndedError     (in `bulk`) the operation runs no more, and cannot be cancelled
 ├── TooManyOperationsError  as many acts on many jobs run as may; try again later
 ├── QueueInUseError         the queue cannot be deleted
 ├── QueueDrainingError      the queue takes no new jobs until it is resumed
@@ -132,10 +133,10 @@ class QueueNotFoundError(NotFoundError):
 
 
 class OperationNotFoundError(NotFoundError):
-    """No operation has this id, in this process."""
+    """No operation has this id."""
 
     def __init__(self, operation_id: str) -> None:
-        super().__init__(f"no operation with id {operation_id}; it ended long ago, or another process runs it")
+        super().__init__(f"no operation with id {operation_id}; it never began, or ended long ago")
 
 
 class LeaseNotFoundError(NotFoundError):

@@ -67,6 +67,7 @@ LAYERS = {
     "filters": "assembly",
     "changing": "assembly",
     "bulk": "assembly",
+    "operations": "assembly",
     "dead_letters": "assembly",
     "fingerprint": "vocabulary",
     "explaining": "assembly",

@@ -233,7 +233,7 @@ async def test_few_run_at_once_and_not_all_are_remembered(app: TaskQ, api: Api, 
 async def test_an_operation_nobody_knows_is_not_found(api: Api) -> None:
     answer = await api.get("/operations/17")
 
-    assert_is_error(answer, 404, "no operation with id 17; it ended long ago, or another process runs it")
+    assert_is_error(answer, 404, "no operation with id 17; it never began, or ended long ago")
 
 
 NEITHER = "name either the ids of jobs or a filter that is not empty"

@@ -1,7 +1,7 @@
-"""Acts on many jobs: `POST /jobs/actions` begins one, or counts what it would meet; `GET /operations/{id}` shows it."""
+"""Acts on many jobs: `POST /jobs/actions` begins one, or counts what it would meet."""
 
 import re
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
@@ -12,10 +12,11 @@ from gotaskq.api.answers import Answer
 from gotaskq.api.changes import refused_member
 from gotaskq.api.endpoints import endpoint
 from gotaskq.api.listing import FILTERS, filters_of
+from gotaskq.api.operation_routes import encode_operation
 from gotaskq.api.requests import read_body
-from gotaskq.api.schemas import check_utf8, encode_instant, refuse_repeated_members
+from gotaskq.api.schemas import check_utf8, refuse_repeated_members
 from gotaskq.app import TaskQ
-from gotaskq.bulk import Action, Operation
+from gotaskq.bulk import Action
 from gotaskq.errors import InvalidRequestError
 from gotaskq.filters import JobFilter
 
@@ -56,7 +57,6 @@ class Actions:
         """Return the routes."""
         return [
             Route("/jobs/actions", endpoint(self.act), methods=["POST"]),
-            Route("/operations/{id}", endpoint(self.look), methods=["GET"]),
         ]
 
     async def act(self, request: Request) -> Answer:
@@ -69,12 +69,9 @@ class Actions:
             answer: dict[str, object] = {"matched": count.matched}
             return Answer(200, msgspec.json.encode(answer | ({"more": True} if count.has_more else {})))
         operation = self._taskq.bulk.start(body.action, ids, **filters)
+        await self._taskq.operations.told(operation.id)  # else another process may not know what it is asked for
         location = f"{request.scope.get('root_path', '')}/operations/{operation.id}"
         return Answer(202, encode_operation(operation), (("location", location),))
-
-    async def look(self, request: Request) -> Answer:
-        """`GET /operations/{id}`: how far it is."""
-        return Answer(200, encode_operation(self._taskq.bulk.get(request.path_params["id"])))
 
 
 def decode_action(body: bytes) -> ActionBody:
@@ -90,27 +87,6 @@ def decode_action(body: bytes) -> ActionBody:
     if asked.ids is not UNSET and not all(map(_JOB_ID.fullmatch, asked.ids)):
         raise InvalidRequestError("ids must be those of jobs, as strings of digits", field="ids")
     return asked
-
-
-def encode_operation(operation: Operation) -> bytes:
-    """Return an operation as a JSON object; what is empty is left out, but for the counts."""
-    more: dict[str, Any] = {
-        "errors": [{"id": str(error.job_id), "error": error.error} for error in operation.errors],
-        "error": operation.error,
-        "finished_at": operation.finished_at_ms and Raw(encode_instant(operation.finished_at_ms)),
-    }
-    return msgspec.json.encode(
-        {
-            "id": operation.id,
-            "action": operation.action,
-            "status": operation.status,
-            "matched": operation.matched,
-            "done": operation.done,
-            "failed": operation.failed,
-            "started_at": Raw(encode_instant(operation.started_at_ms)),
-            **{name: value for name, value in more.items() if value},
-        }
-    )
 
 
 def _filters(body: FilterBody) -> JobFilter:

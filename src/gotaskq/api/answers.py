@@ -11,6 +11,7 @@ import msgspec
 
 from gotaskq.api.schemas import encode_error
 from gotaskq.api.security.request_id import new_request_id, request_id
+from gotaskq.bulk import OperationEndedError
 from gotaskq.errors import (
     BackendUnavailableError,
     DeadJobNotFoundError,
@@ -71,7 +72,7 @@ def refuse(error: GotaskqError) -> Answer:
             return Answer(404, encode_error(str(error)))
         case JobExistsError():
             return Answer(409, encode_error(str(error), field="unique_key"))
-        case JobEndedError() | JobStateError():
+        case JobEndedError() | JobStateError() | OperationEndedError():
             return Answer(409, encode_error(str(error)))
         case StaleLeaseError():
             return Answer(409, encode_error(str(error)))

@@ -16,6 +16,7 @@ from gotaskq.api.endpoints import endpoint, response_of
 from gotaskq.api.leases import Leases
 from gotaskq.api.listing import list_jobs
 from gotaskq.api.once import refuse_key_of_batch, sent_key, status_of
+from gotaskq.api.operation_routes import OperationRoutes
 from gotaskq.api.queues import Queues
 from gotaskq.api.requests import (
     MAX_BATCH_BYTES,
@@ -52,6 +53,7 @@ class Routes:
             Route("/jobs", endpoint(self.list_or_submit_jobs), methods=["GET", "POST"]),
             Route("/jobs/batch", endpoint(self.submit_batch), methods=["POST"]),
             *Actions(self._taskq).routes(),
+            *OperationRoutes(self._taskq).routes(),
             # One route, since a refusal of other methods names those of the first that has the path.
             Route("/jobs/{id}", endpoint(self.serve_job), methods=["GET", "PATCH", "DELETE"]),
             *self._changes.routes(),

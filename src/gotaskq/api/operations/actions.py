@@ -3,7 +3,7 @@
 from typing import Final
 
 from gotaskq.api.operations.listing import FILTERS
-from gotaskq.api.operations.words import COUNT, INSTANT, JSON, Schema, in_path, json_of, operation
+from gotaskq.api.operations.words import COUNT, INSTANT, JSON, Schema, in_path, in_query, json_of, operation
 
 ACTIONS: Final = ["retry", "cancel", "delete"]
 ACTION: Final[Schema] = {
@@ -37,10 +37,11 @@ OPERATION: Final[Schema] = {
     "properties": {
         "id": {"type": "string"},
         "action": {"enum": ACTIONS},
-        "status": {"enum": ["running", "done", "failed", "cancelled"]},
+        "status": {"enum": ["running", "done", "failed", "cancelled", "lost"]},
         "matched": COUNT,
         "done": COUNT,
         "failed": COUNT,
+        "cancel_requested": {"type": "boolean"},
         "errors": {"type": "array", "items": {"type": "object", "required": ["id", "error"]}},
         "error": {"type": "string"},
         "started_at": INSTANT,
@@ -62,5 +63,19 @@ def actions_operations() -> dict[str, dict[str, Schema]]:
         (400, 413, 415, 429, 503),
         body={"required": True, "content": {JSON: {"schema": ACTION}}},
     )
-    look = operation("How far an operation is", {200: json_of(OPERATION)}, (404,), parameters=[in_path("id", "")])
-    return {"/jobs/actions": {"post": act}, "/operations/{id}": {"get": look}}
+    listed = {
+        "type": "object",
+        "required": ["operations"],
+        "properties": {"operations": {"type": "array", "items": OPERATION}},
+    }
+    limit = in_query("limit", {"type": "integer", "minimum": 1, "maximum": 1_000})
+    look = operation("How far an operation is", {200: json_of(OPERATION)}, (404, 503), parameters=[in_path("id", "")])
+    end = operation(
+        "Let an operation end", {200: json_of(OPERATION)}, (404, 409, 415, 503), parameters=[in_path("id", "")]
+    )
+    return {
+        "/jobs/actions": {"post": act},
+        "/operations": {"get": operation("List operations", {200: json_of(listed)}, (400, 503), parameters=[limit])},
+        "/operations/{id}": {"get": look},
+        "/operations/{id}/cancel": {"post": end},
+    }
