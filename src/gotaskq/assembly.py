@@ -39,6 +39,7 @@ from gotaskq.kinds import mask_url
 from gotaskq.policies.ordering import Ordering, PriorityFifo
 from gotaskq.policies.retry import ExponentialBackoff, RetryPolicy
 from gotaskq.policies.scheduling import QueueSelector, RoundRobin, Weighted
+from gotaskq.presence import WORKERS, Presence
 from gotaskq.store_limits import StoreLayout, StoreLimits
 from gotaskq.task import AnyTask
 from gotaskq.type_sharing import TYPES, TypeSharing
@@ -76,9 +77,11 @@ class Opened(NamedTuple):
     sharing: TypeSharing | None  # None: nobody else sees the store
     leasing: Leasing
     log: HappeningLog | None  # None: each process tells of its own
+    presence: Presence
 
     async def close(self) -> None:
         """Close all of it."""
+        await self.presence.close()
         await self.leasing.close()
         await self.backend.close()
 
@@ -146,9 +149,17 @@ async def open_parts(
             clock=choices.clock,
             rng=choices.rng,
         )
-    leasing = _make_leasing(choices, settings, admission, backend, registry, bus)
+    presence = Presence(
+        backend.board(WORKERS) if isinstance(backend, KeepsBoards) else None,
+        is_shared=not is_local(backend),
+        queues=settings.queues,
+        types=registry.types,
+        clock=choices.clock,
+        rng=choices.rng,
+    )
+    leasing = _make_leasing(choices, settings, admission, backend, registry, bus, presence)
     log = backend.happenings if isinstance(backend, SharesHappenings) and not is_local(backend) else None
-    return Opened(backend, admission, elsewhere, sharing, leasing, log)
+    return Opened(backend, admission, elsewhere, sharing, leasing, log, presence)
 
 
 def types_of(tasks: Mapping[str, AnyTask]) -> dict[str, JobType]:
@@ -201,7 +212,13 @@ def make_stepper(choices: Choices, settings: Settings, backend: Backend, registr
 
 
 def _make_leasing(
-    choices: Choices, settings: Settings, admission: Admission, backend: Backend, registry: Registry, bus: EventBus
+    choices: Choices,
+    settings: Settings,
+    admission: Admission,
+    backend: Backend,
+    registry: Registry,
+    bus: EventBus,
+    presence: Presence,
 ) -> Leasing:
     return Leasing(
         backend,
@@ -213,6 +230,7 @@ def _make_leasing(
         lease_ms=settings.lease_ms,
         max_crashes=settings.max_crashes,
         is_closed=lambda: admission.is_closed,
+        hear=presence.hear,
     )
 
 

@@ -1,7 +1,7 @@
 """Why a job has not run, or has: reasons that a program can read, the most decisive first.
 
-`TaskQ.explain`. What is said of workers is known of this process; of others that share the store nobody here knows, and
-then it says so. Invariant: looking changes nothing, and costs the same however many jobs there are.
+`TaskQ.explain`. Workers of other processes are known by what they say of themselves (`presence`); where nobody knows of
+them, it says so. Invariant: looking changes nothing, and costs the same however many jobs there are.
 """
 
 from collections.abc import Sequence
@@ -13,10 +13,12 @@ import msgspec
 from gotaskq.backend import Backend, Standing, TellsStanding
 from gotaskq.engine.worker import Worker
 from gotaskq.job import DEAD, PENDING, RUNNING, Job, Status
+from gotaskq.presence import WorkerPresence
 
 P95_Z: Final = 1.6449  # of the normal distribution
 
-Elsewhere: TypeAlias = Literal["unknown", "none"]  # whether other processes may do what none here does
+# Whether workers of other processes do what none here does; `workers` of a reason says how many.
+Elsewhere: TypeAlias = Literal["unknown", "none", "some"]
 
 
 class Paused(msgspec.Struct, frozen=True, tag_field="reason", tag="queue_paused"):
@@ -47,21 +49,27 @@ class NoWorker(msgspec.Struct, frozen=True, tag_field="reason", tag="no_worker")
 
     is_quiet: bool
     elsewhere: Elsewhere
+    workers: int | None = None
 
 
 class NoWorkerForQueue(msgspec.Struct, frozen=True, tag_field="reason", tag="no_worker_for_queue"):
-    """The workers of this process serve other queues."""
+    """The workers of this process serve other queues, or there are none; elsewhere others may serve it."""
 
     queue: str
     elsewhere: Elsewhere
+    workers: int | None = None
 
 
 class NoWorkerForType(msgspec.Struct, frozen=True, tag_field="reason", tag="no_worker_for_type"):
-    """Nothing in this process handles jobs of its type; `unhandled_since_at_ms` is when a worker found that first."""
+    """No worker here handles jobs of its type; `unhandled_since_at_ms` is when a worker found that first.
+
+    Those counted elsewhere serve its queue, too.
+    """
 
     type: str
     elsewhere: Elsewhere
     unhandled_since_at_ms: int | None = None
+    workers: int | None = None
 
 
 class Position(msgspec.Struct, frozen=True, tag_field="reason", tag="position"):
@@ -138,19 +146,14 @@ class Explanation(msgspec.Struct, frozen=True):
 
 
 class Surroundings(msgspec.Struct, frozen=True):
-    """What else there is to know: the workers here, what they serve, and how fast the job's queue is emptied."""
+    """What else there is to know: the workers, what they serve, and how fast the job's queue is emptied."""
 
     workers: Sequence[Worker]
     serves_queue: bool
     has_handler: bool
-    is_shared: bool
+    elsewhere: Sequence[WorkerPresence] | None  # the workers of other processes; None: nobody knows
     finished_per_s: float
     now_ms: int
-
-    @property
-    def elsewhere(self) -> Elsewhere:
-        """What is known of other processes' workers."""
-        return "unknown" if self.is_shared else "none"
 
     @property
     def running(self) -> int:
@@ -167,12 +170,15 @@ async def explain(job: Job, backend: Backend, around: Surroundings) -> Explanati
         return Explanation(job, [_running(job, standing, around)])
     is_paused = (await backend.queues())[job.queue].is_paused
     lacking = _lacking(job, around)
+    # What others do is no reason to wait, but good to know.
+    blocking = [reason for reason in lacking if reason.elsewhere != "some"]
     reasons: list[Reason] = [
         *([Paused(job.queue)] if is_paused else []),
-        *lacking,
+        *blocking,
         _waiting(job, standing, around),
+        *(reason for reason in lacking if reason.elsewhere == "some"),
     ]
-    is_blocked = is_paused or (lacking and not around.is_shared)
+    is_blocked = is_paused or any(reason.elsewhere == "none" for reason in blocking)
     return Explanation(job, reasons, None if is_blocked else _eta(standing, around.finished_per_s))
 
 
@@ -196,17 +202,29 @@ def _running(job: Job, standing: Standing | None, around: Surroundings) -> Runni
     )
 
 
-def _lacking(job: Job, around: Surroundings) -> list[Reason]:
-    """Return what no worker here can do for the job."""
-    fetching = [worker for worker in around.workers if not worker.is_quiet]
-    lacking: list[Reason] = []
-    if not fetching:
-        lacking.append(NoWorker(bool(around.workers), around.elsewhere))
-    elif not around.serves_queue:
-        lacking.append(NoWorkerForQueue(job.queue, around.elsewhere))
-    if not around.has_handler:
-        lacking.append(NoWorkerForType(job.type, around.elsewhere, job.unhandled_since_ms))
+def _lacking(job: Job, around: Surroundings) -> list[NoWorker | NoWorkerForQueue | NoWorkerForType]:
+    """Return what no worker here can do for the job, and whether workers elsewhere can."""
+    there = around.elsewhere
+    fetching = None if there is None else [worker for worker in there if not worker.is_quiet]
+    serving = None if fetching is None else [worker for worker in fetching if worker.serves(job.queue)]
+    able = None if serving is None else [worker for worker in serving if worker.handles(job.type)]
+    fetches_here = any(not worker.is_quiet for worker in around.workers)
+    serves_here = fetches_here and around.serves_queue
+    lacking: list[NoWorker | NoWorkerForQueue | NoWorkerForType] = []
+    if not fetches_here:
+        lacking.append(NoWorker(bool(around.workers), *_count(fetching)))
+    if not serves_here and (fetches_here or (fetching and not serving)):
+        lacking.append(NoWorkerForQueue(job.queue, *_count(serving)))
+    if not around.has_handler or (not serves_here and serving and not able):
+        elsewhere, workers = _count(able)
+        lacking.append(NoWorkerForType(job.type, elsewhere, job.unhandled_since_ms, workers))
     return lacking
+
+
+def _count(workers: Sequence[WorkerPresence] | None) -> tuple[Elsewhere, int | None]:
+    if workers is None:
+        return "unknown", None
+    return ("some", len(workers)) if workers else ("none", None)
 
 
 def _waiting(job: Job, standing: Standing | None, around: Surroundings) -> Reason:

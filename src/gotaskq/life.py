@@ -23,7 +23,7 @@ from gotaskq.errors import GotaskqError, NotOpenError
 from gotaskq.executors.process.executor import ProcessExecutor
 from gotaskq.executors.thread import ThreadExecutor
 from gotaskq.explaining import Surroundings
-from gotaskq.job import Job, JobId
+from gotaskq.job import Job, JobId, Status
 from gotaskq.lifespan import Lifespans
 from gotaskq.stand_in import Mode, StandIn, stand_in_choices
 from gotaskq.sync_door import SyncDoor
@@ -149,13 +149,13 @@ class Life:
         await self._beside.aclose()
         await opened.close()
 
-    def surroundings(self, job: Job, rates: FinishRates) -> Surroundings:
-        """Return what this process knows around a job."""
+    async def surroundings(self, job: Job, rates: FinishRates) -> Surroundings:
+        """Return what is known around a job; raises BackendUnavailableError."""
         return Surroundings(
             workers=self.workers,
             serves_queue=self.settings.queues is None or job.queue in self.settings.queues,
             has_handler=self._registry.find(job.type) is not None,
-            is_shared=self.is_shared,
+            elsewhere=await self.parts.presence.elsewhere() if job.status is Status.PENDING else None,
             finished_per_s=rates.per_second(job.queue),
             now_ms=self.choices.clock.now_ms(),
         )
@@ -186,6 +186,7 @@ class Life:
             variables = await stack.enter_async_context(self.resources.opened(self._registry.handlers))
             if self.parts.sharing is not None:
                 await stack.enter_async_context(self.parts.sharing.saying())
+            await stack.enter_async_context(self.parts.presence.of(worker))
             running = asyncio.create_task(worker.run(), name="gotaskq-worker", context=variables)
             self.workers.append(worker)
             try:

@@ -19,6 +19,7 @@ from gotaskq.filters import JobFilter, query_of
 from gotaskq.governing import QueueStats
 from gotaskq.job import Job, JobId, Status
 from gotaskq.names import check_queue_name
+from gotaskq.presence import Fleet
 from gotaskq.queue_handle import QueueHandle, stats_of
 
 
@@ -106,7 +107,11 @@ class Steering(Changing):
     async def explain(self, job_id: int) -> Explanation:
         """Say why a job has not run yet, or what became of it; raises JobNotFoundError."""
         job = await self.get(job_id)
-        return await explain(job, self._parts.backend, self._life.surroundings(job, self.rates))
+        return await explain(job, self._parts.backend, await self._life.surroundings(job, self.rates))
+
+    async def fleet(self) -> Fleet:
+        """Return the workers of every process on the store, as they were heard of last; raises as `get`."""
+        return await self._parts.presence.fleet()
 
     # -- queues --------------------------------------------------------------------------------------------------------
 

@@ -3,18 +3,18 @@
 Run by `Life`. Invariant: it is a help and no more: where the board cannot be reached, jobs are taken and run as before.
 """
 
-import asyncio
 import contextlib
 import hashlib
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from random import Random
-from typing import Any, Final
+from typing import Final
 
 from gotaskq.board import Board, BoardTerms
 from gotaskq.clock import Clock
 from gotaskq.engine.admission import Admission
 from gotaskq.errors import GotaskqError
+from gotaskq.recurring import beside, repeat
 from gotaskq.types_elsewhere import TypesElsewhere
 
 READ_EVERY_S: Final = 5.0
@@ -22,7 +22,6 @@ SAY_EVERY_S: Final = 60.0  # far more often than a type is forgotten, or one ver
 # A fleet that works by day has its types in the morning. All of it is read every few seconds, so it is bounded.
 TYPES: Final = BoardTerms("types", ttl_ms=86_400_000, max_notices=1_000, max_bytes=131_072)
 DIGEST_BYTES: Final = 12
-SPREAD: Final = 0.5  # each pause is drawn from ± 50 %, so that many processes do not come at once
 
 logger = logging.getLogger(__name__)
 
@@ -58,28 +57,23 @@ class TypeSharing:
     async def reading(self) -> AsyncIterator[None]:
         """Read now, and go on reading during the body."""
         await self.read()
-        async with _beside(self._repeat(self.read, every_s=READ_EVERY_S)):
+        async with beside(repeat(self.read, every_s=READ_EVERY_S, clock=self._clock, rng=self._rng)):
             yield
 
     @contextlib.asynccontextmanager
     async def saying(self) -> AsyncIterator[None]:
         """Say what runs here, during the body."""
         self._own = self._own or _fitting(self._make_notices())
-        async with _beside(self._say_on()):
+        async with beside(self._say_on()):
             yield
 
     async def _say_on(self) -> None:
         await self._say()
-        await self._repeat(self._say, every_s=SAY_EVERY_S)
+        await repeat(self._say, every_s=SAY_EVERY_S, clock=self._clock, rng=self._rng)
 
     async def _say(self) -> None:
         with contextlib.suppress(GotaskqError):  # as above
             await self._board.post({_key_of(body): body for body in self._own})
-
-    async def _repeat(self, act: Callable[[], Coroutine[Any, Any, None]], *, every_s: float) -> None:
-        while True:
-            await self._clock.sleep(every_s * self._rng.uniform(1 - SPREAD, 1 + SPREAD))
-            await act()
 
 
 def _key_of(body: bytes) -> str:
@@ -92,13 +86,3 @@ def _fitting(bodies: Sequence[bytes]) -> list[bytes]:
     if len(fitting) < len(bodies):
         logger.warning("types not told: their schemas are too large", extra={"types": len(bodies) - len(fitting)})
     return fitting
-
-
-@contextlib.asynccontextmanager
-async def _beside(loop: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    running = asyncio.create_task(loop)
-    try:
-        yield
-    finally:
-        running.cancel()
-        await asyncio.wait([running])

@@ -68,6 +68,8 @@ LAYERS = {
     "changing": "assembly",
     "bulk": "assembly",
     "operations": "assembly",
+    "presence": "assembly",
+    "recurring": "assembly",
     "dead_letters": "assembly",
     "fingerprint": "vocabulary",
     "explaining": "assembly",

@@ -23,6 +23,7 @@ ALLOWED = {
     "/dlq": {"GET", "HEAD"},
     "/dlq/1": {"GET", "HEAD", "DELETE"},
     "/dlq/1/replay": {"POST"},
+    "/workers": {"GET", "HEAD"},
     "/queue": {"GET", "HEAD"},
     "/queue/mail": {"POST"},
     "/metrics": {"GET", "HEAD"},

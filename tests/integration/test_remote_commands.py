@@ -52,6 +52,16 @@ def test_a_job_that_waits_is_listed_cancelled_and_deleted(server: ServerProcess)
     assert (gone.returncode, gone.stderr) == (1, "gotaskq: 404: can't get job with this id\n")
 
 
+def test_the_workers_are_listed(server: ServerProcess) -> None:
+    shown = printed(run(server, "workers", "--json"))
+
+    assert isinstance(shown, list)
+    [worker] = shown
+    assert (worker["pid"], worker["slots"], worker["quiet"]) == (server.pid, 10, False)
+    assert "ok" in worker["types"]
+    assert run(server, "workers").stdout.splitlines()[1].startswith(worker["id"])
+
+
 def test_dead_letters_are_counted_before_they_are_brought_back(server: ServerProcess) -> None:
     dead = printed(run(server, "enqueue", "fail", "--wait", "20", "--json"))
 

@@ -88,9 +88,10 @@ async def test_workers_may_serve_other_queues_or_types(make_app: MakeApp, clock:
         assert (await reasons(app, unhandled))[0] == NoWorkerForType("nobody", "none", since_ms)
 
 
-async def test_of_other_processes_nobody_here_knows(make_app: MakeApp, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gotaskq.life.is_local", lambda _: False)
-    app = make_app()
+async def test_on_a_store_without_boards_nobody_knows_of_others(
+    make_app: MakeApp, clock: FakeClock, rng: Random
+) -> None:
+    app = make_app(backend=FlakyBackend(MemoryBackend(clock=clock, rng=rng)))
     async with app:
         job = await app.enqueue("nobody")
 

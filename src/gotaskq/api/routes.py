@@ -27,6 +27,7 @@ from gotaskq.api.requests import (
 from gotaskq.api.schemas import encode_job
 from gotaskq.api.submit import accept, submit, submit_batch
 from gotaskq.api.watching import Watching, wish_of
+from gotaskq.api.workers import Workers
 from gotaskq.app import TaskQ
 from gotaskq.errors import GotaskqError, JobEndedError
 from gotaskq.headers import TRACEPARENT, trace_of
@@ -63,6 +64,7 @@ class Routes:
             Route("/queue/{name}", endpoint(self.create_queue), methods=["POST"]),
             *Leases(self._taskq).routes(),
             *Queues(self._taskq).routes(),
+            *Workers(self._taskq).routes(),
             *self._watching.routes(),
             *Described(self._taskq).routes(),
             *self.health_routes(),

@@ -20,6 +20,7 @@ COMMANDS: Final = {
     "token": "gotaskq.cli.token",
     "version": "gotaskq.cli.version",
     "worker": "gotaskq.cli.worker",
+    "workers": "gotaskq.cli.workers",
 }
 
 logger = logging.getLogger(__name__)

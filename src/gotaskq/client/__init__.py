@@ -5,7 +5,7 @@ Needs the extra `client`: `pip install gotaskq[client]`.
 
 from gotaskq.client.asynchronous import AsyncClient
 from gotaskq.client.calls import ApiError, NoAnswerError
-from gotaskq.client.models import BatchResult, JobEvent, JobInfo, JobPage, TypeInfo
+from gotaskq.client.models import BatchResult, JobEvent, JobInfo, JobPage, OperationInfo, TypeInfo, WorkerInfo
 from gotaskq.client.synchronous import Client
 
 __all__ = [
@@ -17,5 +17,7 @@ __all__ = [
     "JobInfo",
     "JobPage",
     "NoAnswerError",
+    "OperationInfo",
     "TypeInfo",
+    "WorkerInfo",
 ]

@@ -14,7 +14,7 @@ import httpx2
 
 from gotaskq.client import calls
 from gotaskq.client.calls import LONG_POLL_S, ApiError, Call, NoAnswerError, Retries, read_answer
-from gotaskq.client.models import BatchResult, JobEvent, JobInfo, JobPage, TypeInfo
+from gotaskq.client.models import BatchResult, JobEvent, JobInfo, JobPage, OperationInfo, TypeInfo, WorkerInfo
 from gotaskq.client.sse import EventReader
 
 T = TypeVar("T")
@@ -122,6 +122,22 @@ class AsyncClient:
     async def types(self) -> "builtins.list[TypeInfo]":
         """Return the job types the service knows."""
         return await self._run(calls.types())
+
+    async def workers(self) -> "builtins.list[WorkerInfo]":
+        """Return the workers of every process on the service's store, as they were heard of last."""
+        return await self._run(calls.workers())
+
+    async def operations(self, *, limit: int = 100) -> "builtins.list[OperationInfo]":
+        """Return acts on many jobs that run or ended within a day, the latest begun first."""
+        return await self._run(calls.operations(limit))
+
+    async def operation(self, operation_id: str) -> OperationInfo:
+        """Return an act on many jobs as far as it is."""
+        return await self._run(calls.operation(operation_id))
+
+    async def cancel_operation(self, operation_id: str) -> OperationInfo:
+        """Let an act on many jobs end before its next step."""
+        return await self._run(calls.cancel_operation(operation_id))
 
     async def events(
         self, job_id: str | int | None = None, *, last_event_id: str = "", **filters: str

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from gotaskq.client.models import UNKNOWN, BatchResult, JobInfo, JobPage, TypeInfo
+from gotaskq.client.models import UNKNOWN, BatchResult, JobInfo, JobPage, OperationInfo, TypeInfo, WorkerInfo
 from gotaskq.errors import GotaskqError, InvalidRequestError
 
 T = TypeVar("T")
@@ -241,6 +241,39 @@ def steer_queue(name: str, action: str) -> Call[dict[str, Any]]:
 def types() -> Call[list[TypeInfo]]:
     """`GET /types`."""
     return Call("GET", "/types", lambda body: _read_types(body).types)
+
+
+class _Workers(msgspec.Struct):
+    workers: list[WorkerInfo]
+
+
+class _Operations(msgspec.Struct):
+    operations: list[OperationInfo]
+
+
+_read_workers = msgspec.json.Decoder(_Workers).decode
+_read_operations = msgspec.json.Decoder(_Operations).decode
+_read_operation = msgspec.json.Decoder(OperationInfo).decode
+
+
+def workers() -> Call[list[WorkerInfo]]:
+    """`GET /workers`."""
+    return Call("GET", "/workers", lambda body: _read_workers(body).workers)
+
+
+def operations(limit: int) -> Call[list[OperationInfo]]:
+    """`GET /operations`."""
+    return Call("GET", "/operations", lambda body: _read_operations(body).operations, params={"limit": str(limit)})
+
+
+def operation(operation_id: str) -> Call[OperationInfo]:
+    """`GET /operations/{id}`."""
+    return Call("GET", f"/operations/{_part(operation_id)}", _read_operation)
+
+
+def cancel_operation(operation_id: str) -> Call[OperationInfo]:
+    """`POST /operations/{id}/cancel`."""
+    return Call("POST", f"/operations/{_part(operation_id)}/cancel", _read_operation)
 
 
 def _params(filters: Mapping[str, Any]) -> dict[str, str]:

@@ -107,6 +107,39 @@ class TypeInfo(msgspec.Struct, frozen=True, kw_only=True):
     example: Any = None
 
 
+class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """A worker as it was heard of last; without `queues` or `types` it takes all."""
+
+    id: str
+    last_seen_at: datetime
+    host: str | None = None
+    pid: int | None = None
+    version: str | None = None
+    started_at: datetime | None = None
+    queues: list[str] | None = None
+    types: list[str] | None = None
+    slots: int | None = None
+    busy: int | None = None
+    quiet: bool = False
+    remote: bool = False
+
+
+class OperationInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """An act on many jobs, as far as it is."""
+
+    id: str
+    action: str
+    status: str
+    matched: int
+    done: int
+    failed: int
+    started_at: datetime
+    finished_at: datetime | None = None
+    cancel_requested: bool = False
+    error: str | None = None
+    errors: list[dict[str, str]] = []
+
+
 class JobEvent(msgspec.Struct, frozen=True):
     """One event of a stream: its name, such as `job.done`, the id to go on from, and the job or its summary."""
 

@@ -76,6 +76,7 @@ class Leasing:
         lease_ms: int,
         max_crashes: int,
         is_closed: Callable[[], bool],
+        hear: Callable[[str, Wish | None], None],
     ) -> None:
         self.lease_ms = lease_ms  # for who names none
         self._backend = backend
@@ -85,6 +86,7 @@ class Leasing:
         self._clock = clock
         self._rng = rng
         self._is_closed = is_closed
+        self._hear = hear  # that a worker asked for jobs, or renewed a lease
         self._returns = Returns(backend, registry=registry, retry=retry, bus=bus, clock=clock, rng=rng)
         self._maintenance = Maintenance(
             backend,
@@ -107,6 +109,7 @@ class Leasing:
             raise ShuttingDownError("ask")
         self._begin_upkeep()
         self._learn_types(wish)
+        self._hear(self._bounded(wish.worker), wish)
         # A timer and no look at the clock: in a test's app time stands still, and the wait must end all the same.
         over = asyncio.create_task(self._clock.sleep(wish.wait_s))
         try:
@@ -129,6 +132,7 @@ class Leasing:
         BackendUnavailableError.
         """
         job = await self._returns.held(lease)
+        self._hear(job.worker or NAMELESS, None)
         now_ms = self._clock.now_ms()
         kept_ms = _bounded_ms(lease_ms, job, now_ms=now_ms)
         extended = Extended.CANCEL_REQUESTED  # an attempt whose time is up is to end, too

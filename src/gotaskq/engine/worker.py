@@ -67,7 +67,7 @@ class Worker:
         self._bus = bus
         self._clock = clock
         self._rng = rng
-        self._options = options
+        self.options = options
         self._slots: list[Slot] = []
         self._deadlines = Deadlines(self._slots, clock=clock, give_up=self._give_up)
         self._reports = Reports(backend, deadlines=self._deadlines, bus=bus, clock=clock)
@@ -112,6 +112,7 @@ class Worker:
         self._quieting = asyncio.Event()
         self._stopping = asyncio.Event()
         self._hurrying = asyncio.Event()
+        self.resting = asyncio.Event()  # set once it is told to fetch no more, to be quiet or to end
         self.ended = asyncio.Event()  # set when `run` is over, however it ended
         self.is_worn_out = False  # too many handlers would not end: the process had better begin anew
 
@@ -164,14 +165,16 @@ class Worker:
     def quiet(self) -> None:
         """Fetch no more jobs, and give those back that have not started; what runs goes on, and `run` does too."""
         self._quieting.set()
+        self.resting.set()
 
     def stop(self) -> None:
         """Begin to drain."""
         self._stopping.set()
+        self.resting.set()
 
     def hurry(self) -> None:
         """Drain without waiting: give back what still runs, at once."""
-        self._stopping.set()
+        self.stop()
         self._hurrying.set()
 
     def cancel(self, job_id: JobId) -> bool:
@@ -281,10 +284,10 @@ class Worker:
         return len(unstarted)
 
     async def _drain(self, fetching: asyncio.Task[None]) -> None:
-        ends_s = self._clock.monotonic_s() + self._options.shutdown_timeout_s
+        ends_s = self._clock.monotonic_s() + self.options.shutdown_timeout_s
         await self._end_fetching(fetching)
         if self.busy:
-            logger.info("draining", extra={"running": self.busy, "timeout_s": self._options.shutdown_timeout_s})
+            logger.info("draining", extra={"running": self.busy, "timeout_s": self.options.shutdown_timeout_s})
         await self._wait_until_idle(ends_s - self._clock.monotonic_s())
         for slot in self._slots:
             slot.stop(INTERRUPTED)
@@ -334,7 +337,7 @@ class Worker:
         ]
         if self._watch is not None:
             upkeep.append(self._watch.run())
-        if self._options.burst or self._options.max_jobs is not None:
+        if self.options.burst or self.options.max_jobs is not None:
             upkeep.append(self._end_when_done())
         return upkeep
 
@@ -377,16 +380,16 @@ class Worker:
 
     async def _mind_leftovers(self) -> None:
         """Stop when more than half as many handlers as there are slots run on though they were given up."""
-        while self.abandoned <= self._options.concurrency / 2:
+        while self.abandoned <= self.options.concurrency / 2:
             await self._clock.sleep(WEAR_S)
             if self._stopping.is_set():
                 return  # it ends anyway, and for another reason
         self.is_worn_out = True
-        logger.error("worker_worn_out", extra={"abandoned": self.abandoned, "slots": self._options.concurrency})
+        logger.error("worker_worn_out", extra={"abandoned": self.abandoned, "slots": self.options.concurrency})
         self.stop()
 
     async def _end_when_done(self) -> None:
-        options = self._options
+        options = self.options
         ending = Ending(
             self._backend, fetcher=self._fetcher, clock=self._clock, queues=options.queues, burst=options.burst
         )

@@ -273,3 +273,42 @@ async def test_the_asynchronous_client_does_the_same() -> None:
         assert await client.queues.names() == ["default"]
 
     assert len({request.headers["idempotency-key"] for request in service.asked[:2]}) == 1
+
+
+OPERATION = {
+    "id": "f8",
+    "action": "retry",
+    "status": "running",
+    "matched": 2,
+    "done": 1,
+    "failed": 1,
+    "started_at": "2026-11-23T10:00:00.123Z",
+    "errors": [{"id": "7", "error": "is not there"}],
+}
+WORKER = {"id": "host:1:ab", "last_seen_at": "2026-11-23T10:00:00.123Z", "quiet": False, "types": ["email"]}
+
+
+def test_operations_are_listed_looked_at_and_cancelled() -> None:
+    service = Service(
+        (200, {"operations": [OPERATION]}), (200, OPERATION), (200, OPERATION | {"cancel_requested": True})
+    )
+
+    with service.client() as client:
+        [listed] = client.operations(limit=5)
+        seen, asked = client.operation("f8"), client.cancel_operation("f8")
+
+    assert [(request.method, request.url.raw_path) for request in service.asked] == [
+        ("GET", b"/operations?limit=5"),
+        ("GET", b"/operations/f8"),
+        ("POST", b"/operations/f8/cancel"),
+    ]
+    assert (listed, seen.errors, asked.cancel_requested) == (seen, OPERATION["errors"], True)
+
+
+async def test_workers_are_listed() -> None:
+    service = Service((200, {"workers": [WORKER], "complete": True}))
+
+    async with AsyncClient("http://service", transport=httpx2.MockTransport(service)) as client:
+        [worker] = await client.workers()
+
+    assert (worker.id, worker.queues, worker.types, worker.slots) == ("host:1:ab", None, ["email"], None)

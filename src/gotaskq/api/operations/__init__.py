@@ -13,6 +13,7 @@ from gotaskq.api.operations.listing import listing_operation
 from gotaskq.api.operations.queues import queues_operations
 from gotaskq.api.operations.watching import watching_operations
 from gotaskq.api.operations.words import Schema
+from gotaskq.api.operations.workers import workers_operations
 
 
 def operations() -> dict[str, dict[str, Schema]]:
@@ -25,6 +26,7 @@ def operations() -> dict[str, dict[str, Schema]]:
         **leases_operations(),
         **queues_operations(),
         **watching_operations(),
+        **workers_operations(),
     }
     paths["/jobs"]["get"] = listing_operation()  # routes that areas share
     paths["/jobs/{id}"]["patch"] = change_operation()
