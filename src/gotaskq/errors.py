@@ -44,6 +44,7 @@ GotaskqError
 ├── ResultUnavailableError  the job is DONE, but what was kept is not what its task returns
 ├── NotOpenError            used outside `async with app`
 ├── EndlessJobsError        a test's jobs bring new ones without end
+├── DeliveryError           and DestinationError, SignatureError …: in `gotaskq.delivery.errors`
 └── IllegalTransitionError  a job may not go from this status to that one
 """
 

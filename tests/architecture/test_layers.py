@@ -37,6 +37,7 @@ LAYERS = {
     "env_file": "settings",
     "engine": "engine",
     "backends": "adapters",
+    "delivery": "adapters",
     "executors": "adapters",
     "metrics": "adapters",
     "prometheus": "adapters",
@@ -129,6 +130,7 @@ DOORS = {
 
 THIRD_PARTIES = {
     "httpx2": {"client"},
+    "httpcore2": {"delivery"},  # the part of httpx2 that lets us say which address is connected to
     "redis": {"backends.redis"},
     "starlette": {"api", "app"},  # app: the type of asgi()'s answer only
     "uvicorn": {"api"},
