@@ -5,6 +5,7 @@ and MAX_QUEUES, so no caller can make the page grow.
 """
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -94,11 +95,13 @@ class Counted(msgspec.Struct):
     quiet_processes: int = 0
     abandoned: int = 0  # handlers that would not end and still run
     epoch_changes: int = 0
+    deliveries: list[tuple[str, str, int]] = []  # job type, outcome, number; sorted
 
 
 def add_up(counted: Iterable[Counted]) -> Counted:
     """Return what several processes have counted together."""
     sums: dict[tuple[str, str], Series] = {}
+    deliveries: Counter[tuple[str, str]] = Counter()
     total = Counted([])
     for one in counted:
         total.active_workers += one.active_workers
@@ -107,15 +110,20 @@ def add_up(counted: Iterable[Counted]) -> Counted:
         total.epoch_changes += one.epoch_changes
         total.stalls.add(one.stalls)
         total.loop_lag_s = max(total.loop_lag_s, one.loop_lag_s)
+        for job_type, outcome, number in one.deliveries:
+            deliveries[job_type, outcome] += number
         for queue, job_type, series in one.series:
             sums.setdefault((queue, job_type), Series()).add(series)
     total.series = [(queue, job_type, sums[queue, job_type]) for queue, job_type in sorted(sums)]
+    total.deliveries = [(job_type, outcome, number) for (job_type, outcome), number in sorted(deliveries.items())]
     return total
 
 
 def at_rest(counted: Counted) -> Counted:
     """Return what a process that is gone has counted: the counters stay, nothing is the case any more."""
-    return Counted(counted.series, stalls=counted.stalls, epoch_changes=counted.epoch_changes)
+    return Counted(
+        counted.series, stalls=counted.stalls, epoch_changes=counted.epoch_changes, deliveries=counted.deliveries
+    )
 
 
 class Metrics:
@@ -169,11 +177,18 @@ class Metrics:
         self._epoch_changes += 1
 
     def counted(
-        self, *, active_workers: int, loop_lag_s: float = 0.0, quiet_processes: int = 0, abandoned: int = 0
+        self,
+        *,
+        active_workers: int,
+        loop_lag_s: float = 0.0,
+        quiet_processes: int = 0,
+        abandoned: int = 0,
+        deliveries: Iterable[tuple[str, str, int]] = (),
     ) -> Counted:
         """Return the counters as they are now; they are copies."""
         own = [(queue, job_type, series) for (queue, job_type), series in self._series.items()]
         now = Counted(own, active_workers, self._stalls, loop_lag_s, quiet_processes, abandoned, self._epoch_changes)
+        now.deliveries = [(self._type_label(job_type), outcome, number) for job_type, outcome, number in deliveries]
         return add_up([now])
 
     def gauges(self, queues: Iterable[QueueStats]) -> dict[str, QueueGauges]:

@@ -40,9 +40,18 @@ class _Page:
         quiet = self._counted.quiet_processes
         yield GaugeMetricFamily("gotaskq_quiet_processes", "Processes told to fetch no more jobs.", value=quiet)
         yield from self._loop()
+        yield self._deliveries()
         changes = CounterMetricFamily("gotaskq_backend_epoch_changes", "Times the store had lost a partition's jobs.")
         changes.add_metric([], self._counted.epoch_changes)
         yield changes
+
+    def _deliveries(self) -> Metric:
+        family = CounterMetricFamily(
+            "gotaskq_deliveries", "Jobs sent to URLs, by how it ended.", labels=["type", "outcome"]
+        )
+        for job_type, outcome, number in self._counted.deliveries:
+            family.add_metric([job_type, outcome], number)
+        return family
 
     def _of_queues(self) -> Iterable[Metric]:
         depth = _queue_gauge("queue_depth", "Jobs that wait, due or not.")

@@ -179,6 +179,16 @@ def test_stalls_of_several_processes_add_up_and_the_worst_lag_is_shown(metrics: 
     assert found[key("gotaskq_event_loop_lag_seconds")] == 0.5
 
 
+def test_deliveries_are_shown_by_type_and_outcome_and_outlive_their_process(metrics: Metrics) -> None:
+    one = metrics.counted(active_workers=0, deliveries=[("email", "done", 2), ("nobody", "dead", 1)])
+    other = at_rest(metrics.counted(active_workers=0, deliveries=[("email", "done", 3)]))
+
+    found = samples(render(add_up([one, other]), queues={}))
+
+    assert found[key("gotaskq_deliveries_total", type="email", outcome="done")] == 5
+    assert found[key("gotaskq_deliveries_total", type=OTHER, outcome="dead")] == 1
+
+
 def test_a_store_that_lost_its_jobs_counts_and_does_so_when_the_process_is_gone(metrics: Metrics) -> None:
     metrics.count_epoch_change(JobsLost(0))
     metrics.count_epoch_change(JobsLost(3))
