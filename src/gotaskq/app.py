@@ -46,12 +46,15 @@ from gotaskq.payload import encode_payload
 from gotaskq.policies.ordering import Ordering
 from gotaskq.policies.retry import RetryPolicy
 from gotaskq.policies.scheduling import QueueSelector
+from gotaskq.pushing import Pushing
 from gotaskq.stand_in import Mode, StandIn
 from gotaskq.steering import Steering
 from gotaskq.task import AnyTask, SendOptions, TaskMaker, TaskOptions, checked
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
+
+    from gotaskq.delivery.deliveries import Deliveries
 
 H = TypeVar("H", bound=Handler)
 M = TypeVar("M", bound=ResourceMaker)
@@ -113,7 +116,10 @@ class TaskQ(Steering):
         self.bulk = Bulk(self, self._life, rng=rng)
         self.operations = Operations(self.bulk, self._life)
         self._life.before_end += [self.bulk.close, self.operations.close]
-        self.observation = Observation(self._bus, self._life.workers, self._registry)
+        self.push = Pushing(self, self._registry, self._tasks, self._life, clock=clock, rng=rng)
+        self.observation = Observation(
+            self._bus, self._life.workers, self._registry, deliveries=lambda: self.push.counts
+        )
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
@@ -278,6 +284,11 @@ class TaskQ(Steering):
     def submit_sync(self, request: JobRequest) -> Job:
         """Do what `submit` does, for code that cannot await; raises as `enqueue_sync`."""
         return self._life.sync.submit(request, self.settings)
+
+    @property
+    def deliveries(self) -> "Deliveries":
+        """What sends signed POSTs, to the destinations that may be delivered to."""
+        return self.push.deliveries
 
     @property
     def door(self) -> Admission:

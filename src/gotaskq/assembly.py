@@ -123,9 +123,10 @@ async def open_parts(
     registry: Registry,
     tasks: Mapping[str, AnyTask],
     rates: FinishRates | None = None,
+    more_types: Mapping[str, JobType] | None = None,
 ) -> Opened:
     """Open the store of an app, with the queues its tasks name, and make its door; raises ConfigError."""
-    types = types_of(tasks)
+    types = {**(more_types or {}), **types_of(tasks)}
     elsewhere = TypesElsewhere(types, registry.types)
     backend = make_backend(choices, settings)
     if isinstance(backend, TellsOfLosses):

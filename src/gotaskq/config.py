@@ -1,6 +1,7 @@
 """Settings: from options, the environment and a `.env` file to one checked, frozen value.
 
-Used by the command line and by `TaskQ.from_env()`; nothing else in the package reads the environment.
+Used by the command line and by `TaskQ.from_env()`; but for secrets that a PUSH_FILE names, nothing else in the package
+reads the environment.
 A new setting is one line in `Settings` and one line in `VARIABLES`.
 
 Invariant: what `load_settings` returns is usable, and no text made here (error, row, repr) shows a
@@ -18,6 +19,7 @@ from gotaskq.env_file import read_env_file
 from gotaskq.errors import ConfigError
 from gotaskq.kinds import (
     DAY_MS,
+    DESTINATIONS,
     HIDDEN,
     HOST,
     KEY_PREFIX,
@@ -87,6 +89,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     allowed_hosts: tuple[str, ...] | None = None  # names beside our own; None: ours, or with tokens any
     insecure_no_auth: bool = False  # listening to others without tokens must be said aloud
     trusted_proxies: tuple[str, ...] | None = None  # None: X-Forwarded-* is what anybody can write
+    push_file: str | None = None  # job types and the URLs that run them
+    delivery_allow: tuple[str, ...] | None = None  # None: nothing is delivered into our own network
     handler_threads: int = 0  # 0 means as many as workers, so no `def` handler waits for a thread
 
     @property
@@ -267,5 +271,7 @@ VARIABLES = (
     Variable("ALLOWED_HOSTS", "allowed_hosts", NAMES),
     Variable("INSECURE_NO_AUTH", "insecure_no_auth", SWITCH),
     Variable("TRUSTED_PROXIES", "trusted_proxies", NAMES),
+    Variable("PUSH_FILE", "push_file", PATH),
+    Variable("DELIVERY_ALLOW", "delivery_allow", DESTINATIONS),
     Variable("HANDLER_THREADS", "handler_threads", whole_number(0, 10_000)),
 )

@@ -4,6 +4,7 @@ Used by `config.py`, which gives each setting its kind.
 Invariant: what a kind shows, it reads back as the same value, except that a URL is shown without its secrets.
 """
 
+import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ _SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)(B|[KMG]i?B)")
 _WHOLE_NUMBER = re.compile(r"[0-9]{1,15}")
 _HOST = re.compile(r"[A-Za-z0-9._:%-]{1,255}")  # names, IPv4, and IPv6 with its zone
 _NAME = re.compile(r"\*|[A-Za-z0-9._:%/\[\]-]{1,255}")  # with a network's length behind its address
+_DESTINATION = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,253})")
 _KEY_PREFIX = re.compile(r"[A-Za-z0-9._-]{1,32}")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _HIDDEN_NAME = r"(?=[^=&;?]*?(?:passw|pwd|token|secret))[^=&;?]*+="  # a lookahead and *+: linear in any text
@@ -233,12 +235,27 @@ def _names(text: str) -> tuple[str, ...]:
     return names
 
 
+def _destinations(text: str) -> tuple[str, ...]:
+    items = tuple(item.strip() for item in text.split(","))
+    for item in items:
+        if "/" in item or ":" in item:
+            ipaddress.ip_network(item.strip("[]"), strict=False)
+        elif not _DESTINATION.fullmatch(item):
+            raise ValueError("neither a name nor a network")
+    return items
+
+
 def _show_names(value: object) -> object:
     return ",".join(map(str, value)) if isinstance(value, tuple) else value
 
 
 SWITCH = Kind(_switch, "true or false (also 1 0 yes no on off)")
 HIDDEN = Kind(lambda text: text, "what `gotaskq token new` prints, lines parted by ;", lambda value: value and "***")
+DESTINATIONS = Kind(
+    _destinations,
+    "host names, addresses or networks, parted by commas, such as billing.internal,10.0.0.0/8",
+    _show_names,
+)
 HOST = Kind(_host, "a host name or an IP address, without scheme, port or brackets")
 KEY_PREFIX = Kind(_key_prefix, "1 to 32 of A-Z a-z 0-9 . _ -")
 NAMES = Kind(_names, "names or addresses, parted by commas, or *", _show_names)

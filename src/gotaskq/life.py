@@ -17,6 +17,7 @@ from gotaskq.config import Settings
 from gotaskq.engine.bus import EventBus
 from gotaskq.engine.rates import FinishRates
 from gotaskq.engine.registry import Registry
+from gotaskq.engine.requests import JobType
 from gotaskq.engine.resources import ResourceMaker, Resources
 from gotaskq.engine.worker import Worker
 from gotaskq.errors import GotaskqError, NotOpenError
@@ -54,6 +55,9 @@ class Life:
         self.resources = Resources()
         self.lifespans = Lifespans()
         self.sync = SyncDoor(choices, bus, tasks=tasks, known_types=registry.types)
+        self.before_open: list[Callable[[], None]] = []  # what else to find out or to refuse before that
+        self.before_work: list[Callable[[], None]] = []  # what else workers need here
+        self.more_types: dict[str, JobType] = {}  # what the door knows of types that are no tasks
         self.before_end: list[Callable[[], Awaitable[None]]] = []  # what else to end, while the store is open still
         self.telling = Telling(bus, choices.clock)
         self._bus = bus
@@ -118,6 +122,8 @@ class Life:
                 await self._close()
 
     async def _open(self) -> None:
+        for find_out in self.before_open:
+            find_out()
         self._threads.max_threads = self.settings.effective_handler_threads
         self._children.max_children = self.settings.num_workers
         opened = await open_parts(
@@ -127,6 +133,7 @@ class Life:
             registry=self._registry,
             tasks=self.tasks,
             rates=self._rates,
+            more_types=self.more_types,
         )
         if isinstance(opened.backend, TellsOfCancels):
             opened.backend.hear_cancels(self.end_attempt)
@@ -168,6 +175,8 @@ class Life:
     @asynccontextmanager
     async def run_workers(self, concurrency: int | None, *, burst: bool, max_jobs: int | None) -> AsyncIterator[Worker]:
         """Run a worker during the body, and drain it at the end; in a test it runs nothing."""
+        for find_out in self.before_work:
+            find_out()
         await create_queues(self.parts.admission, self.settings.queues or ())
         worker = make_worker(
             self.choices,

@@ -17,9 +17,17 @@ from gotaskq.metrics import Counted, Metrics
 class Observation:
     """Counts what the bus tells, and looks at the workers."""
 
-    def __init__(self, bus: EventBus, workers: Sequence[Worker], registry: Registry) -> None:
+    def __init__(
+        self,
+        bus: EventBus,
+        workers: Sequence[Worker],
+        registry: Registry,
+        *,
+        deliveries: Callable[[], list[tuple[str, str, int]]],
+    ) -> None:
         self._workers = workers
         self._registry = registry
+        self._deliveries = deliveries
         self._metrics = metrics = Metrics(has_handler=registry.is_run)
         self._gather: Callable[[], Awaitable[Counted]] = self.counted
         bus.subscribe_to_batches(JobEnqueued, metrics.count_enqueued)
@@ -37,6 +45,7 @@ class Observation:
             quiet_processes=int(any(worker.is_quiet for worker in self._workers)),
             # Executors are the app's, so what they left behind counts once, however many workers there are.
             abandoned=sum(worker.abandoned_on_loop for worker in self._workers) + self._registry.abandoned,
+            deliveries=self._deliveries(),
         )
 
     def gather_with(self, gather: Callable[[], Awaitable[Counted]]) -> None:

@@ -32,6 +32,8 @@ LAYERS = {
     "steering": "assembly",
     "lifespan": "assembly",
     "queue_handle": "assembly",
+    "pushing": "assembly",
+    "push_file": "assembly",
     "config": "settings",
     "kinds": "settings",
     "env_file": "settings",

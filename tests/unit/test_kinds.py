@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gotaskq.kinds import format_duration, format_size, mask_url, parse_duration_ms, parse_size_bytes
+from gotaskq.kinds import DESTINATIONS, format_duration, format_size, mask_url, parse_duration_ms, parse_size_bytes
 
 # ---- durations
 
@@ -137,3 +137,16 @@ def test_a_secret_parameter_is_never_shown(secret: str, name: str) -> None:
 @given(url_pieces | st.text(st.characters()))
 def test_any_text_can_be_masked(text: str) -> None:
     assert isinstance(mask_url(text), str)
+
+
+@pytest.mark.parametrize("text", ["billing.internal", "10.0.0.0/8, localhost", "::1", "fd00::/8", "127.0.0.1"])
+def test_destinations_are_names_addresses_and_networks(text: str) -> None:
+    items = DESTINATIONS.parse(text)
+
+    assert DESTINATIONS.parse(str(DESTINATIONS.show(items))) == items
+
+
+@pytest.mark.parametrize("text", ["*", "", "a,,b", "10.0.0.0/33", "http://billing", "a b", "host:80"])
+def test_what_could_allow_more_than_was_meant_is_refused(text: str) -> None:
+    with pytest.raises(ValueError):
+        DESTINATIONS.parse(text)

@@ -41,10 +41,11 @@ def command(app: str | None, env_file: Path | None, *, as_json: bool, check: boo
 
 
 class Store(NamedTuple):
-    """What there is to say of a store."""
+    """What there is to say of a store, and of the URLs that run jobs."""
 
     backend: str
     findings: list[Finding]
+    pushes: list[Finding]
 
 
 async def _look_at(taskq: TaskQ) -> Store:
@@ -53,12 +54,26 @@ async def _look_at(taskq: TaskQ) -> Store:
             findings = await taskq.check_store() or [Finding("ok", "it has nothing to set up")]
     except BackendUnavailableError as error:
         findings = [Finding("error", f"it cannot be reached: {error}", "start it, or name another BACKEND_URL")]
-    return Store(taskq.backend_name, findings)
+    return Store(taskq.backend_name, findings, await _look_at_pushes(taskq))
+
+
+async def _look_at_pushes(taskq: TaskQ) -> list[Finding]:
+    """Say of each URL whether it could be delivered to from here; nothing is sent."""
+    found: list[Finding] = []
+    for push in taskq.push.bound:
+        refusal = await taskq.deliveries.check(push.url)
+        about = f"{push.job_type} to {push.origin}"
+        found.append(Finding("ok", about) if refusal is None else Finding("warning", about, refusal))
+    return found
 
 
 def _as_json(loaded: LoadedSettings, store: Store | None) -> dict[str, object]:
     settings = describe_json(loaded)
-    return settings if store is None else {"settings": settings, "store": msgspec.to_builtins(store._asdict())}
+    if store is None:
+        return settings
+    shown = {"backend": store.backend, "findings": msgspec.to_builtins(store.findings)}
+    pushes = {"pushes": msgspec.to_builtins(store.pushes)} if store.pushes else {}
+    return {"settings": settings, "store": shown, **pushes}
 
 
 def _print_settings(loaded: LoadedSettings) -> None:
@@ -71,6 +86,14 @@ def _print_settings(loaded: LoadedSettings) -> None:
 def _print_store(store: Store) -> None:
     click.echo(f"\nThe store {store.backend}")
     for finding in store.findings:
-        click.echo(f"  {finding.severity:8} {finding.what}")
-        if finding.advice:
-            click.echo(f"  {'':8} {finding.advice}")
+        _print_finding(finding)
+    if store.pushes:
+        click.echo("\nJobs run by URLs")
+    for finding in store.pushes:
+        _print_finding(finding)
+
+
+def _print_finding(finding: Finding) -> None:
+    click.echo(f"  {finding.severity:8} {finding.what}")
+    if finding.advice:
+        click.echo(f"  {'':8} {finding.advice}")
