@@ -55,6 +55,7 @@ def test_the_page_has_the_originals_names_types_and_labels_and_two_of_ours(serve
 
     assert {name: family.type for name, family in families.items()} == {
         **{name: kind for name, (kind, _) in FAMILIES.items()},
+        "gotaskq_deliveries": "counter",  # without samples until something was delivered
         "gotaskq_loop_stall_seconds": "histogram",
         "gotaskq_event_loop_lag_seconds": "gauge",
     }
