@@ -137,8 +137,9 @@ class _Audit:
                 for job_id in members:
                     self.found.setdefault(job_id, []).append(place)
         yield from (f"I5: unknown key {name}" for name in self.partition.unknown_keys)
-        alone = self.partition.said_types ^ self.partition.type_bodies
-        yield from (f"I5: of job type notice {digest} there is but one half" for digest in sorted(alone))
+        for board, (listed, digests, bodies) in sorted(self.partition.boards.items()):
+            partial = (listed | digests | bodies) - (listed & digests & bodies)
+            yield from (f"I5: of notice {key} on board {board} there is but a part" for key in sorted(partial))
         yield from (f"I5: job {job_id} has state {fields} and no body" for job_id, fields in self._orphans())
         yield from self._members_without_a_job()
         for job in self.partition.jobs.values():

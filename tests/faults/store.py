@@ -56,8 +56,7 @@ class Partition:
     counters: dict[str, int] = field(default_factory=dict)
     claims: Fields = field(default_factory=dict)
     meta: Fields = field(default_factory=dict)
-    said_types: set[str] = field(default_factory=set)  # digests of what is said of job types, as they are listed
-    type_bodies: set[str] = field(default_factory=set)  # and as there are bodies for
+    boards: dict[str, list[set[str]]] = field(default_factory=dict)  # by name: keys listed, with digest, with body
     unknown_keys: list[str] = field(default_factory=list)
 
 
@@ -179,12 +178,17 @@ class _Reading:
             partition.claims = self._hash(name)
         elif place == "meta":
             partition.meta = self._hash(name)
-        elif place == "tys":
-            partition.said_types = {digest.decode() for digest in self._client.zrange(name, 0, -1)}
-        elif place == "typ":
-            partition.type_bodies = {*self._hash(name)}
+        elif self._family(name) == "nb":
+            board = place.split(":")[1]
+            partition.boards[board] = self._board(name.partition("}:")[0] + "}:nb:" + board)
         else:
             partition.unknown_keys.append(name)
+
+    def _board(self, name: str) -> list[set[str]]:
+        """Return the keys of a board's three parts, read at once: workers go on speaking, and what they said lapses."""
+        pipeline = self._client.pipeline(transaction=True)
+        pipeline.zrange(name, 0, -1).hkeys(f"{name}:d").hkeys(f"{name}:b")
+        return [{key.decode() for key in keys} for keys in pipeline.execute()]
 
     def _hash(self, name: str) -> Fields:
         read = self._client.hgetall(name)
