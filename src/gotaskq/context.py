@@ -118,7 +118,11 @@ class Context:
         It is stored within a second, and before the end of this attempt is. Raises ValueError for what is no JSON or
         longer than 64 KiB as such.
         """
-        self._reports.report_checkpoint(self.job, _as_json(state))
+        self.checkpoint_json(_as_json(state))
+
+    def checkpoint_json(self, state_json: bytes) -> None:
+        """Do what `checkpoint` does with a state that is JSON already; its bytes are kept as they are."""
+        self._reports.report_checkpoint(self.job, _bounded(state_json))
 
     def extend(self, timeout_s: float) -> None:
         """Let this attempt run for `timeout_s` seconds from now, whatever its timeout was. Raises ValueError."""
@@ -147,9 +151,12 @@ def current_context() -> Context:
 
 def _as_json(state: object) -> bytes:
     try:
-        state_json = encode_payload(state)
+        return encode_payload(state)
     except InvalidRequestError as error:
         raise ValueError(f"the checkpoint cannot be kept: {error}") from error
+
+
+def _bounded(state_json: bytes) -> bytes:
     if len(state_json) > MAX_STATE_BYTES:
         raise ValueError(
             f"the checkpoint has {len(state_json)} bytes as JSON; at most {MAX_STATE_BYTES} are kept: "
