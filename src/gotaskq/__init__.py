@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from gotaskq.app import TaskQ as TaskQ
     from gotaskq.backend import QueueCounts as QueueCounts
+    from gotaskq.callback import Callback as Callback
     from gotaskq.config import Settings as Settings
     from gotaskq.context import INJECTED as INJECTED
     from gotaskq.context import Context as Context
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from gotaskq.task import Task as Task
 
 _HOMES: Final = {
+    "Callback": "gotaskq.callback",
     "Cancel": "gotaskq.control",
     "Context": "gotaskq.context",
     "Discard": "gotaskq.control",
@@ -65,6 +67,7 @@ _HOMES: Final = {
 
 __all__ = [
     "INJECTED",
+    "Callback",
     "Cancel",
     "Context",
     "Discard",

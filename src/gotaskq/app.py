@@ -15,6 +15,7 @@ from msgspec import Raw
 from gotaskq.assembly import Choices, submit_all
 from gotaskq.backend import Backend, Finding
 from gotaskq.bulk import Bulk
+from gotaskq.callbacks import Callbacks
 from gotaskq.clock import Clock, SystemClock
 from gotaskq.config import Settings, load_settings
 from gotaskq.dead_letters import DeadLetters
@@ -120,6 +121,7 @@ class TaskQ(Steering):
         self.observation = Observation(
             self._bus, self._life.workers, self._registry, deliveries=lambda: self.push.counts
         )
+        self.callbacks = Callbacks(self, self._life, self.push, registry=self._registry, bus=self._bus)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from gotaskq.backend import Backend, ChecksItself, Finding, ReportsHealth, TellsOfLosses
 from gotaskq.backends import is_local, open_backend
 from gotaskq.board import KeepsBoards
+from gotaskq.callback_secrets import callback_secrets
 from gotaskq.clock import Clock, SystemClock
 from gotaskq.config import Settings
 from gotaskq.descriptions import notices_of
@@ -30,7 +31,7 @@ from gotaskq.engine.requests import JobRequest, JobType
 from gotaskq.engine.stepper import Stepper
 from gotaskq.engine.submission import EnqueueMiddleware, Surrounded
 from gotaskq.engine.worker import Worker
-from gotaskq.errors import QueueExistsError
+from gotaskq.errors import InvalidRequestError, QueueExistsError
 from gotaskq.events import JobsLost
 from gotaskq.governing import GovernsQueues
 from gotaskq.happening_log import HappeningLog, SharesHappenings
@@ -191,9 +192,20 @@ def make_admission(
         types=types,
         only_types=known_types if settings.strict_types else None,
     )
+    admission.callbacks.judge_url = _judge_callback_url if callback_secrets(settings) else None
     if choices.enqueue_middleware:
         admission.surround(partial(Surrounded, choices.enqueue_middleware))
     return admission
+
+
+def _judge_callback_url(url: str) -> None:
+    from gotaskq.delivery.destination import read_url
+    from gotaskq.delivery.errors import DestinationError
+
+    try:
+        read_url(url)  # where it leads is judged when it is sent to
+    except DestinationError as error:
+        raise InvalidRequestError(f"callback.url: {error}", field="callback.url") from error
 
 
 def make_stepper(choices: Choices, settings: Settings, backend: Backend, registry: Registry, bus: EventBus) -> Stepper:

@@ -26,6 +26,7 @@ from gotaskq.kinds import (
     NAMES,
     PATH,
     QUEUES,
+    SECRET,
     SWITCH,
     UNIT_BYTES,
     URL,
@@ -91,6 +92,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     trusted_proxies: tuple[str, ...] | None = None  # None: X-Forwarded-* is what anybody can write
     push_file: str | None = None  # job types and the URLs that run them
     delivery_allow: tuple[str, ...] | None = None  # None: nothing is delivered into our own network
+    callback_secret: str | None = None  # None: nothing is sent unsigned, so callbacks are refused
+    callback_secret_file: str | None = None  # likewise, for those who have secrets in files
     handler_threads: int = 0  # 0 means as many as workers, so no `def` handler waits for a thread
 
     @property
@@ -273,5 +276,7 @@ VARIABLES = (
     Variable("TRUSTED_PROXIES", "trusted_proxies", NAMES),
     Variable("PUSH_FILE", "push_file", PATH),
     Variable("DELIVERY_ALLOW", "delivery_allow", DESTINATIONS),
+    Variable("CALLBACK_SECRET", "callback_secret", SECRET),
+    Variable("CALLBACK_SECRET_FILE", "callback_secret_file", PATH),
     Variable("HANDLER_THREADS", "handler_threads", whole_number(0, 10_000)),
 )

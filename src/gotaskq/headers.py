@@ -17,6 +17,7 @@ MAX_HEADERS: Final = 16
 MAX_VALUE_BYTES: Final = 1_024
 MAX_BYTES: Final = 4_096  # of all names and values; an HTTP server takes about twice that of a request
 TRACEPARENT: Final = "traceparent"
+OWN_HEADERS: Final = "gotaskq-"  # names that begin so are ours to write
 
 _VISIBLE = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]*")
 _NAME = re.compile(r"[a-z0-9-]{1,64}")
@@ -55,6 +56,8 @@ def _checked_bytes(name: object, value: object) -> int:
     """Return how many bytes a header has."""
     if not isinstance(name, str) or _NAME.fullmatch(name) is None:
         raise _refusal(f"header name {_shown(name)} must be 1 to 64 of a-z 0-9 -")
+    if name.startswith(OWN_HEADERS):
+        raise _refusal(f"header {name} is not yours to send: names that begin with {OWN_HEADERS} are reserved")
     if not isinstance(value, str) or _VISIBLE.fullmatch(value) is None:
         raise _refusal(f"header {name} must be text without control characters")
     value_bytes = len(value.encode())

@@ -6,7 +6,7 @@ Invariant: whatever ends the body of an opened app, of its workers or of a test,
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import TypeVar
 
@@ -58,6 +58,7 @@ class Life:
         self.before_open: list[Callable[[], None]] = []  # what else to find out or to refuse before that
         self.before_work: list[Callable[[], None]] = []  # what else workers need here
         self.more_types: dict[str, JobType] = {}  # what the door knows of types that are no tasks
+        self.beside: list[Callable[[], AbstractAsyncContextManager[None]]] = []  # what else goes on while it is open
         self.before_end: list[Callable[[], Awaitable[None]]] = []  # what else to end, while the store is open still
         self.telling = Telling(bus, choices.clock)
         self._bus = bus
@@ -148,6 +149,8 @@ class Life:
         self._opened = opened
         self._registry.open_executors()
         self.sync.hand_over_to(self._opened)
+        for begin in self.beside:
+            await self._beside.enter_async_context(begin())
 
     async def _close(self) -> None:
         opened, self._opened = self.parts, None

@@ -230,18 +230,21 @@ class _NeverWaiting:
         return self._store.quota(queue)
 
     async def enqueue(self, jobs: Sequence[Job], *, atomic: bool = False) -> list[EnqueueReply]:
-        if atomic:
-            raise NotImplementedError("no sync call asks for all or nothing")
-        replies = self._store.enqueue(jobs)
+        replies = self._store.enqueue(jobs, atomic=atomic)
         missing = {job.queue for job, reply in zip(jobs, replies, strict=True) if reply is Enqueued.NO_QUEUE}
         created = {queue for queue in missing if self._create_own(queue)}
         if not created:
             return replies
+        if atomic:
+            return self._store.enqueue(jobs, atomic=True)
         again = iter(self._store.enqueue([job for job in jobs if job.queue in created]))
         return [next(again) if job.queue in created else reply for job, reply in zip(jobs, replies, strict=True)]
 
     async def get(self, job_id: JobId) -> Job | None:
         return self._store.get(job_id)
+
+    async def cancel(self, job_id: JobId) -> Job | None:
+        return self._store.cancel(job_id)
 
     async def create_queue(self, name: str) -> bool:
         return self._store.create_queue(name)

@@ -12,6 +12,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypedDict, Ty
 import msgspec
 from msgspec import Raw
 
+from gotaskq.callback import Callback
 from gotaskq.context import Context, current_context
 from gotaskq.control import Discard
 from gotaskq.custom_types import from_json
@@ -45,6 +46,7 @@ class SendOptions(TypedDict, total=False):
     headers: Mapping[str, str] | None  # at most 16 short texts that go with the job
     unique_key: str | None  # while a job with it waits or runs, that one is returned, and nothing is stored
     idempotency_key: str | None  # of one call: made again within IDEMPOTENCY_TTL, it returns the job it made
+    callback: Callback | None  # who is told of the job's end
 
 
 class TaskOptions(HandlerOptions, total=False):

@@ -7,6 +7,7 @@ import gotaskq
 
 PUBLIC = [
     "INJECTED",
+    "Callback",
     "Cancel",
     "Context",
     "Discard",

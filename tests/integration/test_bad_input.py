@@ -94,6 +94,7 @@ BAD_MEMBERS = [
     *(("timeout", value) for value in BAD_TIMEOUTS),
     *(("schedule_timeout", value) for value in BAD_TIMEOUTS),
     *(("queue", value) for value in ('""', '"a b"', '"ä"', '".."', '"v1"', f'"{"a" * 65}"', "5", "true", "[]")),
+    *(("callback", value) for value in ('"https://a.example"', "{}", "[]", "5", "true", '{"on":["done"]}')),
     ("payload", "[" * 65 + "]" * 65),
     ("payload", '{"a":' * 65 + "1" + "}" * 65),
     ("payload", '[{"a":' * 33 + "1" + "}]" * 33),
@@ -113,6 +114,8 @@ REPEATED_MEMBERS = [
     (b'{"type":"a","payload":"::::","schedule_timeout":1,"schedule\\u005ftimeout":1}', "schedule_timeout"),
     (b'{"type":"a","unknown":1,"unknown":2}', "unknown"),
     (b'{"type":null,"type":"a"}', "type"),
+    (b'{"type":"a","callback":null,"callback":{"url":"https://a.example"}}', "callback"),
+    (b'{"type":"a","callback":{"url":"https://a.example","url":"https://b.example"}}', "callback.url"),
     ('{"type":"a","é":1,"\\u00e9":2}'.encode(), "é"),
 ]
 

@@ -12,6 +12,7 @@ from tests.unit.api.test_protocol import GET, FakeTransport, InProcess, in_proce
 
 Lanes = tuple[InProcess, InProcess]
 
+SECRET = "whsec_" + "c2VjcmV0IHRoYXQgaXMgbG9uZyBlbm91Z2ghIQ=="
 GOOD_BODIES = [
     b'{"type":"a"}',
     b' {"type" : "a" , "payload" : {"b" : [1, 2.50, "\\u00e9"]} }\n',
@@ -35,6 +36,11 @@ GOOD_BODIES = [
     b'{"type":"a","timeout":1}',
     b'{"type":"a","timeout":1.0}',
     b'{"type":"a","timeout":null,"schedule_timeout":0.001}',
+    b'{"type":"a","callback":null}',
+    b'{"type":"a","callback":{"url":"https://a.example/ended","on":["done"]}}',
+    b'{"type":"a","callback":{"url":"https://a.example/ended","on":[]}}',
+    b'{"type":"a","callback":{"url":"no","unknown":1}}',
+    b'{"type":"a","callback":{"url":"https://a.example","on":["ended"]}}',
     b"[" * 64 + b"]" * 64,
 ]
 MEMBER_BODIES = [b'{"type":"a","%b":%b}' % (name.encode(), text.encode()) for name, text in bad.BAD_MEMBERS]
@@ -99,7 +105,10 @@ PATHS = [
 
 @pytest.fixture
 async def lanes() -> AsyncIterator[Lanes]:
-    async with in_process(fast_lane=True) as fast, in_process(fast_lane=False) as full:
+    async with (
+        in_process(fast_lane=True, callback_secret=SECRET) as fast,
+        in_process(fast_lane=False, callback_secret=SECRET) as full,
+    ):
         for server in (fast, full):
             await server.taskq.create_queue("mail")
         yield fast, full

@@ -18,7 +18,7 @@ from schemathesis.checks import positive_data_acceptance, unsupported_method
 from tests.integration.test_lanes_agree import ask
 from tests.unit.api.test_protocol import in_process
 
-from gotaskq import Context, Job, TaskQ
+from gotaskq import Context, Job, Settings, TaskQ
 from gotaskq.api.openapi import build_openapi
 from gotaskq.api.operations import operations
 from gotaskq.api.routes import Routes
@@ -225,7 +225,7 @@ async def test_there_is_no_other_asset() -> None:
 
 
 def served() -> Any:
-    app = TaskQ()
+    app = TaskQ(settings=Settings(callback_secret="whsec_" + "c2VjcmV0IHRoYXQgaXMgbG9uZyBlbm91Z2ghIQ=="))
     define(app)
     return schemathesis.openapi.from_asgi("/openapi.json", app.asgi()).exclude(path="/events")  # it has no end
 

@@ -11,6 +11,7 @@ from tests.unit.api.test_protocol import GET, InProcess, in_process, until
 
 pytestmark = pytest.mark.slow
 
+SECRET = "whsec_" + "c2VjcmV0IHRoYXQgaXMgbG9uZyBlbm91Z2ghIQ=="
 LAST = GET.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n")
 
 values = st.recursive(
@@ -31,6 +32,7 @@ submissions = st.fixed_dictionaries(
         "headers": st.sampled_from([{}, {"tenant": "blue"}, {"X": "y"}]) | values,
         "unique_key": st.sampled_from(["w:1", "w:2", "", "é"]) | values,
         "idempotency_key": st.sampled_from(["k", "a b"]) | values,
+        "callback": st.sampled_from([{"url": "https://a.example"}, {"url": "a"}]) | values,
         "unknown": values,
     },
 ).map(lambda members: json.dumps(members).encode())
@@ -85,7 +87,10 @@ async def ask(server: InProcess, pieces: list[bytes]) -> bytes:
 
 
 async def assert_same(pieces: list[bytes]) -> None:
-    async with in_process(fast_lane=True) as fast, in_process(fast_lane=False) as full:
+    async with (
+        in_process(fast_lane=True, callback_secret=SECRET) as fast,
+        in_process(fast_lane=False, callback_secret=SECRET) as full,
+    ):
         assert await ask(fast, pieces) == await ask(full, pieces)
         assert await fast.taskq.queues() == await full.taskq.queues()
         fast_page, full_page = [await server.taskq.list_jobs(limit=100) for server in (fast, full)]

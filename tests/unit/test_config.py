@@ -113,6 +113,8 @@ def test_an_empty_environment_gives_the_defaults() -> None:
         ("LOG_LEVEL", "WARNING", "log_level", "warning"),
         ("LOG_FORMAT", "Json", "log_format", "json"),
         ("STRICT_TYPES", "true", "strict_types", True),
+        ("CALLBACK_SECRET", "whsec_a whsec_b", "callback_secret", "whsec_a whsec_b"),
+        ("CALLBACK_SECRET_FILE", "callback.secret", "callback_secret_file", "callback.secret"),
         ("HANDLER_THREADS", "4", "handler_threads", 4),
     ],
 )

@@ -202,6 +202,7 @@ def count_members(request: JobRequest) -> int:
         + (request.headers is not None)
         + (request.unique_key is not None)
         + (request.idempotency_key is not None)
+        + (request.callback is not None)
     )
 
 
@@ -234,6 +235,10 @@ def refuse_repeated_members(body: bytes) -> None:
     repeated = _repeated([name for name, _ in headers[0] or ()]) if headers else None
     if repeated is not None:
         raise InvalidRequestError(f"header {repeated!r} is there twice", field="headers")
+    callbacks = [pairs for name, pairs in members if name == "callback"]
+    repeated = _repeated([name for name, _ in callbacks[0] or ()]) if callbacks else None
+    if repeated is not None:
+        raise InvalidRequestError(f"member {repeated!r} of callback is there twice", field=f"callback.{repeated}")
 
 
 def _repeated(names: list[str]) -> str | None:

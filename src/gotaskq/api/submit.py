@@ -61,14 +61,14 @@ async def accept(
 
 
 def submit_now(door: Admission, frames: Frames, body: bytes, queue: str | None) -> Answer | None:
-    """Do as `submit`, with a store that takes jobs at once; None for a job with keys, which has to be waited for."""
+    """Do as `submit`, with a store that takes jobs at once; None for one with keys or a callback."""
     try:
         known = frames.match(body, queue)
         if known is not None:
             job = door.cast_now(*known)
             return _answer_with(door, job) if door.rules else Answer(201, encode_job(job))
         request = decode_submission(body, queue)
-        if request.has_keys:
+        if not request.is_plain:
             return None
         job = door.submit_now(request)
         frames.learn(body, queue, request)

@@ -15,11 +15,12 @@ from msgspec.structs import replace
 from gotaskq.backend import Backend, Enqueued, EnqueueReply, EnqueuesNow, Existing, IsPartitioned
 from gotaskq.clock import Clock
 from gotaskq.engine.bus import EventBus
+from gotaskq.engine.callback_intake import CallbackIntake, have_callbacks
 from gotaskq.engine.gate import NOBODY_NAMED_RETRIES, Gate
 from gotaskq.engine.keying import found, gathered, with_keys
 from gotaskq.engine.limits import checked_priority, checked_retries, delay_ms, timeouts
 from gotaskq.engine.rates import FinishRates
-from gotaskq.engine.registry import JOB_TYPE, JOB_TYPE_RULE
+from gotaskq.engine.registry import checked_type
 from gotaskq.engine.requests import JobRequest, JobType
 from gotaskq.engine.telling import Known, enqueue_each, what_is_known
 from gotaskq.errors import (
@@ -120,6 +121,9 @@ class Admission:
         self._ranks: dict[int, int] = {}  # of this instant, by priority
         self._way: Submits | None = None  # None: straight into the store
         self.is_closed = False
+        self.callbacks = CallbackIntake(
+            backend, bus, make=self._make_many, beside=self._cast_beside, accept=self._accepted, plain=self._store_plain
+        )
 
     def learn(self, types: Mapping[str, JobType]) -> None:
         """Go by these types from now on; what was remembered with those before is forgotten."""
@@ -148,7 +152,7 @@ class Admission:
         return self._gate.quota(queue)
 
     def submit_now(self, request: JobRequest) -> Job:
-        """Admit one job without keys, where the store takes it at once; raises as `submit`."""
+        """Admit one job without keys and callback, where the store takes it at once; raises as `submit`."""
         return self.cast_now(self.mould(request), bytes(request.payload), request.headers)
 
     def cast_now(self, mould: Job, payload_json: bytes, headers: Mapping[str, str] | None = None) -> Job:
@@ -174,11 +178,13 @@ class Admission:
         ShuttingDownError or BackendUnavailableError; in each case nothing was stored (after the last, of a remote
         store: perhaps).
         """
-        if self._now is not None and not request.has_keys:
+        if self._now is not None and request.is_plain:
             return self.submit_now(request)
         return await (self._store(request) if self._way is None else self._way.submit(request))
 
     async def _store(self, request: JobRequest) -> Job:
+        if request.callback is not None:
+            return await self.callbacks.store(request)
         for _ in range(COLLISION_TRIES):
             self._next_partition()
             job = self.admit(request)
@@ -205,6 +211,11 @@ class Admission:
         return await self._store_many(requests, atomic=atomic)
 
     async def _store_many(self, requests: Requests, *, atomic: bool) -> Answers:
+        if have_callbacks(requests):
+            return await self.callbacks.store_many(requests, atomic=atomic)
+        return await self._store_plain(requests, atomic=atomic)
+
+    async def _store_plain(self, requests: Requests, *, atomic: bool = False) -> Answers:
         self._next_partition()
         now_ms = self._clock.now_ms()
         admitted = [self._admit_or_error(request, now_ms) for request in requests]
@@ -259,6 +270,19 @@ class Admission:
         """Check a request and make its job; raises InvalidRequestError or ShuttingDownError."""
         return self._make(request, self._clock.now_ms())
 
+    def _make_many(self, requests: Requests) -> Answers:
+        self._next_partition()
+        now_ms = self._clock.now_ms()
+        made = [self._admit_or_error(request, now_ms) for request in requests]
+        jobs = [job for job in made if isinstance(job, Job)]
+        if self._spread is None or len(jobs) < len(made):
+            return made
+        return [*gathered(jobs, self._spread, now_ms=now_ms)]
+
+    def _cast_beside(self, job: Job, mould: Job, payload_json: bytes) -> Job:
+        beside, spread = self._cast(mould, payload_json, job.created_at_ms, None), self._spread
+        return beside if spread is None else replace(beside, id=spread.draw_in(partition_of(job.id), job.created_at_ms))
+
     def _make(self, request: JobRequest, now_ms: int) -> Job:
         job = self._cast(self.mould(request), bytes(request.payload), now_ms, request.headers)
         return with_keys(job, request, self._spread, now_ms=now_ms) if request.has_keys else job
@@ -311,11 +335,7 @@ class Admission:
     def _make_mould(self, kind: object, request: JobRequest) -> Job:
         if len(self._moulds) >= MAX_MOULDS:
             self._moulds.clear()
-        job_type = request.type
-        if not job_type:
-            raise InvalidRequestError("type is required", field="type")
-        if JOB_TYPE.fullmatch(job_type) is None:
-            raise InvalidRequestError(f"type must be {JOB_TYPE_RULE}", field="type")
+        job_type = checked_type(request.type)
         if self._only_types is not None and job_type not in (known := sorted(self._only_types())):
             raise UnknownJobTypeError(job_type, known)
         mould = self._moulds[kind] = self._cast_mould(job_type, request)

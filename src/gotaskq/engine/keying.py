@@ -81,7 +81,8 @@ def _asked_for(request: "JobRequest") -> bytes:
     numbers = (request.delay, request.timeout, request.schedule_timeout)
     options = (request.type, request.queue, request.priority, request.max_retries, request.unique_key)
     seconds = [None if number is None else float(number) for number in numbers]
-    return msgspec.json.encode((options, seconds)) + bytes(request.payload)
+    asked_for = msgspec.json.encode((options, seconds)) + bytes(request.payload)
+    return asked_for if request.callback is None else asked_for + msgspec.json.encode(request.callback)
 
 
 def _home_of(keys: Keys, partitions: int) -> int:

@@ -12,15 +12,27 @@ from typing import Any, Final, TypedDict, Unpack
 from gotaskq.context import current_context
 from gotaskq.engine.middleware import CallNext, Middleware, compose
 from gotaskq.engine.resources import injected, wants_resources
-from gotaskq.errors import RegistrationError
+from gotaskq.errors import InvalidRequestError, RegistrationError
 from gotaskq.executor import Executor, ExecutorName, Handler, importable_name, is_async, takes_context
 from gotaskq.job import Job
 from gotaskq.keywords import refuse_unknown
 from gotaskq.policies.retry import RetryPolicy
 
 JOB_TYPE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}")
+OWN_TYPES: Final = "gotaskq."  # job types that begin so are ours
 MAX_TIMEOUT_S: Final = 31_536_000  # a year
 JOB_TYPE_RULE: Final = "1 to 128 of A-Z a-z 0-9 . _ : / - and begin with a letter or digit"
+
+
+def checked_type(job_type: str | None) -> str:
+    """Return a job type that a request may name; raises InvalidRequestError."""
+    if not job_type:
+        raise InvalidRequestError("type is required", field="type")
+    if JOB_TYPE.fullmatch(job_type) is None:
+        raise InvalidRequestError(f"type must be {JOB_TYPE_RULE}", field="type")
+    if job_type.startswith(OWN_TYPES):
+        raise InvalidRequestError(f"type must not begin with {OWN_TYPES}, which is reserved", field="type")
+    return job_type
 
 
 class HandlerOptions(TypedDict, total=False):
@@ -68,6 +80,8 @@ class Registry:
         refuse_unknown(options, HandlerOptions)
         if JOB_TYPE.fullmatch(job_type) is None:
             raise RegistrationError(f"job type {job_type!r} must be {JOB_TYPE_RULE}")
+        if job_type.startswith(OWN_TYPES):
+            raise RegistrationError(f"job type {job_type!r} is reserved, as all that begin with {OWN_TYPES!r} are")
         if not callable(handler):
             raise RegistrationError(f"the handler for job type {job_type!r} is {handler!r}, which cannot be called")
         if job_type in self._registrations:
@@ -91,6 +105,11 @@ class Registry:
             self.exclusive_types.add(job_type)
         self._registrations[job_type] = registration
         return registration
+
+    def register_own(self, job_type: str, handler: Handler, *, retry: RetryPolicy) -> None:
+        """Let a handler of ours run jobs of this type, without the middleware of users and unseen by them."""
+        call = self._choose(handler, None)
+        self._registrations[job_type] = Registration(job_type, handler, retry, call)
 
     def _choose(self, handler: Handler, executor: ExecutorName | Executor | None) -> CallNext:
         match executor:
@@ -147,8 +166,8 @@ class Registry:
         return job_type in self._registrations or job_type in self.types_elsewhere
 
     def types(self) -> list[str]:
-        """Return the registered job types, sorted."""
-        return sorted(self._registrations)
+        """Return the job types that users registered, sorted."""
+        return sorted(job_type for job_type in self._registrations if not job_type.startswith(OWN_TYPES))
 
 
 def _with_context(handler: Callable[..., Any]) -> Callable[[Job], Any]:

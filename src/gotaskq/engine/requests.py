@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 from msgspec import Raw
 
+from gotaskq.callback import Callback
 from gotaskq.engine.limits import checked_priority, checked_retries
 from gotaskq.names import check_queue_name
 
@@ -36,6 +37,12 @@ class JobRequest(msgspec.Struct, gc=False):
     headers: Mapping[str, str] | None = None
     unique_key: str | None = None
     idempotency_key: str | None = None
+    callback: Callback | None = None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the request asks for one new job, whatever is there, and for nothing else."""
+        return self.unique_key is None and self.idempotency_key is None and self.callback is None
 
     @property
     def has_keys(self) -> bool:

@@ -39,6 +39,19 @@ OPTIONS: Final[Schema] = {
     },
     "unique_key": {**KEY, "description": "while a job with it waits or runs, that one is answered with"},
     "idempotency_key": {**KEY, "description": "as the header Idempotency-Key"},
+    "callback": {
+        "type": ["object", "null"],
+        "required": ["url"],
+        "properties": {
+            "url": {
+                "type": "string",
+                "maxLength": 2_048,
+                "pattern": r"^https?://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[1-9][0-9]{0,3})?(/[!-\"$-~]*)?$",
+            },
+            "on": {"type": "array", "minItems": 1, "items": {"enum": ["done", "dead", "cancelled"]}},
+        },
+        "description": "gets a signed POST when the job has ended in one of these ways; needs CALLBACK_SECRET",
+    },
 }
 
 JOB: Final[Schema] = {

@@ -42,6 +42,7 @@ Client: TypeAlias = "redis.Redis | RedisCluster"
 
 OURS: Final = (Script.ENQUEUE, Script.GET, Script.CANCEL)
 EACH_ON_ITS_OWN: Final = ""
+ALL_OR_NONE: Final = "1"
 KNOWN_FOR_S: Final = 1.0  # so long a queue counts as registered once it was seen to be
 
 # What passes by itself, or once an operator has put it right; nothing was carried out, or it may be repeated.
@@ -87,9 +88,10 @@ class SyncRedis:
         """How many partitions new jobs are spread over."""
         return self._layout.partitions
 
-    def enqueue(self, jobs: Sequence[Job]) -> list[EnqueueReply]:
+    def enqueue(self, jobs: Sequence[Job], *, atomic: bool = False) -> list[EnqueueReply]:
         """Store new PENDING jobs, each whole or not at all; idempotent by id and enqueue nonce.
 
+        With `atomic` all or none; they are a few then, of one partition.
         Raises BackendUnavailableError or StoreFullError.
         """
         self._join()
@@ -98,7 +100,8 @@ class SyncRedis:
             for some in chunks(places, MAX_JOBS):
                 sent = [jobs[place] for place in some]
                 limits = spell_limits(self._limits.max_queue_depth, self.rules, sent, partitions=self.partitions)
-                reply = self._run(Script.ENQUEUE, partition, EACH_ON_ITS_OWN, limits, *self._arguments(sent))
+                how = ALL_OR_NONE if atomic else EACH_ON_ITS_OWN
+                reply = self._run(Script.ENQUEUE, partition, how, limits, *self._arguments(sent))
                 self._rates.hear(reply, partition, now_ms=self._now_ms())
                 for place, enqueued in zip(some, read_enqueued(reply, len(some)), strict=True):
                     replies[place] = enqueued
