@@ -13,7 +13,8 @@ from gotaskq.api.security.tokens import Scope, new_token
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    with running_server(env={"MAX_RETRIES": "0"}, folder=tmp_path_factory.mktemp("server")) as server:
+    env = {"MAX_RETRIES": "0", "CALLBACK_SECRET": "whsec_c2VjcmV0IHRoYXQgaXMgbG9uZyBlbm91Z2ghIQ=="}
+    with running_server(env=env, folder=tmp_path_factory.mktemp("server")) as server:
         yield server
 
 
@@ -38,6 +39,19 @@ def test_a_job_is_stored_run_and_shown(server: ServerProcess, tmp_path: Path) ->
     assert "DONE" in shown.stdout
     assert "reasons" in run(server, "job", "explain", done["id"], "--json").stdout
     assert "job.done" in run(server, "job", "watch", done["id"]).stdout
+
+
+def test_a_job_is_stored_with_its_callback(server: ServerProcess) -> None:
+    words = ("--callback", "https://a.example/ended", "--callback-on", "done,cancelled")
+
+    job = printed(run(server, "enqueue", "ok", "--delay", "1h", *words, "--json"))
+    assert isinstance(job, dict)
+    callback = printed(run(server, "job", "get", job["headers"]["gotaskq-callback"], "--json"))
+
+    assert isinstance(callback, dict)
+    assert (callback["type"], callback["queue"]) == ("gotaskq.callback", "callbacks")
+    assert callback["payload"]["url"] == "https://a.example/ended"
+    assert callback["payload"]["on"] == ["done", "cancelled"]
 
 
 def test_a_job_that_waits_is_listed_cancelled_and_deleted(server: ServerProcess) -> None:
@@ -103,6 +117,7 @@ def test_a_queue_is_made_seen_and_steered(server: ServerProcess) -> None:
         (("enqueue", "ok", "--payload", "{"), "--payload"),
         (("enqueue", "ok", "--payload", "@no-such-file"), "--payload"),
         (("enqueue", "ok", "--delay", "soon"), "--delay"),
+        (("enqueue", "ok", "--callback-on", "done"), "--callback-on"),
     ],
 )
 def test_what_cannot_be_used_is_one_line_and_exit_code_2(

@@ -23,12 +23,27 @@ if TYPE_CHECKING:
 @click.option("--delay", help="Wait so long, such as 10m.")
 @click.option("--max-retries", type=int)
 @click.option("--unique-key", help="While a job with it waits or runs, that one is the answer.")
+@click.option("--callback", metavar="URL", help="Where a signed POST tells of the job's end.")
+@click.option("--callback-on", help="Of which ends: done, dead, cancelled, parted by commas.  [done,dead]")
 @click.option("--wait", type=float, default=0.0, help="Wait so many seconds for its end, 60 at most.")
 @remote_options
 def command(
-    client: "Client", job_type: str, payload: str, *, delay: str | None, wait: float, as_json: bool, **options: Any
+    client: "Client",
+    job_type: str,
+    payload: str,
+    *,
+    delay: str | None,
+    callback: str | None,
+    callback_on: str | None,
+    wait: float,
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """Store a job of TYPE and print it."""
+    if callback is not None:
+        options["callback"] = {"url": callback} | ({"on": callback_on.split(",")} if callback_on else {})
+    elif callback_on is not None:
+        raise ConfigError("--callback-on", callback_on, "of use with --callback URL only")
     if delay is not None:
         try:
             options["delay"] = parse_duration_ms(delay) / 1000
