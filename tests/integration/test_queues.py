@@ -100,7 +100,7 @@ def test_a_draining_queue_takes_no_jobs_until_it_is_resumed(server: ServerProces
     assert without_latency(drained.json) == figures(queue, ready=1, depth=1, draining=True)
     message = f"queue {queue} is draining and takes no new jobs until it is resumed"
     assert_is_error(refused, 409, message, field="queue")
-    assert (batch.status, batch.json["errors"]) == (409, [{"index": 0, "error": message}])
+    assert (batch.status, batch.json["errors"]) == (409, [{"index": 0, "error": message, "field": "queue"}])
     assert without_latency(resumed.json) == figures(queue, ready=1, depth=1)
     assert server.post(f"/{queue}/jobs", b'{"type":"email"}').status == 201
 
