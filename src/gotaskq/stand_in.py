@@ -17,9 +17,9 @@ from gotaskq.backend import Backend, JobQuery
 from gotaskq.clock import Clock
 from gotaskq.config import Settings
 from gotaskq.control import Control
-from gotaskq.engine.admission import Answers, Requests, Submits
 from gotaskq.engine.requests import JobRequest
 from gotaskq.engine.stepper import Stepped, Stepper
+from gotaskq.engine.ways import Answers, Requests, Submits
 from gotaskq.errors import EndlessJobsError, GotaskqError, RegistrationError
 from gotaskq.job import FINAL, Job, JobId, Status
 from gotaskq.outcome import Failed, Unhandled

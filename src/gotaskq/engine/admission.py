@@ -5,10 +5,9 @@ Invariant: a job that was answered for is in the store; one that was refused lef
 """
 
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
 from random import Random
-from typing import Final, Protocol, TypeAlias, assert_never
+from typing import Final, assert_never
 
 from msgspec.structs import replace
 
@@ -23,6 +22,7 @@ from gotaskq.engine.rates import FinishRates
 from gotaskq.engine.registry import checked_type
 from gotaskq.engine.requests import JobRequest, JobType
 from gotaskq.engine.telling import Known, enqueue_each, what_is_known
+from gotaskq.engine.ways import Answers, Requests, Straight, Submits
 from gotaskq.errors import (
     BackendUnavailableError,
     GotaskqError,
@@ -54,30 +54,6 @@ COLLISION_TRIES: Final = 3
 KEYS_FULL: Final = "the store remembers as many idempotency keys as it may, and forgets none before its time"
 KEYS_RETRY_AFTER_S: Final = 30  # a guess: keys run out one by one, as fast as they came when they were new
 MAX_MOULDS: Final = 4_096  # bounds what hostile callers can make us remember
-
-
-Requests: TypeAlias = Sequence[JobRequest | InvalidRequestError]
-Answers: TypeAlias = list[Job | GotaskqError]
-
-
-class Submits(Protocol):
-    """A way for requests to become stored jobs."""
-
-    def submit(self, request: JobRequest) -> Awaitable[Job]:
-        """Return one job as stored; raises for one that is refused."""
-        ...
-
-    def submit_many(self, requests: Requests, *, atomic: bool) -> Awaitable[Answers]:
-        """Return for each request its job as stored, or why it was not."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Straight:
-    """The way into the store, with nothing around it."""
-
-    submit: Callable[[JobRequest], Awaitable[Job]]
-    submit_many: Callable[..., Awaitable[Answers]]
 
 
 class Admission:

@@ -32,7 +32,7 @@ from gotaskq.events import QueueCreated
 from gotaskq.job import Job, JobId
 
 if TYPE_CHECKING:
-    from gotaskq.engine.admission import Answers, Requests
+    from gotaskq.engine.ways import Answers, Requests
 
 OK: Final = Enqueued.OK
 TRIES: Final = 3  # ids that are taken, a queue that has to be made, a unique key that was let go meanwhile

@@ -3,7 +3,7 @@
 Invariant: a call of which some job may be stored is never said to be refused.
 """
 
-from gotaskq.engine.admission import Answers
+from gotaskq.engine.ways import Answers
 from gotaskq.errors import BackendUnavailableError, GotaskqError, WithheldError
 
 

@@ -8,8 +8,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeAlias
 
-from gotaskq.engine.admission import Answers, Requests, Submits
 from gotaskq.engine.requests import JobRequest
+from gotaskq.engine.ways import Answers, Requests, Submits
 from gotaskq.errors import GotaskqError, WithheldError
 from gotaskq.job import Job
 

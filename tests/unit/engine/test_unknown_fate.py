@@ -9,11 +9,12 @@ import pytest
 from gotaskq import TaskQ
 from gotaskq.assembly import submit_all
 from gotaskq.backend import Backend, Enqueued, Existing
-from gotaskq.engine.admission import Admission, Answers
+from gotaskq.engine.admission import Admission
 from gotaskq.engine.bus import EventBus
 from gotaskq.engine.refusal import refusal_of
 from gotaskq.engine.requests import JobRequest
 from gotaskq.engine.submission import SubmitNext
+from gotaskq.engine.ways import Answers
 from gotaskq.errors import (
     BackendUnavailableError,
     InvalidRequestError,
