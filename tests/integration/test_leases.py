@@ -227,6 +227,7 @@ def test_what_is_no_such_body_is_refused(server: ServerProcess, path: str) -> No
 
     assert server.post(path, b"{").json == {"error": "invalid json"}
     assert server.post(path, b"[]").status == 400
+    assert server.post(path, b'{"a":1}').json == {"error": "'a' is no member that can be given here", "field": "a"}
     assert server.post(path, b'{"a":1,"a":2}').json["field"] == "a"
     assert server.post(path, b'{"a":"\xff"}').status == 400
     assert server.post(path, b'"%b"' % (b"x" * (1 << 20))).status == 413

@@ -9,12 +9,11 @@ from starlette.requests import Request
 from starlette.routing import Route
 
 from gotaskq.api.answers import Answer
-from gotaskq.api.changes import refused_member
 from gotaskq.api.endpoints import endpoint
 from gotaskq.api.listing import FILTERS, filters_of
 from gotaskq.api.operation_routes import encode_operation
 from gotaskq.api.requests import read_body
-from gotaskq.api.schemas import check_utf8, refuse_repeated_members
+from gotaskq.api.schemas import check_utf8, refuse_repeated_members, refused_member
 from gotaskq.app import TaskQ
 from gotaskq.bulk import Action
 from gotaskq.errors import InvalidRequestError

@@ -3,7 +3,6 @@
 Invariant: a job that runs or has ended is not changed; 409 names its status.
 """
 
-import re
 from typing import Any, Final
 
 import msgspec
@@ -20,8 +19,8 @@ from gotaskq.api.schemas import (
     check_utf8,
     encode_instant,
     encode_job,
-    invalid_member,
     refuse_repeated_members,
+    refused_member,
     shown_attempt,
 )
 from gotaskq.app import TaskQ
@@ -30,8 +29,6 @@ from gotaskq.job import CANCELLED, DONE, RUNNING, Job
 
 PLAIN: Final = ("priority", "delay", "run_after", "max_retries", "timeout", "schedule_timeout")
 NO_PAYLOAD: Final = Raw(b"null")  # told from one that is sent by being this object
-
-_UNKNOWN: Final = re.compile(r"unknown field `([^`]*)`(?: - at `\$\.(.*)`)?", re.DOTALL)
 
 
 class ChangeBody(msgspec.Struct, forbid_unknown_fields=True, gc=False):
@@ -130,13 +127,3 @@ def encode_attempts(job: Job) -> bytes:
         shown.append({name: value for name, value in latest.items() if value})
     answer = {"id": str(job.id), "status": job.status.value, "attempt": job.attempt, "attempts": shown}
     return msgspec.json.encode(answer)
-
-
-def refused_member(error: msgspec.ValidationError) -> InvalidRequestError:
-    """Turn an error of msgspec's into our words; a member that is not known is named."""
-    unknown = _UNKNOWN.search(str(error))
-    if unknown is None:
-        return invalid_member(error)
-    name = unknown[1][:64]
-    field = f"{unknown[2]}.{name}" if unknown[2] else name
-    return InvalidRequestError(f"{name!r} is no member that can be given here", field=field)

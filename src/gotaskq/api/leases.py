@@ -43,7 +43,7 @@ DelaySeconds = Annotated[float, Meta(ge=0, le=MAX_DELAY_S)]
 M = TypeVar("M", bound=msgspec.Struct)
 
 
-class Take(msgspec.Struct, gc=False):
+class Take(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     """The body of `POST /leases`; None counts as not given, here and in all that follow."""
 
     queues: Annotated[list[str], Meta(min_length=1, max_length=MAX_QUEUES)] | None = None
@@ -54,7 +54,7 @@ class Take(msgspec.Struct, gc=False):
     worker: Annotated[str, Meta(min_length=1, max_length=128)] | None = None
 
 
-class Beat(msgspec.Struct, gc=False):
+class Beat(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     """The body of a heartbeat."""
 
     lease: LeaseSeconds | None = None
@@ -63,13 +63,13 @@ class Beat(msgspec.Struct, gc=False):
     checkpoint: Raw = NO_VALUE
 
 
-class Completion(msgspec.Struct, gc=False):
+class Completion(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     """The body of `/complete`."""
 
     result: Raw = NO_VALUE
 
 
-class Failure(msgspec.Struct, gc=False):
+class Failure(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     """The body of `/fail`."""
 
     error: str | None = None
@@ -78,13 +78,13 @@ class Failure(msgspec.Struct, gc=False):
     delay: DelaySeconds | None = None
 
 
-class Delay(msgspec.Struct, gc=False):
+class Delay(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     """The body of `/snooze`."""
 
     delay: DelaySeconds | None = None
 
 
-class Nothing(msgspec.Struct, gc=False):
+class Nothing(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     """The body of `/release`."""
 
 

@@ -5,6 +5,7 @@ Invariant: the payload's bytes come back exactly as they were sent; members we a
 """
 
 import json
+import re
 from collections import Counter
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -24,6 +25,8 @@ from gotaskq.trail import Attempt
 _MILLISECONDS: Final = tuple(b'.%03dZ"' % millisecond for millisecond in range(1000))
 
 MAX_BODY_BYTES: Final = 1 << 20
+
+_UNKNOWN: Final = re.compile(r"unknown field `([^`]*)`(?: - at `\$\.(.*)`)?", re.DOTALL)
 
 M = TypeVar("M")
 
@@ -64,7 +67,7 @@ def decode_members(body: bytes, kind: type[M]) -> M:
     try:
         members = msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
-        raise invalid_member(error) from error
+        raise refused_member(error) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidRequestError("invalid json") from error
     check_utf8(body)
@@ -215,6 +218,16 @@ def invalid_member(error: msgspec.ValidationError) -> InvalidRequestError:
     if field == "priority":
         return InvalidRequestError("priority must be between 0 and 10", field=field)
     return InvalidRequestError(f"invalid {field}: {reason}", field=field)
+
+
+def refused_member(error: msgspec.ValidationError) -> InvalidRequestError:
+    """Turn an error of msgspec's into our words; a member that is not known is named."""
+    unknown = _UNKNOWN.search(str(error))
+    if unknown is None:
+        return invalid_member(error)
+    name = unknown[1][:64]
+    field = f"{unknown[2]}.{name}" if unknown[2] else name
+    return InvalidRequestError(f"{name!r} is no member that can be given here", field=field)
 
 
 def check_utf8(body: bytes) -> None:

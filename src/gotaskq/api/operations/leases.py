@@ -13,6 +13,7 @@ LEASE_SECONDS: Final[Schema] = {
 DELAY: Final[Schema] = {"type": "number", "minimum": 0, "maximum": 31_536_000}
 TAKE: Final[Schema] = {
     "type": "object",
+    "additionalProperties": False,
     "properties": {
         "queues": {
             "type": ["array", "null"],
@@ -55,6 +56,7 @@ LENT: Final[Schema] = {
 }
 BEAT: Final[Schema] = {
     "type": "object",
+    "additionalProperties": False,
     "properties": {
         "lease": LEASE_SECONDS,
         "progress": {"type": ["number", "null"], "minimum": 0, "maximum": 1},
@@ -69,6 +71,7 @@ RENEWED: Final[Schema] = {
 }
 FAILURE: Final[Schema] = {
     "type": "object",
+    "additionalProperties": False,
     "required": ["error"],
     "properties": {
         "error": {"type": "string", "minLength": 1, "description": "TypeName: message"},
@@ -77,6 +80,18 @@ FAILURE: Final[Schema] = {
         "delay": {**DELAY, "type": ["number", "null"], "description": "seconds; as the retry policy says if left out"},
     },
 }
+COMPLETION: Final[Schema] = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {"result": {"description": "at most 64 KiB"}},
+}
+SNOOZE: Final[Schema] = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["delay"],
+    "properties": {"delay": DELAY},
+}
+NOTHING: Final[Schema] = {"type": "object", "additionalProperties": False}
 SETTLED: Final[Schema] = {
     "type": "object",
     "required": ["status"],
@@ -106,12 +121,8 @@ def leases_operations() -> dict[str, dict[str, Schema]]:
             )
         },
         "/leases/{lease}/heartbeat": act("Renew a lease, and say how far the job is", RENEWED, BEAT),
-        "/leases/{lease}/complete": act(
-            "The job is done", SETTLED, {"type": "object", "properties": {"result": {"description": "at most 64 KiB"}}}
-        ),
+        "/leases/{lease}/complete": act("The job is done", SETTLED, COMPLETION),
         "/leases/{lease}/fail": act("The attempt failed", SETTLED, FAILURE),
-        "/leases/{lease}/snooze": act(
-            "Not now", SETTLED, {"type": "object", "required": ["delay"], "properties": {"delay": DELAY}}
-        ),
-        "/leases/{lease}/release": act("Give the job back", SETTLED, {"type": "object"}),
+        "/leases/{lease}/snooze": act("Not now", SETTLED, SNOOZE),
+        "/leases/{lease}/release": act("Give the job back", SETTLED, NOTHING),
     }
