@@ -15,7 +15,7 @@ from gotaskq.errors import IllegalTransitionError
 from gotaskq.headers import decode_headers
 from gotaskq.keys import NO_KEYS, Keys
 from gotaskq.payload import decode_payload
-from gotaskq.trail import NO_TRAIL, Attempt, Trail, with_attempt, without_progress
+from gotaskq.trail import NO_TRAIL, Attempt, Trail, brought_back, with_attempt, without_progress
 
 JobId = NewType("JobId", int)
 
@@ -371,7 +371,7 @@ def replay(job: Job, *, now_ms: int) -> Job:
         unhandled_since_ms=None,
         error=None,
         death_reason=None,
-        trail=without_progress(job.trail),
+        trail=brought_back(job.trail, now_ms=now_ms),
         updated_at_ms=now_ms,
         run_after_ms=now_ms,
         started_at_ms=None,

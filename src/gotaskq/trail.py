@@ -30,13 +30,15 @@ class Trail(msgspec.Struct, frozen=True, gc=False):
     """What is kept of a job's attempts; the oldest of `attempts` first.
 
     `progress` (0 to 1) and `note` are the running attempt's, or those of the one that ended the job; `checkpoint_json`
-    is the latest of any.
+    is the latest of any. `replayed_at_ms` is when the job came back from the dead last: here and not in the job, so that
+    it costs nothing for those that never died.
     """
 
     attempts: tuple[Attempt, ...] = ()
     progress: float | None = None
     note: str = ""
     checkpoint_json: bytes | None = None
+    replayed_at_ms: int | None = None
 
 
 NO_TRAIL: Final = Trail()
@@ -50,3 +52,8 @@ def with_attempt(trail: Trail, attempt: Attempt) -> Trail:
 def without_progress(trail: Trail) -> Trail:
     """Forget how far the attempt was: another will begin anew."""
     return trail if trail.progress is None and not trail.note else replace(trail, progress=None, note="")
+
+
+def brought_back(trail: Trail, *, now_ms: int) -> Trail:
+    """Note that the job came back from the dead; what its attempts left stays, but for the progress of the last."""
+    return replace(trail, progress=None, note="", replayed_at_ms=now_ms)

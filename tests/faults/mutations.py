@@ -145,9 +145,9 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "replay a job whose unique key is another's",
-        f"{LUA}/replay.lua",
-        "call('HSETNX', base .. 'uk', unique_key, id) == 1",
-        "call('HSETNX', base .. 'uk', unique_key, id)",
+        f"{LUA}/_revive.lua",
+        "call('HSETNX', base .. 'uk', unique_key, id) == 0",
+        "call('HSETNX', base .. 'uk', unique_key, id) == 2",
         (CONFORMANCE, "-k", "valkey and replayed"),
     ),
     Mutation(

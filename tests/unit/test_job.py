@@ -297,7 +297,7 @@ class TestTrail:
     def test_a_replay_keeps_attempts_and_checkpoint(self) -> None:
         replayed = transition.replay(replace(BURIED, trail=NOTED), now_ms=NOW_MS)
 
-        assert replayed.trail == replace(NOTED, progress=None, note="")
+        assert replayed.trail == replace(NOTED, progress=None, note="", replayed_at_ms=NOW_MS)
 
 
 class TestExpire:

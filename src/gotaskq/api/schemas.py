@@ -151,6 +151,7 @@ def _encode_more(job: Job) -> bytes:
         "attempt": job.attempt,
         "crashes": job.crashes,
         "replays": job.replays,
+        "replayed_at": job.trail.replayed_at_ms and Raw(encode_instant(job.trail.replayed_at_ms)),
         "cancel_requested": job.is_cancel_requested,
         "progress": _shown_progress(job),
         "started_at": job.started_at_ms and Raw(encode_instant(job.started_at_ms)),

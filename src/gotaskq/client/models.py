@@ -49,6 +49,7 @@ class JobInfo(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int = 0
     crashes: int = 0
     replays: int = 0
+    replayed_at: datetime | None = None
     cancel_requested: bool = False
     timeout: float | None = None
     schedule_timeout: float | None = None

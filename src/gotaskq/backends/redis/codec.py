@@ -177,8 +177,8 @@ def _with_state(job: Job, state: dict[bytes, bytes]) -> Job:
 
 def _trail(state: dict[bytes, bytes]) -> Trail:
     history = [kept for place in HISTORY if (kept := state.get(place))]
-    progress, checkpoint = state.get(b"pg"), state.get(b"ck")
-    if not history and progress is None and checkpoint is None:
+    progress, checkpoint, replayed_at_ms = state.get(b"pg"), state.get(b"ck"), _instant(state, b"ry")
+    if not history and progress is None and checkpoint is None and replayed_at_ms is None:
         return NO_TRAIL
     fraction, _, note = (progress or b"").partition(b"\t")
     return Trail(
@@ -186,6 +186,7 @@ def _trail(state: dict[bytes, bytes]) -> Trail:
         progress=float(fraction) if fraction else None,
         note=note.decode(errors="replace"),
         checkpoint_json=checkpoint,
+        replayed_at_ms=replayed_at_ms,
     )
 
 

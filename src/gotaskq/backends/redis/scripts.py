@@ -63,6 +63,7 @@ PARTS: Final = {
     Script.ENQUEUE: ("_keys", "_rates"),
     Script.HAPPENINGS_TELL: ("_happenings",),
     Script.HAPPENINGS_WATCH: ("_happenings",),
+    Script.REPLAY: ("_revive",),
 }
 
 
