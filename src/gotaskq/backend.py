@@ -235,7 +235,10 @@ class Backend(Protocol):
         ...
 
     async def amend(self, job_id: JobId, amendment: Amendment) -> Amended | None:
-        """Change a job if it waits, in its queue and in what will run; leave any other; None when there is none."""
+        """Change a job if it waits, in its queue and in what will run; leave any other; None when there is none.
+
+        An amendment with `replays` is for a dead job alone, which is replayed by it as `replay` does.
+        """
         ...
 
     async def replay(self, job_ids: Sequence[JobId]) -> list[Job]:

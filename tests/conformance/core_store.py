@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from random import Random
 
 from gotaskq import job as transition
-from gotaskq.amendment import Amended, Amendment, amend
+from gotaskq.amendment import Amended, Amendment, amend, may_amend
 from gotaskq.backend import Enqueued, Extended, JobQuery, Note, Page, QueueCounts, Settled
 from gotaskq.clock import Clock
 from gotaskq.errors import InvalidRequestError, QueueNotFoundError
@@ -93,7 +93,7 @@ class DictBackend:
 
     async def amend(self, job_id: JobId, amendment: Amendment) -> Amended | None:
         job = self.jobs.get(job_id)
-        if job and job.status is Status.PENDING:
+        if job and may_amend(job, amendment):
             return Amended(self._put(amend(job, amendment, now_ms=self.clock.now_ms())), is_amended=True)
         return Amended(job, is_amended=False) if job else None
 

@@ -309,9 +309,10 @@ class BackendMachine(RuleBasedStateMachine):
 
     @rule(jobs=st.lists(jobs, max_size=2), place=places, change=changes)
     def amend(self, jobs: list[Job], place: int, change: dict[str, Any]) -> None:
-        for job_id in [*(job.id for job in jobs), *self._one_of(self._in("PENDING"), place)]:
-            change = dict(change)
+        meant = [*self._one_of(self._in("PENDING"), place), *self._one_of(self.model.deaths, place)]
+        for job_id in [*(job.id for job in jobs), *meant]:
             record = self.model.jobs.get(job_id)
+            change = {**change, "replays": place % 2} if record and record.status == "DEAD" else dict(change)
             if record is not None and "priority" in change:
                 change["rank"] = ORDERING.rank(priority=change["priority"], created_at_ms=record.created_at_ms)
 

@@ -43,6 +43,7 @@ class Record:
     crashes: int = 0
     releases: int = 0
     replays: int = 0
+    replayed_at_ms: int | None = None
     started_at_ms: int | None = None
     finished_at_ms: int | None = None
     unhandled_since_ms: int | None = None
@@ -290,9 +291,17 @@ class Model:
         return job
 
     def amend(self, job_id: int, change: dict[str, Any], *, now_ms: int) -> tuple[Record | None, bool]:
-        """Change a waiting job; `delay_ms` counts from now, all else names members of the record."""
-        job = self.jobs.get(job_id)
-        if job is None or job.status != "PENDING":
+        """Change a waiting job; `delay_ms` counts from now, all else names members of the record.
+
+        With `replays` it is for a job that is dead and came back so often.
+        """
+        job, change = self.jobs.get(job_id), dict(change)
+        replays = change.pop("replays", None)
+        if job is None:
+            return job, False
+        if replays is None and job.status != "PENDING":
+            return job, False
+        if replays is not None and (job.replays != replays or not self.replay([job_id], now_ms=now_ms)):
             return job, False
         for name, value in change.items():
             if name == "delay_ms":
@@ -310,6 +319,7 @@ class Model:
                 self._wait(job, now_ms)
                 job.retry_count = job.crashes = job.releases = 0
                 job.replays += 1
+                job.replayed_at_ms = now_ms
                 job.error = job.death_reason = None
                 job.started_at_ms = job.finished_at_ms = job.unhandled_since_ms = None
                 job.is_cancel_requested = False

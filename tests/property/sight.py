@@ -63,6 +63,7 @@ def compare(job: Job, record: Record) -> None:
         "progress": job.trail.progress,
         "note": job.trail.note,
         "checkpoint_json": job.trail.checkpoint_json,
+        "replayed_at_ms": job.trail.replayed_at_ms,
     }
     assert seen == {name: getattr(record, name) for name in seen}
     assert [astuple(attempt) for attempt in job.trail.attempts] == record.failures[-KEPT_ATTEMPTS:]

@@ -10,7 +10,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from gotaskq import job as transition
-from gotaskq.amendment import Amended, Amendment, amend
+from gotaskq.amendment import Amended, Amendment, amend, may_amend
 from gotaskq.backend import Enqueued, EnqueueReply, Extended, JobQuery, Note, Page, QueueCounts, Settled, Standing
 from gotaskq.backends.memory.atomic import Trial
 from gotaskq.backends.memory.filing import Filing
@@ -294,17 +294,21 @@ class MemoryBackend(Filing):
         return cancelled
 
     async def amend(self, job_id: JobId, amendment: Amendment) -> Amended | None:
-        """Change a job if it waits."""
+        """Change a job if it waits, or a dead one that is meant and comes back."""
         job = self._jobs.get(job_id)
         if job is None:
             return None
-        if job.status is not PENDING:
+        if not may_amend(job, amendment) or (job.status is DEAD and not self._keys.take_again(job)):
             return Amended(job, is_amended=False)
         now_ms = self._now_ms()
         queue = self._queues[job.queue]
-        queue.promote_all(self._jobs, now_ms=now_ms)  # as for a cancel
-        queue.take_out(job, now_ms=now_ms)
-        self._patience.forget(job_id)
+        if job.status is DEAD:
+            self._dead.remove(job_id)
+            queue.dead -= 1
+        else:
+            queue.promote_all(self._jobs, now_ms=now_ms)  # as for a cancel
+            queue.take_out(job, now_ms=now_ms)
+            self._patience.forget(job_id)
         amended = self._jobs[job_id] = amend(job, amendment, now_ms=now_ms)
         self._file_pending(queue, amended, is_due=amended.run_after_ms <= now_ms)
         return Amended(amended, is_amended=True)

@@ -1,4 +1,4 @@
-"""Amendments as their script takes them: the job's id, and seven members of which those that stay are empty."""
+"""Amendments as their script takes them: the job's id, and eight members of which those that stay are empty."""
 
 from typing import Any
 
@@ -9,12 +9,14 @@ from gotaskq.job import JobId
 
 
 def amendment_arguments(job_id: JobId, amendment: Amendment) -> tuple[str | bytes | int, ...]:
-    """Return the eight arguments of an amendment."""
+    """Return the nine arguments of an amendment."""
     numbers = (
         *(amendment.delay_ms, amendment.rank, amendment.priority, amendment.max_retries),
         *(amendment.execution_ms, amendment.schedule_ms),
     )
-    return (member(job_id), *("" if number is None else number for number in numbers), amendment.payload_json or b"")
+    changes = ("" if number is None else number for number in numbers)
+    replays = "" if amendment.replays is None else amendment.replays
+    return (member(job_id), *changes, amendment.payload_json or b"", replays)
 
 
 def read_amended(reply: Any) -> Amended | None:

@@ -60,6 +60,7 @@ READS: Final = frozenset({Script.GET, Script.BOARD_READ})
 
 # Between the prelude and a script: what would make its file too long to read at once, or what two of them share.
 PARTS: Final = {
+    Script.AMEND: ("_revive",),
     Script.ENQUEUE: ("_keys", "_rates"),
     Script.HAPPENINGS_TELL: ("_happenings",),
     Script.HAPPENINGS_WATCH: ("_happenings",),

@@ -50,6 +50,7 @@ TOPICS: Final = (
     "queues",
     "reserve",
     "retention",
+    "reviving",
     "settle",
     "standing",
     "trail",
@@ -98,6 +99,7 @@ from gotaskq.testing.conformance.retention import (  # noqa: E402
     CompletedRetentionConformance,
     DeleteConformance,
 )
+from gotaskq.testing.conformance.reviving import ReviveConformance, ReviveUniqueConformance  # noqa: E402
 from gotaskq.testing.conformance.settle import FencingConformance, SettleConformance  # noqa: E402
 from gotaskq.testing.conformance.standing import StandingConformance  # noqa: E402
 from gotaskq.testing.conformance.trail import (  # noqa: E402
@@ -168,6 +170,8 @@ class BackendConformance(
     DeadRetentionConformance,
     DeleteConformance,
     AmendConformance,
+    ReviveConformance,
+    ReviveUniqueConformance,
     CompletedRetentionConformance,
     CompletedLimitConformance,
     WaitingConformance,

@@ -258,9 +258,12 @@ class StoreChecker:
             self._require(job_id not in self.lives.jobs, "I1 none is lost", job_id, "is not there to be changed")
             return
         life = self._life(job_id)
-        is_waiting = life.status is Status.PENDING
-        self._require(reply.is_amended == is_waiting, "amend", job_id, f"is {life.status.value}")
-        if not is_waiting:
+        if amendment.replays == life.replays and life.status is Status.DEAD:
+            self._replay(who, [job_id], [reply.job] if reply.is_amended else [])
+        else:
+            is_meant = amendment.replays is None and life.status is Status.PENDING
+            self._require(reply.is_amended == is_meant, "amend", job_id, f"is {life.status.value}")
+        if not reply.is_amended:
             return
         if amendment.delay_ms is not None:
             life.due_ms = self._now_ms() + amendment.delay_ms

@@ -1,16 +1,24 @@
--- Change a waiting job (T16): when it is due, its rank, what its record says; leave any other.
+-- Change a waiting job (T16), or a dead one that is replayed by the same step: when it is due, its rank, what its record
+-- says; leave any other.
 -- ARGV     2 nonce  3 id  then what changes, '' for what stays: 4 delay_ms  5 rank  6 priority  7 max_retries
 --          8 execution_ms (0 none)  9 schedule_ms (0 none)  10 payload
+--          11 '' or, for a dead job, how often it has come back
 -- Returns  '1' when it was changed (by this call, or an earlier one with the nonce), else '', and the job's row; its record
 --          is false when there is none
 -- Atomic because a job must not be given out between the look and the change.
-local nonce, id, delay_ms, rank, priority, retries, execution_ms, schedule_ms, payload = unpack(ARGV, 2, 10)
+local nonce, id, delay_ms, rank, priority, retries, execution_ms, schedule_ms, payload, replays = unpack(ARGV, 2, 11)
 local key = job_key(id)
 local record = call('GET', body_key(id))
 if not record then return {'', {id, false, {}}} end
-local state = call('HMGET', key, 's', 'an', 'ra')
+local state = call('HMGET', key, 's', 'an', 'ra', 'rp', 'uq')
 if state[2] == nonce then return {'1', row(id)} end
-if state[1] and state[1] ~= PENDING then return {'', row(id)} end
+if replays ~= '' then
+  local is_meant = state[1] == DEAD and (state[4] or '0') == replays
+  if not (is_meant and revive(id, state[5], nonce)) then return {'', row(id)} end
+  state[3] = now
+elseif state[1] and state[1] ~= PENDING then
+  return {'', row(id)}
+end
 
 -- The record's parts before the payload: rank, instant, nonce, type, queue, priority, delay, retries, then rare ones.
 local head_end = string.find(record, '\0', 1, true)
