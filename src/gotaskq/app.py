@@ -113,8 +113,8 @@ class TaskQ(Steering):
         )
         self._is_draining = False
         self._on_drain: list[Callable[[], None]] = []
-        self.dead_letters = DeadLetters(self)
         self.bulk = Bulk(self, self._life, rng=rng)
+        self.dead_letters = DeadLetters(self, self.bulk, self._life)
         self.operations = Operations(self.bulk, self._life)
         self._life.before_end += [self.bulk.close, self.operations.close]
         self.push = Pushing(self, self._registry, self._tasks, self._life, clock=clock, rng=rng)

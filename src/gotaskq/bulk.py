@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from enum import Enum
 from functools import partial
 from random import Random
-from typing import Any, Final, NamedTuple, Unpack
+from typing import Any, Final, NamedTuple, TypeAlias, Unpack
 
 import msgspec
 from msgspec.structs import replace
@@ -41,6 +41,8 @@ MAX_ERRORS: Final = 10  # shown of one operation
 COUNT_BATCHES: Final = 500  # a count, which its caller waits for, ends there
 ID_BITS: Final = 64
 NOT_FOUND: Final = "is not there"
+
+Act: TypeAlias = Callable[[Sequence[Job]], Awaitable["list[JobError]"]]  # returns those that could not be acted on
 
 logger = logging.getLogger(__name__)
 
@@ -97,7 +99,7 @@ class Count(msgspec.Struct, frozen=True):
     has_more: bool
 
 
-class _Batch(NamedTuple):
+class Batch(NamedTuple):
     """Jobs to act on, and those that were named and cannot be."""
 
     jobs: list[Job]
@@ -127,13 +129,16 @@ class Bulk:
 
     def start(self, action: Action, ids: Sequence[int] | None = None, **filters: Unpack[JobFilter]) -> Operation:
         """Begin to act on jobs in the background; raises InvalidRequestError or TooManyOperationsError."""
-        batches = self._batches(action, ids, filters)
+        return self.begin(action, self._batches(action, ids, filters), partial(ACTS[action], self._app))
+
+    def begin(self, action: Action, batches: AsyncIterator[Batch], act: Act) -> Operation:
+        """Begin to do this to batches of jobs, as they come; raises TooManyOperationsError."""
         if len(self._tasks) >= MAX_RUNNING:
             raise TooManyOperationsError(MAX_RUNNING)
         now_ms = self._life.choices.clock.now_ms()
         operation = Operation(id=f"{self._rng.getrandbits(ID_BITS):016x}", action=action, started_at_ms=now_ms)
         self._remember(operation)
-        task = asyncio.create_task(self._run(operation.id, batches), name="gotaskq-operation")
+        task = asyncio.create_task(self._run(operation.id, batches, act), name="gotaskq-operation")
         self._tasks[operation.id] = task
         task.add_done_callback(partial(self._ended, operation.id))
         self.hear(operation.id)
@@ -176,14 +181,14 @@ class Bulk:
 
     # -- one operation -------------------------------------------------------------------------------------------------
 
-    async def _run(self, operation_id: str, batches: AsyncIterator[_Batch]) -> None:
+    async def _run(self, operation_id: str, batches: AsyncIterator[Batch], act: Act) -> None:
         try:
             async for batch in batches:
                 await asyncio.sleep(0)  # a store in memory never lets go of the loop by itself
                 if self.get(operation_id).is_cancel_requested:
                     self._change(operation_id, status=OperationStatus.CANCELLED)
                     break
-                await self._act_on(operation_id, batch)
+                await self._act_on(operation_id, batch, act)
             else:
                 self._change(operation_id, status=OperationStatus.DONE)
         except UnavailableError:
@@ -201,10 +206,10 @@ class Bulk:
         self._change(operation_id, finished_at_ms=self._life.choices.clock.now_ms())
         self.hear(operation_id)
 
-    async def _act_on(self, operation_id: str, batch: _Batch) -> None:
+    async def _act_on(self, operation_id: str, batch: Batch, act: Act) -> None:
         before = self.get(operation_id)
         self._change(operation_id, matched=before.matched + len(batch.jobs) + len(batch.passed_over))
-        failed = batch.passed_over + await ACTS[before.action](self._app, batch.jobs)
+        failed = batch.passed_over + await act(batch.jobs)
         self._change(
             operation_id,
             done=before.done + len(batch.jobs) + len(batch.passed_over) - len(failed),
@@ -223,7 +228,7 @@ class Bulk:
 
     # -- which jobs ----------------------------------------------------------------------------------------------------
 
-    def _batches(self, action: Action, ids: Sequence[int] | None, filters: JobFilter) -> AsyncIterator[_Batch]:
+    def _batches(self, action: Action, ids: Sequence[int] | None, filters: JobFilter) -> AsyncIterator[Batch]:
         # Made once: what is so long ago must not move while the operation goes on.
         query = query_of(filters, now_ms=self._life.choices.clock.now_ms())
         if (ids is None) == (query == JobQuery()):
@@ -234,16 +239,16 @@ class Bulk:
             raise InvalidRequestError(f"ids must be 1 to {MAX_IDS}, not {len(ids)}; or name a filter", field="ids")
         return self._named(action, list(dict.fromkeys(ids)))
 
-    async def _admitted(self, action: Action, query: JobQuery) -> AsyncIterator[_Batch]:
+    async def _admitted(self, action: Action, query: JobQuery) -> AsyncIterator[Batch]:
         after: str | None = None
         while True:
             page = await self._life.parts.backend.list_jobs(query, after=after, limit=BATCH)
-            yield _Batch([job for job in page.jobs if APPLIES[action](job)], [])
+            yield Batch([job for job in page.jobs if APPLIES[action](job)], [])
             after = page.next_cursor
             if after is None:
                 return
 
-    async def _named(self, action: Action, ids: Sequence[int]) -> AsyncIterator[_Batch]:
+    async def _named(self, action: Action, ids: Sequence[int]) -> AsyncIterator[Batch]:
         for first in range(0, len(ids), BATCH):
             jobs: list[Job] = []
             passed_over: list[JobError] = []
@@ -255,7 +260,7 @@ class Bulk:
                     jobs.append(job)
                 else:
                     passed_over.append(JobError(job_id, f"is {job.status.value}, and cannot be {DONE_TO[action]}"))
-            yield _Batch(jobs, passed_over)
+            yield Batch(jobs, passed_over)
 
 
 def check_cancellable(operation: Operation) -> None:

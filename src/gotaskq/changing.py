@@ -5,10 +5,13 @@ Invariant: what changed a job is told on the bus.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Final, Unpack
 
-from gotaskq.amendment import DUE_NOW, Amendment
-from gotaskq.assembly import Opened, types_of
+from msgspec.structs import replace
+
+from gotaskq.amendment import DUE_NOW, Amended, Amendment
+from gotaskq.assembly import Opened
 from gotaskq.engine.amending import AmendOptions, amendment_of
 from gotaskq.engine.bus import EventBus
 from gotaskq.errors import JobNotFoundError, JobStateError
@@ -40,16 +43,20 @@ class Changing:
         Raises JobNotFoundError, InvalidRequestError, or JobStateError for a job that runs or has ended.
         """
         job = await self.get(job_id)
-        known = types_of(self._life.tasks).get(job.type)
-        choices = self._life.choices
-        amendment = amendment_of(
-            options,
-            job,
-            ordering=choices.ordering or PriorityFifo(),
-            check=None if known is None else known.check,
-            now_ms=choices.clock.now_ms(),
-        )
-        return await self._amend(job.id, amendment, allowed=ONLY_WAITING)
+        return await self._amend(job.id, self._amendment(job, options), allowed=ONLY_WAITING)
+
+    async def revive(self, job: Job, **options: Unpack[AmendOptions]) -> Amended:
+        """Run a dead job again, changed in the same step, if it is as it was when `job` was looked at.
+
+        Raises JobNotFoundError, InvalidRequestError and InvalidPayloadError, with the job as it was.
+        """
+        change = self._amendment(job, options) if options else Amendment()
+        amended = await self._parts.backend.amend(job.id, replace(change, replays=job.replays))
+        if amended is None:
+            raise JobNotFoundError(job.id)
+        if amended.is_amended:
+            self._bus.publish(JobReplayed(amended.job))
+        return amended
 
     async def run_now(self, job_id: int) -> Job:
         """Let a job that waits, for its time or its retry, be due now; raises JobNotFoundError or JobStateError."""
@@ -75,6 +82,16 @@ class Changing:
         replayed = await self._parts.backend.replay([JobId(job_id) for job_id in job_ids])
         self._bus.publish_batch([JobReplayed(job) for job in replayed])
         return replayed
+
+    def _amendment(self, job: Job, options: AmendOptions) -> Amendment:
+        choices = self._life.choices
+        return amendment_of(
+            options,
+            job,
+            ordering=choices.ordering or PriorityFifo(),
+            check=partial(self._parts.admission.check_payload_of, job.type),
+            now_ms=choices.clock.now_ms(),
+        )
 
     async def _amend(self, job_id: JobId, amendment: Amendment, *, allowed: str) -> Job:
         amended = await self._parts.backend.amend(job_id, amendment)

@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import partial
 from typing import Unpack
 
+from msgspec import Raw
+
 from gotaskq.backend import Page, QueueCounts
 from gotaskq.changing import Changing
 from gotaskq.engine.endings import Endings
@@ -18,6 +20,7 @@ from gotaskq.explaining import Explanation, explain
 from gotaskq.filters import JobFilter, query_of
 from gotaskq.governing import QueueStats
 from gotaskq.job import Job, JobId, Status
+from gotaskq.merge_patch import MergePatch
 from gotaskq.names import check_queue_name
 from gotaskq.presence import Fleet
 from gotaskq.queue_handle import QueueHandle, stats_of
@@ -68,11 +71,14 @@ class Steering(Changing):
         """Do what `cancel` does, for code that cannot await; raises as `cancel`, and ConfigError as `enqueue_sync`."""
         return self._life.sync.cancel(JobId(job_id), self._life.settings, on_loop=partial(self.cancel, job_id))
 
-    async def replay(self, job_id: int) -> Job:
-        """Run a dead job again, on its own queue with a fresh count.
+    async def replay(self, job_id: int, *, patch: object = None) -> Job:
+        """Run a dead job again, on its own queue with a fresh count; with `patch`, a merge patch, of its payload too.
 
-        Raises DeadJobNotFoundError, and JobExistsError where another job has its unique key by now.
+        Raises DeadJobNotFoundError, and JobExistsError where another job has its unique key by now; InvalidRequestError
+        and InvalidPayloadError for a patch that is none, or not of this job, which stays dead as it is.
         """
+        if patch is not None:
+            return await self._replay_patched(job_id, MergePatch(patch))
         replayed = await self.replay_many([job_id])
         if not replayed:
             job = await self._parts.backend.get(JobId(job_id))
@@ -80,6 +86,21 @@ class Steering(Changing):
                 raise JobExistsError(job.id, job.unique_key)
             raise DeadJobNotFoundError(job_id)
         return replayed[0]
+
+    async def _replay_patched(self, job_id: int, patch: MergePatch) -> Job:
+        while True:
+            job = await self._parts.backend.get(JobId(job_id))
+            if job is None or job.status is not Status.DEAD:
+                raise DeadJobNotFoundError(job_id)
+            try:
+                back = await self.revive(job, payload=Raw(patch.apply(job.payload_json)))
+            except JobNotFoundError:
+                raise DeadJobNotFoundError(job_id) from None
+            if back.is_amended:
+                return back.job
+            if back.job.status is Status.DEAD and back.job.replays == job.replays:
+                raise JobExistsError(job.id, job.unique_key)
+            # Somebody was faster; where it has died again, the patch is for what it died with then.
 
     async def delete(self, job_id: int) -> Job:
         """Forget a job: one that waits is cancelled first, one that runs is asked to end and stays until it has.

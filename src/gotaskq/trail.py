@@ -30,8 +30,8 @@ class Trail(msgspec.Struct, frozen=True, gc=False):
     """What is kept of a job's attempts; the oldest of `attempts` first.
 
     `progress` (0 to 1) and `note` are the running attempt's, or those of the one that ended the job; `checkpoint_json`
-    is the latest of any. `replayed_at_ms` is when the job came back from the dead last: here and not in the job, so that
-    it costs nothing for those that never died.
+    is the latest of any. `replayed_at_ms` is when the job came back from the dead last: here and not in the job, so
+    that it costs nothing for those that never died.
     """
 
     attempts: tuple[Attempt, ...] = ()

@@ -90,6 +90,8 @@ LAYERS = {
     "clock": "vocabulary",
     "names": "vocabulary",
     "keywords": "vocabulary",
+    "merge_patch": "vocabulary",
+    "replaying": "assembly",
     "snowflake": "vocabulary",
 }
 

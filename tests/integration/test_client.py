@@ -58,7 +58,9 @@ def test_a_dead_letter_is_found_replayed_and_deleted(client: Client) -> None:
     job = client.enqueue("fail", wait=20)
 
     assert job.id in {dead.id for dead in client.dlq.list()}
-    assert client.dlq.replay(job.id).replays == 1
+    back = client.dlq.replay(job.id, patch={"to": "a@b.c"})
+    assert (back.replays, back.payload) == (1, {"to": "a@b.c"})
+    assert back.replayed_at == back.updated_at
     assert client.wait(job.id).status == "DEAD"
     client.dlq.delete(job.id)
     assert job.id not in {dead.id for dead in client.dlq.list()}

@@ -6,7 +6,7 @@ from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
-from tests.integration.server_process import ServerProcess, run_command, running_server
+from tests.integration.server_process import ServerProcess, eventually, run_command, running_server
 
 from gotaskq.api.security.tokens import Scope, new_token
 
@@ -96,6 +96,26 @@ def test_dead_letters_are_counted_before_they_are_brought_back(server: ServerPro
         "complete": True,
     }
     assert run(server, "dlq", "replay").returncode == 2
+
+
+def test_dead_letters_come_back_patched_and_at_a_rate(server: ServerProcess) -> None:
+    dead = printed(run(server, "enqueue", "fail", "--payload", '{"a":1,"b":2}', "--wait", "20", "--json"))
+    assert isinstance(dead, dict)
+    patch = ("--patch", '{"a":null,"c":3}')
+
+    tried = printed(run(server, "dlq", "replay", "--type", "fail", *patch, "--dry-run", "--json"))
+    begun = printed(run(server, "dlq", "replay", "--type", "fail", *patch, "--rate", "50", "--yes", "--json"))
+
+    assert isinstance(tried, dict)
+    assert isinstance(begun, dict)
+    assert tried["example"] == {"id": dead["id"], "before": {"a": 1, "b": 2}, "after": {"b": 2, "c": 3}}
+    assert begun["action"] == "retry"
+    eventually(lambda: (job := server.job(dead["id"]))["status"] == "DEAD" and job.get("replays") == 1)
+    one = printed(run(server, "dlq", "replay", dead["id"], "--patch", '{"b":4}', "--json"))
+    assert isinstance(one, dict)
+    assert one["payload"] == {"b": 4, "c": 3}
+    for text in ("null", "{"):
+        assert run(server, "dlq", "replay", "--all", "--patch", text).returncode == 2
 
 
 def test_a_queue_is_made_seen_and_steered(server: ServerProcess) -> None:

@@ -7,22 +7,25 @@ from typing import Annotated, Final
 from urllib.parse import urlencode
 
 import msgspec
-from msgspec import Meta
+from msgspec import Meta, Raw
 from starlette.requests import Request
 from starlette.routing import Route
 
 from gotaskq.api.answers import Answer
 from gotaskq.api.endpoints import endpoint
 from gotaskq.api.listing import filters_of, read_query
-from gotaskq.api.requests import job_id_of, limit_of, read_body, refuse_cross_site_forms
+from gotaskq.api.operation_routes import encode_operation
+from gotaskq.api.requests import job_id_of, limit_of, read_body
 from gotaskq.api.schemas import decode_members, encode_instant, encode_job, encode_jobs
 from gotaskq.app import TaskQ
-from gotaskq.dead_letters import MOST_REPLAYED, DeathGroup
+from gotaskq.dead_letters import MOST_REPLAYED, DeathGroup, Replayed
 from gotaskq.errors import DeadJobNotFoundError, JobNotFoundError
 from gotaskq.filters import JobFilter
 from gotaskq.job import Job, JobId, Status
+from gotaskq.replaying import MOST_LOOKED_AT, checked_rate
 
 PAGING: Final = frozenset({"limit", "cursor"})
+NO_PATCH: Final = Raw(b"")
 FILTERS: Final = frozenset({"type", "queue", "since", "until", "q"})
 
 
@@ -36,7 +39,15 @@ class ReplayMany(msgspec.Struct, forbid_unknown_fields=True):
     until: str | None = None
     q: str | None = None
     limit: Annotated[int, Meta(ge=1, le=MOST_REPLAYED)] | None = None
+    patch: Raw = NO_PATCH
+    rate: float | None = None
     dry_run: bool = False
+
+
+class ReplayOne(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of `POST /dlq/{id}/replay`, which may be left out."""
+
+    patch: Raw = NO_PATCH
 
 
 class DeadLetterRoutes:
@@ -76,17 +87,22 @@ class DeadLetterRoutes:
         return Answer(200, msgspec.json.encode(shown))
 
     async def replay_many(self, request: Request) -> Answer:
-        """`POST /dlq/replay`: run again the dead jobs that are meant, or with `dry_run` count them."""
+        """`POST /dlq/replay`: run again the dead jobs that are meant, at a `rate`, or with `dry_run` count them."""
         wish = decode_members(await read_body(request) or b"{}", ReplayMany)
         words = {name: text for name in sorted(FILTERS) if (text := getattr(wish, name)) is not None}
-        found = await self._taskq.dead_letters.replay(
-            fingerprint=wish.fingerprint,
-            limit=wish.limit or MOST_REPLAYED,
-            dry_run=wish.dry_run,
-            **filters_of(words, {}),
-        )
-        shown = {"matched": found.matched, "replayed": found.replayed, "complete": found.is_complete}
-        return Answer(200, msgspec.json.encode(shown))
+        filters, dead_letters = filters_of(words, {}), self._taskq.dead_letters
+        fingerprint, patch, limit = wish.fingerprint, _patch_of(wish.patch), wish.limit
+        rate = None if wish.rate is None else checked_rate(wish.rate)
+        if rate is None or wish.dry_run:
+            if rate is not None and limit is None:
+                limit = MOST_LOOKED_AT  # without one, all of them come back at their rate
+            found = await dead_letters.replay(
+                fingerprint=fingerprint, patch=patch, limit=limit, dry_run=wish.dry_run, **filters
+            )
+            return Answer(200, _encode_replayed(found))
+        operation = dead_letters.replay_paced(rate=rate, fingerprint=fingerprint, patch=patch, limit=limit, **filters)
+        location = f"{request.scope.get('root_path', '')}/operations/{operation.id}"
+        return Answer(202, encode_operation(operation), (("location", location),))
 
     async def get_or_delete(self, request: Request) -> Answer:
         """`/dlq/{id}`: look at a dead job with its attempts, or forget it."""
@@ -98,9 +114,9 @@ class DeadLetterRoutes:
         return Answer(200, encode_job(job, with_attempts=True))
 
     async def replay(self, request: Request) -> Answer:
-        """`POST /dlq/{id}/replay`: run a dead job again."""
-        refuse_cross_site_forms(request)
-        return Answer(200, encode_job(await self._taskq.replay(_job_id(request))))
+        """`POST /dlq/{id}/replay`: run a dead job again, with its payload patched where the body has a patch."""
+        wish = decode_members(await read_body(request) or b"{}", ReplayOne)
+        return Answer(200, encode_job(await self._taskq.replay(_job_id(request), patch=_patch_of(wish.patch))))
 
     async def _dead(self, job_id: JobId) -> Job:
         try:
@@ -117,6 +133,29 @@ def _job_id(request: Request) -> JobId:
     if job_id is None:
         raise DeadJobNotFoundError(request.path_params["id"])
     return job_id
+
+
+def _patch_of(patch: Raw) -> Raw | None:
+    """Return the patch of a body, None where it has none; null is a patch that is none, and refused as that."""
+    return None if patch is NO_PATCH else patch
+
+
+def _encode_replayed(found: Replayed) -> bytes:
+    """Return what a replay did, or would do; what is empty is left out, but for what is always said."""
+    refusals = [
+        {"id": str(refusal.job_id), "error": refusal.error} | ({"field": refusal.field} if refusal.field else {})
+        for refusal in found.refusals
+    ]
+    example = found.example and {
+        "id": str(found.example.job_id),
+        "before": found.example.before,
+        "after": found.example.after,
+    }
+    more = {"conflicts": found.conflicts, "refused": found.refused, "errors": refusals, "example": example}
+    return msgspec.json.encode(
+        {"matched": found.matched, "replayed": found.replayed, "complete": found.is_complete}
+        | {name: value for name, value in more.items() if value}
+    )
 
 
 def _shown(group: DeathGroup) -> dict[str, object]:

@@ -1,5 +1,6 @@
 """`gotaskq dlq`: the dead letters of a service."""
 
+import json
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -16,6 +17,18 @@ GROUP_COLUMNS: Final = ("fingerprint", "count", "type", "error", "place", "last_
 @click.group(name="dlq")
 def command() -> None:
     """Look at dead letters, and bring them back."""
+
+
+def _read_patch(_: click.Context, __: click.Parameter, text: str | None) -> dict[str, Any] | None:
+    if text is None:
+        return None
+    try:
+        patch = json.loads(text)
+    except ValueError as error:
+        raise click.BadParameter(f"no JSON: {error}") from None
+    if isinstance(patch, dict):
+        return patch
+    raise click.BadParameter("must be an object of the members that change")
 
 
 @command.command(name="list")
@@ -42,7 +55,9 @@ def summary(client: "Client", *, as_json: bool) -> None:
 @click.option("--fingerprint", help="All of this group.")
 @click.option("--type", "job_type", help="All of this type.")
 @click.option("--all", "everything", is_flag=True, help="All of them; 1,000 a call.")
-@click.option("--dry-run", is_flag=True, help="Only count them.")
+@click.option("--patch", callback=_read_patch, help="A JSON merge patch of the payloads; null takes a member away.")
+@click.option("--rate", type=click.FloatRange(0.01, 1_000), help="So many a second, in the background of the service.")
+@click.option("--dry-run", is_flag=True, help="Only count them, and show what the patch makes of one.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @remote_options
 def replay(
@@ -52,17 +67,19 @@ def replay(
     fingerprint: str | None,
     job_type: str | None,
     everything: bool,
+    patch: dict[str, Any] | None,
+    rate: float | None,
     dry_run: bool,
     yes: bool,
     as_json: bool,
 ) -> None:
     """Run dead jobs again: the one with this ID, or all that are meant, of which it first tells the number."""
     if job_id is not None:
-        show(client.dlq.replay(job_id), as_json=as_json)
+        show(client.dlq.replay(job_id, patch=patch), as_json=as_json)
         return
     if not (fingerprint or job_type or everything):
         raise click.UsageError("name an ID, --fingerprint, --type, or --all")
-    meant = {"fingerprint": fingerprint, "type": job_type}
+    meant = {"fingerprint": fingerprint, "type": job_type, "patch": patch, "rate": rate}
     counted = client.dlq.replay_many(**meant, dry_run=True)
     if dry_run:
         show(counted, as_json=as_json)

@@ -213,9 +213,9 @@ class AsyncDeadLetters:
         found: builtins.list[JobInfo] = await self._run(calls.list_dead(filters))
         return found
 
-    async def replay(self, job_id: str | int) -> JobInfo:
-        """Run a dead job again, on its own queue with a fresh count."""
-        replayed: JobInfo = await self._run(calls.replay(job_id))
+    async def replay(self, job_id: str | int, *, patch: Mapping[str, Any] | None = None) -> JobInfo:
+        """Run a dead job again, on its own queue with a fresh count, its payload changed by a merge patch if given."""
+        replayed: JobInfo = await self._run(calls.replay(job_id, patch=patch))
         return replayed
 
     async def summary(self, **filters: Any) -> dict[str, Any]:
@@ -224,7 +224,10 @@ class AsyncDeadLetters:
         return found
 
     async def replay_many(self, **meant: Any) -> dict[str, Any]:
-        """Run again the dead jobs that are meant: fingerprint, type, queue, since, until, q, limit, dry_run."""
+        """Run again the dead jobs that are meant: fingerprint, type, queue, since, until, q, limit, patch, dry_run.
+
+        With `rate`, so many a second in the background: what is returned is then the operation.
+        """
         done: dict[str, Any] = await self._run(calls.replay_many(meant))
         return done
 

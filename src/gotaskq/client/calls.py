@@ -23,6 +23,7 @@ MAX_DELAY_S: Final = 5.0
 MAX_RETRY_AFTER_S: Final = 30.0
 PASSING: Final = frozenset({429, 502, 503, 504})
 LONG_POLL_S: Final = 20.0
+JSON: Final = {"content-type": "application/json"}
 
 Params = Mapping[str, str]
 
@@ -191,9 +192,12 @@ def list_dead(filters: Mapping[str, Any]) -> Call[list[JobInfo]]:
     return Call("GET", "/dlq", _read_jobs, params=_params(filters))
 
 
-def replay(job_id: str | int) -> Call[JobInfo]:
+def replay(job_id: str | int, *, patch: Mapping[str, Any] | None = None) -> Call[JobInfo]:
     """`POST /dlq/{id}/replay`; sent once: a repeat would find it replayed."""
-    return Call("POST", f"/dlq/{_part(job_id)}/replay", read_job, may_repeat=False)
+    path = f"/dlq/{_part(job_id)}/replay"
+    if patch is None:
+        return Call("POST", path, read_job, may_repeat=False)
+    return Call("POST", path, read_job, body=_json({"patch": patch}), headers=JSON, may_repeat=False)
 
 
 def summary(filters: Mapping[str, Any]) -> Call[dict[str, Any]]:

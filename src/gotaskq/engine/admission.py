@@ -123,6 +123,12 @@ class Admission:
         """Whether `submit_now` serves: the store takes jobs without waiting for anything."""
         return self._now is not None
 
+    def check_payload_of(self, job_type: str, payload_json: bytes) -> None:
+        """Raise InvalidPayloadError for a payload that no job of this type could come in with."""
+        check = self._checks.get(job_type)
+        if check is not None:
+            check(payload_json)
+
     def quota(self, queue: str) -> Quota | None:
         """Return what is left of a queue's rate limit, if it has one."""
         return self._gate.quota(queue)

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from gotaskq.api.operations.actions import OPERATION
 from gotaskq.api.operations.listing import FILTERS
 from gotaskq.api.operations.words import (
     COUNT,
@@ -49,8 +50,18 @@ SUMMARY: Final[Schema] = {
 REPLAYED: Final[Schema] = {
     "type": "object",
     "required": ["matched", "replayed", "complete"],
-    "properties": {"matched": COUNT, "replayed": COUNT, "complete": {"type": "boolean"}},
+    "properties": {
+        "matched": COUNT,
+        "replayed": COUNT,
+        "conflicts": {**COUNT, "description": "whose unique key another job has"},
+        "refused": {**COUNT, "description": "whose type cannot take the patched payload"},
+        "complete": {"type": "boolean"},
+        "errors": {"type": "array", "items": {"type": "object", "required": ["id", "error"]}},
+        "example": {"type": "object", "required": ["id", "before", "after"]},
+    },
 }
+PATCH: Final[Schema] = {"type": "object", "description": "a JSON merge patch of the payload (RFC 7396)"}
+REPLAY_ONE: Final[Schema] = {"type": "object", "additionalProperties": False, "properties": {"patch": PATCH}}
 REPLAY: Final[Schema] = {
     "type": "object",
     "additionalProperties": False,
@@ -58,6 +69,8 @@ REPLAY: Final[Schema] = {
         "fingerprint": {"type": ["string", "null"], "pattern": FINGERPRINT["pattern"]},
         **{name: {**schema, "type": ["string", "null"]} for name, schema in DEAD_FILTERS.items()},
         "limit": {"type": ["integer", "null"], "minimum": 1, "maximum": 1_000},
+        "patch": PATCH,
+        "rate": {"type": ["number", "null"], "minimum": 0.01, "maximum": 1_000, "description": "jobs a second"},
         "dry_run": {"type": "boolean"},
     },
 }
@@ -88,7 +101,10 @@ def dead_letters_operations() -> dict[str, dict[str, Schema]]:
         },
         "/dlq/replay": {
             "post": operation(
-                "Run the dead jobs again that are meant", {200: json_of(REPLAYED)}, (400, 413, 415, 503), body=body
+                "Run the dead jobs again that are meant",
+                {200: json_of(REPLAYED), 202: json_of(OPERATION)},
+                (400, 413, 415, 422, 429, 503),
+                body=body,
             )
         },
         "/dlq/{id}": {
@@ -97,7 +113,11 @@ def dead_letters_operations() -> dict[str, dict[str, Schema]]:
         },
         "/dlq/{id}/replay": {
             "post": operation(
-                "Run a dead job again", {200: json_of(ref("Job"))}, (404, 409, 415, 503), parameters=[job_id]
+                "Run a dead job again",
+                {200: json_of(ref("Job"))},
+                (400, 404, 409, 413, 415, 422, 503),
+                parameters=[job_id],
+                body={"required": False, "content": {JSON: {"schema": REPLAY_ONE}}},
             )
         },
     }
