@@ -4,16 +4,18 @@ Held by `TaskQ.dead_letters`.
 Invariant: a call looks at a bounded number of dead jobs and says when there are more.
 """
 
+from collections.abc import AsyncIterator
 from typing import Final, Unpack
 
 import msgspec
 from msgspec import Raw
 
 from gotaskq.bulk import MAX_ERRORS, Action, Bulk, Operation
-from gotaskq.errors import InvalidPayloadError, InvalidRequestError
+from gotaskq.errors import GotaskqError, InvalidPayloadError, InvalidRequestError
 from gotaskq.filters import JobFilter
 from gotaskq.fingerprint import Death, death_of
-from gotaskq.job import JobId
+from gotaskq.importing import Exported, Importer, Taken
+from gotaskq.job import Job, JobId
 from gotaskq.life import Life
 from gotaskq.merge_patch import MergePatch
 from gotaskq.replaying import (
@@ -69,6 +71,7 @@ class DeadLetters:
         self._app = app
         self._bulk = bulk
         self._life = life
+        self._importer = Importer(app, life)
 
     async def summary(self, **filters: Unpack[JobFilter]) -> Summary:
         """Group dead jobs by what they died of; the filters are those of `list_jobs`, without the status."""
@@ -134,6 +137,19 @@ class DeadLetters:
         meant = Meant(self._app, Selection(filters, fingerprint, limit))
         batches = paced(meant, rate=checked_rate(rate), clock=self._life.choices.clock)
         return self._bulk.begin(Action.RETRY, batches, mender.bring_back_each)
+
+    async def export(self, *, fingerprint: str | None = None, **filters: Unpack[JobFilter]) -> AsyncIterator[Job]:
+        """Yield the dead jobs that are meant, the latest death first, all of them, a page in memory at a time."""
+        async for job in Meant(self._app, Selection(filters, fingerprint)):
+            yield job
+
+    async def take_in(self, exported: Exported) -> Taken | GotaskqError:
+        """Run a dead job again as an export has it, once however often; return why not where it cannot be.
+
+        One that lies here is replayed as the export has it now; else a new job is stored, and remembered by an
+        idempotency key. Raises UnavailableError, after which it may be taken in again.
+        """
+        return await self._importer.take(exported)
 
     def _mender(self, patch: object) -> Mender:
         check = self._life.parts.admission.check_payload_of

@@ -18,6 +18,7 @@ MAX_VALUE_BYTES: Final = 1_024
 MAX_BYTES: Final = 4_096  # of all names and values; an HTTP server takes about twice that of a request
 TRACEPARENT: Final = "traceparent"
 OWN_HEADERS: Final = "gotaskq-"  # names that begin so are ours to write
+REPLAYED_FROM: Final = "replayed-from"  # the id that a job taken in from an export had where it died
 
 _VISIBLE = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]*")
 _NAME = re.compile(r"[a-z0-9-]{1,64}")

@@ -91,6 +91,7 @@ LAYERS = {
     "names": "vocabulary",
     "keywords": "vocabulary",
     "merge_patch": "vocabulary",
+    "importing": "assembly",
     "replaying": "assembly",
     "snowflake": "vocabulary",
 }
@@ -114,6 +115,7 @@ DOORS = {
     ("testing.trial", "engine.resources"): "a trial gives a handler its resources as a worker would",
     ("api.schemas", "engine.requests"): "a body becomes admission's request",
     ("api.batches", "engine.requests"): "a body becomes admission's requests",
+    ("api.dead_lines", "engine.requests"): "a line becomes admission's request",
     ("api.frames", "engine.admission"): "a known frame stands for admission's mould",
     ("api.once", "engine.requests"): "a key joins admission's request",
     ("api.frames", "engine.requests"): "a body becomes admission's request",

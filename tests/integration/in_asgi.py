@@ -1,5 +1,6 @@
 """The API called as ASGI servers call it, in the test's own process and under its clock."""
 
+import asyncio
 import json
 from collections.abc import Mapping
 from typing import Any, Final
@@ -38,8 +39,12 @@ class Api:
         }
         sent: list[Any] = []
 
+        bodies = [data]
+
         async def receive() -> dict[str, Any]:
-            return {"type": "http.request", "body": data, "more_body": False}
+            if not bodies:
+                await asyncio.Event().wait()  # the client stays to the end
+            return {"type": "http.request", "body": bodies.pop(), "more_body": False}
 
         async def send(message: Any) -> None:
             sent.append(message)

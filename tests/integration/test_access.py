@@ -56,6 +56,7 @@ ASKED = [
     (Scope.READ, "GET", "/openapi.json", None, 200),
     (Scope.DLQ, "POST", "/dlq/7/replay", b"", 404),
     (Scope.DLQ, "DELETE", "/dlq/7", None, 404),
+    (Scope.ADMIN, "POST", "/dlq/import", b"", 400),
     (Scope.ADMIN, "POST", "/queue/mail", b"", 201),
     (Scope.ADMIN, "POST", "/jobs/7/cancel", b"", 404),
     (Scope.ADMIN, "DELETE", "/jobs/7", None, 404),

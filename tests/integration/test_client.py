@@ -62,6 +62,9 @@ def test_a_dead_letter_is_found_replayed_and_deleted(client: Client) -> None:
     assert (back.replays, back.payload) == (1, {"to": "a@b.c"})
     assert back.replayed_at == back.updated_at
     assert client.wait(job.id).status == "DEAD"
+    [line] = [line for line in client.dlq.export(type="fail") if job.id in line]
+    assert client.dlq.import_(iter([line, "", line])).replayed == 1
+    assert client.wait(job.id).replays == 2
     client.dlq.delete(job.id)
     assert job.id not in {dead.id for dead in client.dlq.list()}
 
@@ -84,7 +87,14 @@ async def test_all_of_it_without_blocking(server: ServerProcess, tmp_path: Path)
             names.append(event.name)
             (tmp_path / "go").touch()
 
+        dead = await client.enqueue("fail", wait=20)
+        [line] = [line async for line in client.dlq.export(q=dead.id)]
+        taken = [(await client.dlq.import_([line])).replayed for _ in range(2)]
+        back = await client.wait(dead.id)
+        again = await client.dlq.replay(dead.id, patch={"n": 1})
+
     assert names[-1] == "job.done"
+    assert (taken, back.replays, again.payload) == ([1, 0], 1, {"n": 1})
 
 
 def test_a_service_that_is_not_there_is_said(server: ServerProcess) -> None:

@@ -114,6 +114,7 @@ def test_dead_letters_come_back_patched_and_at_a_rate(server: ServerProcess) -> 
     one = printed(run(server, "dlq", "replay", dead["id"], "--patch", '{"b":4}', "--json"))
     assert isinstance(one, dict)
     assert one["payload"] == {"b": 4, "c": 3}
+    server.wait_for_status(dead["id"], "DEAD")
     for text in ("null", "{"):
         assert run(server, "dlq", "replay", "--all", "--patch", text).returncode == 2
 
@@ -181,3 +182,21 @@ def test_a_token_is_made_once_and_its_line_kept(tmp_path: Path) -> None:
     assert oct(file.stat().st_mode & 0o777) == "0o600"
     assert (again.returncode, wrong.returncode) == (2, 2)
     assert file.read_text().count("shop") == 1
+
+
+def test_dead_letters_go_to_a_file_and_come_back_from_it(server: ServerProcess, tmp_path: Path) -> None:
+    dead = printed(
+        run(server, "enqueue", "fail", "--payload", '{"to":"nobody \u2028 at all"}', "--wait", "20", "--json")
+    )
+    assert isinstance(dead, dict)
+    [line] = [line for line in run(server, "dlq", "export", "--type", "fail").stdout.split("\n") if dead["id"] in line]
+    file = tmp_path / "dead.jsonl"
+    file.write_text(f"{line}\n\n{{}}\n")
+
+    taken = run(server, "dlq", "import", str(file))
+    again = json.loads(run(server, "dlq", "import", str(file), "--json").stdout)
+
+    assert taken.returncode == 1
+    assert taken.stderr == "gotaskq: line 3: invalid json: Object missing required field `id`\n"
+    assert (again["lines"], again["already"], len(again["errors"])) == (2, 1, 1)
+    assert server.job(dead["id"])["replays"] == 1

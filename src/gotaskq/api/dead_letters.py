@@ -3,27 +3,34 @@
 Invariant: `GET /dlq` stays the bare array the original answers with; where there are more, a Link header says so.
 """
 
+import re
+from collections.abc import AsyncIterator
 from typing import Annotated, Final
 from urllib.parse import urlencode
 
 import msgspec
 from msgspec import Meta, Raw
 from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from gotaskq.api.answers import Answer
+from gotaskq.api.dead_lines import decode_lines, encode_line, encode_taken
 from gotaskq.api.endpoints import endpoint
 from gotaskq.api.listing import filters_of, read_query
 from gotaskq.api.operation_routes import encode_operation
-from gotaskq.api.requests import job_id_of, limit_of, read_body
+from gotaskq.api.requests import MAX_BATCH_BYTES, job_id_of, limit_of, read_body
 from gotaskq.api.schemas import decode_members, encode_instant, encode_job, encode_jobs
 from gotaskq.app import TaskQ
 from gotaskq.dead_letters import MOST_REPLAYED, DeathGroup, Replayed
-from gotaskq.errors import DeadJobNotFoundError, JobNotFoundError
+from gotaskq.errors import DeadJobNotFoundError, GotaskqError, InvalidRequestError, JobNotFoundError
 from gotaskq.filters import JobFilter
 from gotaskq.job import Job, JobId, Status
 from gotaskq.replaying import MOST_LOOKED_AT, checked_rate
 
+FINGERPRINT: Final = "fingerprint"
+FINGERPRINT_PATTERN: Final = "[0-9a-f]{16}"
+NDJSON: Final = "application/x-ndjson"
 PAGING: Final = frozenset({"limit", "cursor"})
 NO_PATCH: Final = Raw(b"")
 FILTERS: Final = frozenset({"type", "queue", "since", "until", "q"})
@@ -32,7 +39,7 @@ FILTERS: Final = frozenset({"type", "queue", "since", "until", "q"})
 class ReplayMany(msgspec.Struct, forbid_unknown_fields=True):
     """The body of `POST /dlq/replay`: which dead jobs are meant."""
 
-    fingerprint: Annotated[str, Meta(pattern="^[0-9a-f]{16}$")] | None = None
+    fingerprint: Annotated[str, Meta(pattern=f"^{FINGERPRINT_PATTERN}$")] | None = None
     type: str | None = None
     queue: str | None = None
     since: str | None = None
@@ -61,6 +68,8 @@ class DeadLetterRoutes:
         return [
             Route("/dlq", endpoint(self.list_dead), methods=["GET"]),
             Route("/dlq/summary", endpoint(self.summary), methods=["GET"]),
+            Route("/dlq/export", endpoint(self.export), methods=["GET"]),
+            Route("/dlq/import", endpoint(self.take_in), methods=["POST"]),
             Route("/dlq/replay", endpoint(self.replay_many), methods=["POST"]),
             Route("/dlq/{id}", endpoint(self.get_or_delete), methods=["GET", "DELETE"]),
             Route("/dlq/{id}/replay", endpoint(self.replay), methods=["POST"]),
@@ -103,6 +112,33 @@ class DeadLetterRoutes:
         operation = dead_letters.replay_paced(rate=rate, fingerprint=fingerprint, patch=patch, limit=limit, **filters)
         location = f"{request.scope.get('root_path', '')}/operations/{operation.id}"
         return Answer(202, encode_operation(operation), (("location", location),))
+
+    async def export(self, request: Request) -> Response:
+        """`GET /dlq/export`: dead jobs, a line each, as many as there are."""
+        words, criteria = read_query(request, known=FILTERS | {FINGERPRINT})
+        fingerprint = words.pop(FINGERPRINT, None)
+        if fingerprint is not None and not re.fullmatch(FINGERPRINT_PATTERN, fingerprint):
+            raise InvalidRequestError("fingerprint must be one that GET /dlq/summary has", field=FINGERPRINT)
+        jobs = self._taskq.dead_letters.export(fingerprint=fingerprint, **filters_of(words, criteria))
+        first = await anext(jobs, None)  # what is refused, and a store that is away, is answered with a status
+
+        async def lines() -> AsyncIterator[bytes]:
+            if first is not None:
+                yield encode_line(first)
+            async for job in jobs:
+                yield encode_line(job)
+
+        return StreamingResponse(lines(), media_type=NDJSON)
+
+    async def take_in(self, request: Request) -> Answer:
+        """`POST /dlq/import`: run dead jobs again that an export has."""
+        lines = decode_lines(await read_body(request, max_bytes=MAX_BATCH_BYTES))
+        dead_letters = self._taskq.dead_letters
+        taken = [
+            (number, line if isinstance(line, GotaskqError) else await dead_letters.take_in(line))
+            for number, line in lines
+        ]
+        return Answer(200, encode_taken(taken))
 
     async def get_or_delete(self, request: Request) -> Answer:
         """`/dlq/{id}`: look at a dead job with its attempts, or forget it."""

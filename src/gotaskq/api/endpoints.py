@@ -13,12 +13,13 @@ from gotaskq.api.requests import MAX_BATCH_BYTES, BodyTooLargeError, ContentCodi
 from gotaskq.errors import GotaskqError
 
 
-def endpoint(act: Callable[[Request], Awaitable[Answer]]) -> Callable[[Request], Awaitable[Response]]:
-    """Return an endpoint of Starlette's that answers as `act` does."""
+def endpoint(act: Callable[[Request], Awaitable[Answer | Response]]) -> Callable[[Request], Awaitable[Response]]:
+    """Return an endpoint of Starlette's that answers as `act` does, which may stream."""
 
     async def respond(request: Request) -> Response:
         try:
-            return response_of(await act(request))
+            answer = await act(request)
+            return response_of(answer) if isinstance(answer, Answer) else answer
         except BodyTooLargeError as error:
             return response_of(BATCH_TOO_LARGE if error.max_bytes == MAX_BATCH_BYTES else TOO_LARGE)
         except ContentCodingError:

@@ -16,6 +16,7 @@ from msgspec import Raw
 
 from gotaskq.engine.requests import ABSENT, JobRequest
 from gotaskq.errors import InvalidRequestError
+from gotaskq.headers import REPLAYED_FROM
 from gotaskq.job import DEFAULT_QUEUE, NO_TIMEOUTS, PENDING, DeathReason, Job, Status
 from gotaskq.keys import NO_KEYS
 from gotaskq.names import check_queue_name
@@ -151,6 +152,7 @@ def _encode_more(job: Job) -> bytes:
         "attempt": job.attempt,
         "crashes": job.crashes,
         "replays": job.replays,
+        "replayed_from": _replayed_from(job),
         "replayed_at": job.trail.replayed_at_ms and Raw(encode_instant(job.trail.replayed_at_ms)),
         "cancel_requested": job.is_cancel_requested,
         "progress": _shown_progress(job),
@@ -158,6 +160,12 @@ def _encode_more(job: Job) -> bytes:
         "finished_at": job.finished_at_ms and Raw(encode_instant(job.finished_at_ms)),
     }
     return b"".join(b',"%b":%b' % (name.encode(), _encode(value)) for name, value in more.items() if value)
+
+
+def _replayed_from(job: Job) -> str | None:
+    """Return the id of the dead job in whose place this one was stored; free for jobs without headers."""
+    is_named = job.headers_json is not None and REPLAYED_FROM.encode() in job.headers_json
+    return job.headers.get(REPLAYED_FROM) if is_named else None
 
 
 def _shown_progress(job: Job) -> dict[str, object] | None:

@@ -1,7 +1,8 @@
 """`gotaskq dlq`: the dead letters of a service."""
 
 import json
-from typing import TYPE_CHECKING, Any, Final
+import sys
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import click
 
@@ -96,3 +97,33 @@ def delete(client: "Client", *, job_id: str, as_json: bool) -> None:
     """Delete a dead job."""
     client.dlq.delete(job_id)
     show({"deleted": job_id}, as_json=as_json)
+
+
+@command.command()
+@click.option("--type")
+@click.option("--queue")
+@click.option("--text", "q", help="In the type, the id or the error.")
+@click.option("--fingerprint", help="Those of this group.")
+@remote_options
+def export(client: "Client", *, as_json: bool, **filters: Any) -> None:
+    """Write dead jobs to standard output, a line of JSON each."""
+    for line in client.dlq.export(**filters):
+        click.echo(line)
+
+
+@command.command(name="import")
+@click.argument("file", type=click.File("rb"))
+@remote_options
+def import_lines(client: "Client", *, file: BinaryIO, as_json: bool) -> None:
+    """Run the dead jobs again that a FILE of `dlq export` has (- is standard input), each once however often.
+
+    The exit code is 1 where a line was refused; the others are taken in.
+    """
+    result = client.dlq.import_(file)
+    show(result, as_json=as_json)
+    for error in result.errors if not as_json else ():
+        click.echo(
+            f"gotaskq: line {error.line}: {error.error}" + (f" ({error.field})" if error.field else ""), err=True
+        )
+    if result.errors:
+        sys.exit(1)

@@ -5,7 +5,16 @@ Needs the extra `client`: `pip install gotaskq[client]`.
 
 from gotaskq.client.asynchronous import AsyncClient
 from gotaskq.client.calls import ApiError, NoAnswerError
-from gotaskq.client.models import BatchResult, JobEvent, JobInfo, JobPage, OperationInfo, TypeInfo, WorkerInfo
+from gotaskq.client.models import (
+    BatchResult,
+    ImportResult,
+    JobEvent,
+    JobInfo,
+    JobPage,
+    OperationInfo,
+    TypeInfo,
+    WorkerInfo,
+)
 from gotaskq.client.synchronous import Client
 
 __all__ = [
@@ -13,6 +22,7 @@ __all__ = [
     "AsyncClient",
     "BatchResult",
     "Client",
+    "ImportResult",
     "JobEvent",
     "JobInfo",
     "JobPage",

@@ -6,7 +6,7 @@ Invariant: what may be sent again is, and nothing else; each method is one call 
 import asyncio
 import builtins
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from random import Random
 from typing import Any, Final, Self, TypeVar
 
@@ -14,7 +14,16 @@ import httpx2
 
 from gotaskq.client import calls
 from gotaskq.client.calls import LONG_POLL_S, ApiError, Call, NoAnswerError, Retries, read_answer
-from gotaskq.client.models import BatchResult, JobEvent, JobInfo, JobPage, OperationInfo, TypeInfo, WorkerInfo
+from gotaskq.client.models import (
+    BatchResult,
+    ImportResult,
+    JobEvent,
+    JobInfo,
+    JobPage,
+    OperationInfo,
+    TypeInfo,
+    WorkerInfo,
+)
 from gotaskq.client.sse import EventReader
 
 T = TypeVar("T")
@@ -46,7 +55,7 @@ class AsyncClient:
         self._timeout_s = timeout
         self._retries = Retries(retries, rng or Random())
         self._http = httpx2.AsyncClient(base_url=base_url, headers=headers, timeout=timeout, transport=transport)
-        self.dlq = AsyncDeadLetters(self._run)
+        self.dlq = AsyncDeadLetters(self._run, self._read_lines)
         self.queues = AsyncQueues(self._run)
 
     async def __aenter__(self) -> Self:
@@ -172,6 +181,19 @@ class AsyncClient:
     def _stream_timeout(self) -> httpx2.Timeout:
         return httpx2.Timeout(self._timeout_s, read=3 * LONG_POLL_S)  # a quiet stream has a comment every 15 s
 
+    async def _read_lines(self, call: Call[Any]) -> AsyncIterator[str]:
+        """Yield the lines of an answer as they come; raises ApiError, and NoAnswerError where it breaks off."""
+        try:
+            async with self._http.stream(call.method, call.path, params=dict(call.params)) as stream:
+                if stream.status_code >= 400:
+                    read_answer(call, stream.status_code, await stream.aread())
+                splitter = calls.LineSplitter()
+                async for piece in stream.aiter_bytes():
+                    for line in splitter.feed(piece):
+                        yield line
+        except httpx2.TransportError as error:
+            raise NoAnswerError(f"{call.method} {call.path} was not answered to the end: {error!r}") from error
+
     async def _run(self, call: Call[T]) -> T:
         tried = 0
         while True:
@@ -205,8 +227,11 @@ class AsyncClient:
 class AsyncDeadLetters:
     """The dead letters."""
 
-    def __init__(self, run: Callable[[Call[Any]], Awaitable[Any]]) -> None:
+    def __init__(
+        self, run: Callable[[Call[Any]], Awaitable[Any]], lines: Callable[[Call[Any]], AsyncIterator[str]]
+    ) -> None:
         self._run = run
+        self._lines = lines
 
     async def list(self, **filters: Any) -> "builtins.list[JobInfo]":
         """Return dead jobs, the latest death first; the filters are the parameters of `GET /dlq`."""
@@ -230,6 +255,17 @@ class AsyncDeadLetters:
         """
         done: dict[str, Any] = await self._run(calls.replay_many(meant))
         return done
+
+    def export(self, **filters: Any) -> AsyncIterator[str]:
+        """Yield dead jobs as lines of JSON, for `import_`; the filters are those of `list`, and `fingerprint`."""
+        return self._lines(calls.export_dead(filters))
+
+    async def import_(self, lines: "Iterable[str | bytes]") -> ImportResult:
+        """Run dead jobs again that an export has, each once however often; a long file is sent in parts."""
+        result = ImportResult()
+        for some in calls.in_parts(lines):
+            result = calls.together(result, await self._run(calls.import_dead(some)))
+        return result
 
     async def delete(self, job_id: str | int) -> None:
         """Delete a dead job."""

@@ -5,7 +5,7 @@ Invariant: a call that might store something twice is sent again only with a key
 """
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Final, Generic, TypeVar
@@ -13,7 +13,16 @@ from urllib.parse import quote
 
 import msgspec
 
-from gotaskq.client.models import UNKNOWN, BatchResult, JobInfo, JobPage, OperationInfo, TypeInfo, WorkerInfo
+from gotaskq.client.models import (
+    UNKNOWN,
+    BatchResult,
+    ImportResult,
+    JobInfo,
+    JobPage,
+    OperationInfo,
+    TypeInfo,
+    WorkerInfo,
+)
 from gotaskq.errors import GotaskqError, InvalidRequestError
 
 T = TypeVar("T")
@@ -23,6 +32,8 @@ MAX_DELAY_S: Final = 5.0
 MAX_RETRY_AFTER_S: Final = 30.0
 PASSING: Final = frozenset({429, 502, 503, 504})
 LONG_POLL_S: Final = 20.0
+MAX_LINES: Final = 1_000
+MAX_IMPORT_BYTES: Final = 7 << 20  # the service takes 8
 JSON: Final = {"content-type": "application/json"}
 
 Params = Mapping[str, str]
@@ -129,6 +140,7 @@ read_page = msgspec.json.Decoder(JobPage).decode
 read_batch = msgspec.json.Decoder(BatchResult).decode
 read_names = msgspec.json.Decoder(list[str]).decode
 read_object = msgspec.json.Decoder(dict[str, Any]).decode
+_read_imported = msgspec.json.Decoder(ImportResult).decode
 _read_jobs = msgspec.json.Decoder(list[JobInfo]).decode
 
 
@@ -214,6 +226,63 @@ def replay_many(meant: Mapping[str, Any]) -> Call[dict[str, Any]]:
         body=_json({name: value for name, value in meant.items() if value is not None}),
         headers={"content-type": "application/json"},
         may_repeat=False,
+    )
+
+
+def export_dead(filters: Mapping[str, Any]) -> Call[None]:
+    """`GET /dlq/export`, whose answer is read line by line."""
+    return Call("GET", "/dlq/export", nothing, params=_params(filters))
+
+
+def import_dead(some: Sequence[tuple[int, bytes]]) -> Call[ImportResult]:
+    """`POST /dlq/import` of lines with their numbers; sent again it doubles nothing."""
+
+    def read(body: bytes) -> ImportResult:
+        result = _read_imported(body)
+        errors = [msgspec.structs.replace(error, line=some[error.line - 1][0]) for error in result.errors]
+        return msgspec.structs.replace(result, errors=errors)
+
+    body = b"".join(line + b"\n" for _, line in some)
+    return Call("POST", "/dlq/import", read, body=body, headers={"content-type": "application/x-ndjson"})
+
+
+def in_parts(lines: Iterable[str | bytes]) -> Iterator[list[tuple[int, bytes]]]:
+    """Yield lines with their numbers, as many at a time as one import takes; those that are empty are left out."""
+    some: list[tuple[int, bytes]] = []
+    size = 0
+    for number, text in enumerate(lines, start=1):
+        line = (text.encode() if isinstance(text, str) else text).strip()
+        if some and (len(some) == MAX_LINES or size + len(line) > MAX_IMPORT_BYTES):
+            yield some
+            some, size = [], 0
+        if line:
+            some.append((number, line))
+            size += len(line) + 1
+    if some:
+        yield some
+
+
+class LineSplitter:
+    """Takes an answer in pieces and gives its lines; ended by newlines alone, as a string may hold what ends others."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, piece: bytes) -> list[str]:
+        """Take a piece and return the lines that it ends."""
+        *lines, self._rest = (self._rest + piece).split(b"\n")
+        return [line.decode() for line in lines]
+
+
+def together(one: ImportResult, other: ImportResult) -> ImportResult:
+    """Return what two parts of a file came to."""
+    return ImportResult(
+        lines=one.lines + other.lines,
+        replayed=one.replayed + other.replayed,
+        stored=one.stored + other.stored,
+        already=one.already + other.already,
+        conflicts=one.conflicts + other.conflicts,
+        errors=[*one.errors, *other.errors],
     )
 
 

@@ -49,6 +49,7 @@ class JobInfo(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int = 0
     crashes: int = 0
     replays: int = 0
+    replayed_from: str | None = None
     replayed_at: datetime | None = None
     cancel_requested: bool = False
     timeout: float | None = None
@@ -93,6 +94,25 @@ class BatchResult(msgspec.Struct, frozen=True):
 
     jobs: list[JobInfo]
     errors: list[BatchError] = []
+
+
+class LineError(msgspec.Struct, frozen=True):
+    """Why one line of an import was refused."""
+
+    line: int
+    error: str
+    field: str | None = None
+
+
+class ImportResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of the lines of an import: jobs brought back, stored anew, there already, or kept off by a twin."""
+
+    lines: int = 0
+    replayed: int = 0
+    stored: int = 0
+    already: int = 0
+    conflicts: int = 0
+    errors: list[LineError] = []
 
 
 class TypeInfo(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,7 +5,7 @@ Invariant: what may be sent again is, and nothing else; each method is one call 
 
 import builtins
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from random import Random
 from typing import Any, Final, Self, TypeVar
 
@@ -13,7 +13,16 @@ import httpx2
 
 from gotaskq.client import calls
 from gotaskq.client.calls import LONG_POLL_S, ApiError, Call, NoAnswerError, Retries, read_answer
-from gotaskq.client.models import BatchResult, JobEvent, JobInfo, JobPage, OperationInfo, TypeInfo, WorkerInfo
+from gotaskq.client.models import (
+    BatchResult,
+    ImportResult,
+    JobEvent,
+    JobInfo,
+    JobPage,
+    OperationInfo,
+    TypeInfo,
+    WorkerInfo,
+)
 from gotaskq.client.sse import EventReader
 
 T = TypeVar("T")
@@ -45,7 +54,7 @@ class Client:
         self._timeout_s = timeout
         self._retries = Retries(retries, rng or Random())
         self._http = httpx2.Client(base_url=base_url, headers=headers, timeout=timeout, transport=transport)
-        self.dlq = DeadLetters(self._run)
+        self.dlq = DeadLetters(self._run, self._read_lines)
         self.queues = Queues(self._run)
 
     def __enter__(self) -> Self:
@@ -167,6 +176,18 @@ class Client:
     def _stream_timeout(self) -> httpx2.Timeout:
         return httpx2.Timeout(self._timeout_s, read=3 * LONG_POLL_S)  # a quiet stream has a comment every 15 s
 
+    def _read_lines(self, call: Call[Any]) -> Iterator[str]:
+        """Yield the lines of an answer as they come; raises ApiError, and NoAnswerError where it breaks off."""
+        try:
+            with self._http.stream(call.method, call.path, params=dict(call.params)) as stream:
+                if stream.status_code >= 400:
+                    read_answer(call, stream.status_code, stream.read())
+                splitter = calls.LineSplitter()
+                for piece in stream.iter_bytes():
+                    yield from splitter.feed(piece)
+        except httpx2.TransportError as error:
+            raise NoAnswerError(f"{call.method} {call.path} was not answered to the end: {error!r}") from error
+
     def _run(self, call: Call[T]) -> T:
         tried = 0
         while True:
@@ -200,8 +221,9 @@ class Client:
 class DeadLetters:
     """The dead letters."""
 
-    def __init__(self, run: Callable[[Call[Any]], Any]) -> None:
+    def __init__(self, run: Callable[[Call[Any]], Any], lines: Callable[[Call[Any]], Iterator[str]]) -> None:
         self._run = run
+        self._lines = lines
 
     def list(self, **filters: Any) -> "builtins.list[JobInfo]":
         """Return dead jobs, the latest death first; the filters are the parameters of `GET /dlq`."""
@@ -225,6 +247,17 @@ class DeadLetters:
         """
         done: dict[str, Any] = self._run(calls.replay_many(meant))
         return done
+
+    def export(self, **filters: Any) -> "Iterator[str]":
+        """Yield dead jobs as lines of JSON, for `import_`; the filters are those of `list`, and `fingerprint`."""
+        return self._lines(calls.export_dead(filters))
+
+    def import_(self, lines: "Iterable[str | bytes]") -> ImportResult:
+        """Run dead jobs again that an export has, each once however often; a long file is sent in parts."""
+        result = ImportResult()
+        for some in calls.in_parts(lines):
+            result = calls.together(result, self._run(calls.import_dead(some)))
+        return result
 
     def delete(self, job_id: str | int) -> None:
         """Delete a dead job."""

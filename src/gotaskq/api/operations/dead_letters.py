@@ -9,7 +9,9 @@ from gotaskq.api.operations.words import (
     INSTANT,
     JSON,
     MESSAGE,
+    NDJSON,
     Schema,
+    content_of,
     in_path,
     in_query,
     json_of,
@@ -60,6 +62,14 @@ REPLAYED: Final[Schema] = {
         "example": {"type": "object", "required": ["id", "before", "after"]},
     },
 }
+TAKEN: Final[Schema] = {
+    "type": "object",
+    "required": ["lines", "replayed", "stored", "already", "conflicts", "errors"],
+    "properties": {
+        **dict.fromkeys(("lines", "replayed", "stored", "already", "conflicts"), COUNT),
+        "errors": {"type": "array", "items": {"type": "object", "required": ["line", "error"]}},
+    },
+}
 PATCH: Final[Schema] = {"type": "object", "description": "a JSON merge patch of the payload (RFC 7396)"}
 REPLAY_ONE: Final[Schema] = {"type": "object", "additionalProperties": False, "properties": {"patch": PATCH}}
 REPLAY: Final[Schema] = {
@@ -97,6 +107,22 @@ def dead_letters_operations() -> dict[str, dict[str, Schema]]:
         "/dlq/summary": {
             "get": operation(
                 "Group dead jobs by what they died of", {200: json_of(SUMMARY)}, (400, 503), parameters=filters
+            )
+        },
+        "/dlq/export": {
+            "get": operation(
+                "Export dead jobs, a line of JSON each",
+                {200: content_of(NDJSON)},
+                (400, 503),
+                parameters=[*filters, in_query("fingerprint", FINGERPRINT)],
+            )
+        },
+        "/dlq/import": {
+            "post": operation(
+                "Run dead jobs again that an export has, each once",
+                {200: json_of(TAKEN)},
+                (400, 413, 415, 503),
+                body={"required": True, "content": {NDJSON: {"schema": TEXT}, "text/plain": {"schema": TEXT}}},
             )
         },
         "/dlq/replay": {

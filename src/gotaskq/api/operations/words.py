@@ -79,6 +79,7 @@ JOB: Final[Schema] = {
         "attempt": COUNT,
         "crashes": COUNT,
         "replays": COUNT,
+        "replayed_from": {"type": "string", "description": "the id it had where it died"},
         "replayed_at": INSTANT,
         "cancel_requested": {"type": "boolean"},
         "unique_key": {"type": "string"},

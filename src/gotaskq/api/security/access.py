@@ -46,6 +46,8 @@ def scope_of(method: str, path: str) -> Scope | None:
         return Scope.READ
     if method == "POST" and path in SUBMIT_PATHS:
         return Scope.SUBMIT
+    if path == "/dlq/import":  # stores jobs of any type on any queue
+        return Scope.ADMIN
     if path == "/dlq" or path.startswith("/dlq/"):
         return Scope.DLQ
     return Scope.ADMIN
