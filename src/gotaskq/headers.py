@@ -42,6 +42,11 @@ def encode_headers(headers: Mapping[str, str] | None) -> bytes | None:
     return msgspec.json.encode(dict(headers))
 
 
+def callers_own(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return the headers a caller sent, without those we wrote ourselves."""
+    return {name: value for name, value in headers.items() if not name.startswith(OWN_HEADERS)}
+
+
 def trace_of(values: list[str]) -> str | None:
     """Return the trace these `traceparent` headers of one HTTP request name; None where it is not one that is valid.
 

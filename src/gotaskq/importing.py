@@ -14,7 +14,7 @@ import msgspec
 from gotaskq.engine.amending import AmendOptions
 from gotaskq.engine.requests import ABSENT, JobRequest
 from gotaskq.errors import GotaskqError, InvalidRequestError, JobGoneError, KeyReusedError, UnavailableError
-from gotaskq.headers import REPLAYED_FROM
+from gotaskq.headers import REPLAYED_FROM, callers_own
 from gotaskq.job import DEAD, Job, JobId
 from gotaskq.keys import FoundBy, in_scope
 from gotaskq.life import Life
@@ -90,7 +90,7 @@ def _changes(job: Job, request: JobRequest) -> AmendOptions:
     fixed: Mapping[str, tuple[object, object]] = {
         "type": (request.type, job.type),
         "queue": (request.queue or job.queue, job.queue),
-        "headers": (request.headers or {}, job.headers),
+        "headers": (request.headers or {}, callers_own(job.headers)),
         "unique_key": (request.unique_key or "", job.unique_key),
     }
     for name, (wanted, there) in fixed.items():

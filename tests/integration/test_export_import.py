@@ -14,12 +14,13 @@ from tests.integration.wire import assert_is_error
 from tests.redis_servers import RedisServer, running
 from tests.redis_stores import StoreClock, new_store
 
-from gotaskq import Status, TaskQ
+from gotaskq import Callback, Settings, Status, TaskQ
 from gotaskq.backend import Backend
 from gotaskq.backends.memory import MemoryBackend
 from gotaskq.job import Job
 from gotaskq.testing import FlakyBackend
 
+SECRET = "whsec_" + "c2VjcmV0IHRoYXQgaXMgbG9uZyBlbm91Z2ghIQ=="
 NOTHING = {"lines": 1, "replayed": 0, "stored": 0, "already": 0, "conflicts": 0, "errors": []}
 
 
@@ -57,7 +58,7 @@ def store(stores: Stores) -> Backend:
 
 
 def new_app(store: Backend, clock: StoreClock, rng: Random) -> TaskQ:
-    app = TaskQ(store, clock=clock, rng=rng)
+    app = TaskQ(store, settings=Settings(callback_secret=SECRET), clock=clock, rng=rng)
 
     @app.task("email", queue="mail")
     async def email(to: Annotated[str, Meta(pattern="@")], n: int = 0) -> None: ...
@@ -127,6 +128,22 @@ async def test_a_line_has_all_that_makes_the_job_again(app: TaskQ, api: Api, sto
     }.items():
         assert line[name] == value
     assert [attempt["error"] for attempt in line["attempts"]] == ["ValueError: no luck"]
+
+
+async def test_what_we_wrote_among_the_headers_stands_in_no_way(
+    app: TaskQ, api: Api, elsewhere: TaskQ, store: Backend
+) -> None:
+    job, line = await a_line(
+        app, api, store, headers={"tenant": "acme"}, callback=Callback("https://example.com/", on=("done",))
+    )
+
+    there, here = await take_in(Api(elsewhere), line), await take_in(api, line)
+
+    [stored] = (await elsewhere.list_jobs()).jobs
+    assert "gotaskq-callback" in line["headers"]
+    assert (there.json["stored"], here.json["replayed"]) == (1, 1)
+    assert stored.headers == {"tenant": "acme", "replayed-from": str(job.id)}
+    assert "gotaskq-callback" in (await app.get(job.id)).headers
 
 
 async def test_the_filters_are_those_of_the_list_and_the_group(app: TaskQ, api: Api, store: Backend) -> None:

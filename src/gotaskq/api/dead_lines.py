@@ -13,6 +13,7 @@ from gotaskq.api.answers import refuse
 from gotaskq.api.schemas import MAX_BODY_BYTES, decode_members, encode_job
 from gotaskq.engine.requests import ABSENT, JobRequest
 from gotaskq.errors import GotaskqError, InvalidRequestError, QueueNotFoundError
+from gotaskq.headers import callers_own
 from gotaskq.importing import Exported, Taken
 from gotaskq.job import DEFAULT_QUEUE, Job, JobId
 from gotaskq.names import check_queue_name
@@ -106,7 +107,7 @@ def _decode_line(line: bytes) -> Exported | InvalidRequestError:
             queue=None if read.queue is None else check_queue_name(read.queue),
             timeout=read.timeout,
             schedule_timeout=read.schedule_timeout,
-            headers=read.headers or None,
+            headers=callers_own(read.headers or {}) or None,
             unique_key=read.unique_key,
         )
     except InvalidRequestError as error:
