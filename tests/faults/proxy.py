@@ -53,6 +53,7 @@ class Loss:
     then: Callable[[], object] = lambda: None  # done while it is lost, before its caller can know
     happened: threading.Event = field(default_factory=threading.Event)
     at_s: float = 0.0  # when it was lost, on the machine's monotonic clock
+    again_s: float | None = None  # when the next call of this script came, if one did
 
     def happen(self) -> None:
         """Note that it is lost."""
@@ -173,6 +174,9 @@ class FaultProxy:
         sha = words[1].decode().lower() if verb == "EVALSHA" else hashlib.sha1(words[1]).hexdigest()
         name = self._scripts.get(sha, sha)
         self.calls[name] += 1
+        for loss in self.losses:
+            if loss.script == name and loss.happened.is_set() and loss.again_s is None:
+                loss.again_s = time.monotonic()
         return self._due(name)
 
     def _due(self, script: str) -> Loss | None:

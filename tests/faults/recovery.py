@@ -11,6 +11,7 @@ from typing import Final
 
 from tests.faults.handlers import Run
 from tests.faults.history import History
+from tests.faults.proxy import Loss
 
 # Stated here, not taken from the code: a reaper that got slow must not be given longer.
 REAP_PART: Final = 0.25  # of a lease: the longest pause of a reaper where leases are short
@@ -44,6 +45,20 @@ def late(history: History, runs: Sequence[Run], faults: Sequence[Fault]) -> list
         for fault in faults
         for what, went_on_s in _went_on(fault, jobs, history)
         if went_on_s > fault.over_s + fault.within_s
+    ]
+
+
+def repeated_late(losses: Sequence[Loss]) -> list[str]:
+    """I11: return which lost calls were not sent again in time, as the proxy saw it; a repeat waits for no lease.
+
+    Whether a call comes again at all is seen by what it was for.
+    """
+    within_s = recovery_s(0.0, was_store_away=False)
+    return [
+        f"I11: {loss.script} was called again {loss.again_s - loss.at_s:.1f} s after its {loss.part} was lost; "
+        f"{within_s:.1f} s are enough"
+        for loss in losses
+        if loss.again_s is not None and loss.again_s > loss.at_s + within_s
     ]
 
 

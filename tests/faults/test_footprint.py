@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from tests.faults.footprint import SLACK, Footprint, excess, returning_what_it_took
-from tests.faults.world import World
+from tests.faults.world import PLAIN, World
 from tests.integration.http_client import request
 
 
@@ -59,3 +59,30 @@ async def test_what_an_app_leaves_behind_in_its_test_is_named(world: World) -> N
     await task
 
     assert str(raised.value).startswith("I10: more ['tasks', 'connections'] when closed")
+
+
+@pytest.mark.slow
+async def test_what_an_app_inside_the_test_could_not_handle_is_noticed(world: World) -> None:
+    async def fail_unheard() -> None:
+        raise ValueError("nobody waits for this")
+
+    async with world.app():
+        await asyncio.wait([asyncio.create_task(fail_unheard())])
+
+    with pytest.raises(AssertionError, match="Task exception was never retrieved"):
+        world.check()
+
+
+@pytest.mark.slow
+def test_a_worker_that_takes_a_place_is_held_to_a_spare_that_worked_and_ended(world: World) -> None:
+    world.api()
+    world.warm_up(spares=[PLAIN])
+    later = world.worker()
+    world.renew_leases()
+
+    with later.connect() as connection:
+        connection.send(request("GET", "/healthz"))
+        connection.read(has_body=True)
+        with pytest.raises(AssertionError, match=rf"I10: \d+ descriptors, at rest \d+ \(process {later.pid}:"):
+            world.fleet.check(world.masters, within_s=0)
+    world.check()

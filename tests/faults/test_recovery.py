@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from tests.faults.handlers import Run
 from tests.faults.history import History
-from tests.faults.recovery import Fault, late, recovery_s
+from tests.faults.proxy import Loss
+from tests.faults.recovery import Fault, late, recovery_s, repeated_late
 
 JOB = 3
 HOLDER, OTHER = 71, 72
@@ -82,6 +83,16 @@ def test_of_the_jobs_that_waited_through_an_outage_one_must_start_in_time(
     found = late(history, runs, [Fault(OVER_S, within_s=2.0)])
 
     said = "I11: the first job that waited went on 2.1 s after the outage; 2.0 s are enough"
+    assert found == ([said] if is_late else [])
+
+
+@pytest.mark.parametrize(("again_s", "is_late"), [(None, False), (18.0, False), (18.1, True)])
+def test_a_lost_call_must_be_sent_again_in_time(again_s: float | None, is_late: bool) -> None:
+    loss = Loss("reply", "settle", 1, at_s=OVER_S, again_s=again_s)
+
+    found = repeated_late([loss])
+
+    said = "I11: settle was called again 8.1 s after its reply was lost; 8.0 s are enough"
     assert found == ([said] if is_late else [])
 
 
