@@ -88,6 +88,12 @@ class HandlerLog:
         """Return the ids of the jobs whose handler has started."""
         return {run.job_id for run in self.runs()}
 
+    def ended_s(self, job_id: int) -> float:
+        """Return when the one run of this job ended, on the machine's monotonic clock."""
+        [ended_s] = [run.ended_s for run in self.runs() if run.job_id == job_id]
+        assert ended_s is not None
+        return ended_s
+
     def running(self) -> set[int]:
         """Return the ids of the jobs with a run that has not ended."""
         return {run.job_id for run in self.runs() if run.ended_s is None}

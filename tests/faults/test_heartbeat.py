@@ -2,7 +2,7 @@
 
 import pytest
 from tests.faults.checker import Allow
-from tests.faults.world import World, eventually
+from tests.faults.world import PLAIN, World, eventually
 from tests.integration.server_process import ServerProcess
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
@@ -25,11 +25,13 @@ def metric(worker: ServerProcess, name: str) -> float:
 
 def test_a_handler_that_blocks_the_loop_costs_no_lease(world: World) -> None:
     api, blocked = world.api(), world.worker()
+    world.warm_up(spares=[PLAIN])
     waiting = take(world, api, "slow", ms=3 * LEASE_MS)
 
     blocking = take(world, api, "block", ms=3 * LEASE_MS)
     world.worker()  # who would take what lapses
     world.drain()
+    world.note_end(at_s=world.log.ended_s(blocking))
 
     jobs = world.check().jobs()
     assert [(jobs[job_id].count("at"), jobs[job_id].count("cr")) for job_id in (waiting, blocking)] == [(1, 0)] * 2
@@ -41,25 +43,28 @@ def test_a_handler_that_blocks_the_loop_costs_no_lease(world: World) -> None:
 
 
 def test_a_handler_that_holds_the_gil_may_run_twice_and_completes_once(world: World) -> None:
-    api = world.api()
-    world.worker()
+    api, holding = world.api(), world.worker()
+    world.warm_up(spares=[PLAIN])
     job_id = take(world, api, "hold", ms=2 * LEASE_MS)
 
     world.worker()
+    world.note_loss(holding)
     world.drain()
 
     store = world.check(Allow(overlap=True))
-    assert (store.jobs()[job_id].status, store.count("done")) == ("DONE", 1)
+    assert (store.jobs()[job_id].status, store.count("done")) == ("DONE", len(world.history.accepted))
 
 
 def test_only_exclusive_attempts_of_a_worker_that_is_cut_off_are_stopped(world: World) -> None:
     api, cut_off = world.api(), world.worker(by_proxy=True)
+    world.warm_up(spares=[PLAIN])
     exclusive = take(world, api, "alone", ms=4 * LEASE_MS)
     normal = take(world, api, "slow", ms=4 * LEASE_MS)
 
     world.proxy.blackhole()
     line = cut_off.wait_for_line("an exclusive attempt lost its lease")
     world.worker()
+    world.note_loss(cut_off)
     eventually(lambda: [count_runs(world, job_id) for job_id in (exclusive, normal)] == [2, 2])
     world.proxy.heal()
     world.drain()
@@ -68,7 +73,7 @@ def test_only_exclusive_attempts_of_a_worker_that_is_cut_off_are_stopped(world: 
     cut_off.wait_for_line("lease_lost")
     store = world.check(Allow(overlap=True))
     assert [store.jobs()[job_id].status for job_id in (exclusive, normal)] == ["DONE", "DONE"]
-    assert store.count("done") == 2
+    assert store.count("done") == len(world.history.accepted)
     assert [has_ended(world, job_id, cut_off.pid) for job_id in (exclusive, normal)] == [False, True]
 
 

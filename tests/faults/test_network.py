@@ -6,7 +6,7 @@ import pytest
 from tests.faults.checker import Allow
 from tests.faults.conftest import Soon
 from tests.faults.proxy import DRIP, FAIR, Weather
-from tests.faults.world import World, eventually, let_pass
+from tests.faults.world import PLAIN, World, eventually, let_pass
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
@@ -33,6 +33,7 @@ def test_a_blackhole_is_answered_with_503_and_forgotten_when_it_heals(world: Wor
 
 def test_the_job_of_a_worker_that_is_cut_off_runs_elsewhere_and_is_completed_once(world: World) -> None:
     api, cut_off = world.api(), world.worker(by_proxy=True)
+    world.warm_up(spares=[PLAIN])
     [job_id] = world.post_many(api, 1, "slow", payload={"ms": 1_500})
     eventually(lambda: job_id in world.log.running())
 

@@ -59,12 +59,14 @@ def test_what_an_isolated_master_took_is_lost_and_nothing_else(make_world: MakeW
     border, replica = divide(world, servers)
     api, worker = world.api(), world.worker()
     api_alone, worker_alone = world.api(BACKEND_URL=world.redis.url), world.worker(BACKEND_URL=world.redis.url)
+    world.warm_up()
     world.post_many(api, JOBS, "slow", payload={"ms": 50})
     replicate(world)
 
     border.blackhole()
     taken_alone = set(world.post_many(api_alone, JOBS))
     eventually(lambda: is_master(replica))
+    world.note_end()
     eventually(lambda: world.post(api))
     world.post_many(api, JOBS)
     taken_alone |= set(world.post_many(api_alone, JOBS))
@@ -88,6 +90,7 @@ def test_a_master_that_needs_a_replica_takes_little_once_it_is_isolated(
     border, replica = divide(world, servers)
     api, api_alone = world.api(), world.api(BACKEND_URL=world.redis.url)
     world.worker()
+    world.warm_up()
     world.post_many(api, JOBS)
     replicate(world)
 
@@ -96,6 +99,7 @@ def test_a_master_that_needs_a_replica_takes_little_once_it_is_isolated(
     eventually(lambda: not take(world, api_alone, taken_alone))
     late = [world.post(api_alone) for _ in range(FEW)]
     eventually(lambda: is_master(replica))
+    world.note_end()
     late += [world.post(api_alone) for _ in range(FEW)]
     world.masters = [replica]
     eventually(lambda: world.post(api))

@@ -4,7 +4,7 @@ import signal
 
 import pytest
 from tests.faults.checker import Allow
-from tests.faults.world import World, eventually
+from tests.faults.world import PLAIN, World, eventually
 from tests.integration.server_process import ServerProcess
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
@@ -56,9 +56,14 @@ CRASHES = [
 ]
 
 
+MANY_SLOTS = {"NUM_WORKERS": "40"}
+
+
 def test_a_worker_that_dies_at_any_point_completes_no_job_twice(world: World) -> None:
     api = world.api()
+    world.warm_up(spares=[MANY_SLOTS])
     ids: dict[str, list[int]] = {}
+    dead: list[ServerProcess] = []
 
     for priority, (method, moment, job_type) in enumerate(CRASHES):  # the newest go first, so each dies with its own
         payload = {"ms": 1_500, "failures": 1}
@@ -72,7 +77,10 @@ def test_a_worker_that_dies_at_any_point_completes_no_job_twice(world: World) ->
             eventually(lambda: running_on(world, crashing))  # noqa: B023 - called in this round
             crashing.signal(signal.SIGTERM)
         assert crashing.wait() == -signal.SIGKILL
-    world.worker(NUM_WORKERS="40")
+        dead.append(crashing)
+    world.worker(**MANY_SLOTS)
+    for crashed in dead:
+        world.note_loss(crashed)  # nobody was up to take over any sooner
     world.drain()
 
     jobs = world.check().jobs()
@@ -84,6 +92,7 @@ def test_a_worker_that_dies_at_any_point_completes_no_job_twice(world: World) ->
 
 def test_a_worker_that_is_told_to_end_finishes_short_jobs(world: World) -> None:
     api, worker = world.api(), world.worker()
+    world.warm_up()
     ids = world.post_many(api, 4, "slow", payload={"ms": 500})
     eventually(lambda: running_on(world, worker) == set(ids))
 
@@ -91,12 +100,14 @@ def test_a_worker_that_is_told_to_end_finishes_short_jobs(world: World) -> None:
 
     assert exit_code == 0
     store = world.check()
-    assert store.by_status() == {"PENDING": 0, "RUNNING": 0, "DONE": 4, "DEAD": 0, "CANCELLED": 0}
-    assert len(world.log.runs()) == 4
+    accepted = len(world.history.accepted)
+    assert store.by_status() == {"PENDING": 0, "RUNNING": 0, "DONE": accepted, "DEAD": 0, "CANCELLED": 0}
+    assert sorted(run.job_id for run in world.log.runs() if run.job_id in ids) == ids
 
 
 def test_a_worker_that_is_told_to_end_gives_long_jobs_back(world: World) -> None:
     api, worker = world.api(), world.worker(SHUTDOWN_TIMEOUT="100ms")
+    world.warm_up(spares=[PLAIN])
     job_id = take(world, api, worker, ms=1_500)
 
     exit_code = worker.stop()
@@ -105,6 +116,7 @@ def test_a_worker_that_is_told_to_end_gives_long_jobs_back(world: World) -> None
     given_back = world.check(Allow(unfinished=True)).jobs()[job_id]
     assert (given_back.status, given_back.count("at"), given_back.count("rl")) == ("PENDING", 0, 1)
     world.worker()
+    world.note_loss(worker)
     world.drain()
     done = world.check().jobs()[job_id]
     assert (done.status, done.count("at"), done.count("cr"), done.count("rt")) == ("DONE", 1, 0, 0)
@@ -113,6 +125,7 @@ def test_a_worker_that_is_told_to_end_gives_long_jobs_back(world: World) -> None
 @pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGINT])
 def test_a_second_signal_gives_everything_back_at_once(world: World, first: signal.Signals) -> None:
     api, worker = world.api(), world.worker(SHUTDOWN_TIMEOUT="1h")
+    world.warm_up()
     job_id = take(world, api, worker, ms=3_600_000)
 
     worker.signal(first)
@@ -127,6 +140,7 @@ def test_a_second_signal_gives_everything_back_at_once(world: World, first: sign
 
 def test_a_worker_that_stood_still_for_longer_than_the_lease_discards_its_result(world: World) -> None:
     api, frozen = world.api(), world.worker()
+    world.warm_up(spares=[PLAIN])
     job_id = take(world, api, frozen, ms=1_000)
 
     frozen.signal(signal.SIGSTOP)
@@ -140,11 +154,12 @@ def test_a_worker_that_stood_still_for_longer_than_the_lease_discards_its_result
     after = world.check(Allow(overlap=True))
     assert after.jobs()[job_id] == before
     assert (before.status, before.count("cr"), before.count("at")) == ("DONE", 1, 2)
-    assert (after.count("done"), after.count("lost")) == (1, 1)
+    assert (after.count("done"), after.count("lost")) == (len(world.history.accepted), 1)
 
 
 def test_a_worker_that_stood_still_for_less_than_the_lease_goes_on(world: World) -> None:
     api, frozen = world.api(), world.worker(LEASE="1h")
+    world.warm_up(spares=[PLAIN])
     job_id = take(world, api, frozen, ms=500)
 
     frozen.signal(signal.SIGSTOP)
@@ -152,6 +167,7 @@ def test_a_worker_that_stood_still_for_less_than_the_lease_goes_on(world: World)
     others = world.post_many(api, 20)
     eventually(lambda: set(others) <= {run.job_id for run in world.log.runs() if run.ended_s is not None})
     frozen.signal(signal.SIGCONT)
+    world.note_end()
     world.drain()
 
     job = world.check().jobs()[job_id]
@@ -161,13 +177,15 @@ def test_a_worker_that_stood_still_for_less_than_the_lease_goes_on(world: World)
 def test_a_job_that_kills_its_worker_is_dead_at_the_third_time(world: World) -> None:
     api = world.api()
     worker, deaths = world.worker(), 0
+    world.warm_up()
     [poison] = world.post_many(api, 1, "poison")
     ids: list[int] = []
 
     while (status := world.store().jobs()[poison].status) != "DEAD":
         if not worker.is_running:
             deaths += 1
-            worker = world.worker()
+            dead, worker = worker, world.worker()
+            world.note_loss(dead)
             ids += world.post_many(api, 25)
         eventually(lambda: not worker.is_running or world.store().jobs()[poison].status == "DEAD")  # noqa: B023
     world.drain()
@@ -180,6 +198,7 @@ def test_a_job_that_kills_its_worker_is_dead_at_the_third_time(world: World) -> 
 
 def test_jobs_that_lapse_with_a_job_that_kills_its_worker_outlive_it(world: World) -> None:
     api = world.api()
+    world.warm_up(spares=[PLAIN])
     ids = world.post_many(api, 25)
     [poison] = world.post_many(api, 1, "poison")
     ids += world.post_many(api, 25)
@@ -188,7 +207,8 @@ def test_jobs_that_lapse_with_a_job_that_kills_its_worker_outlive_it(world: Worl
     while (status := world.store().jobs()[poison].status) != "DEAD":
         if not worker.is_running:
             deaths += 1
-            worker = world.worker()
+            dead, worker = worker, world.worker()
+            world.note_loss(dead)
         eventually(lambda: not worker.is_running or world.store().jobs()[poison].status == "DEAD")  # noqa: B023
     world.drain()
 
