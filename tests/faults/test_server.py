@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from tests.faults.checker import Allow
 from tests.faults.conftest import MakeWorld
-from tests.faults.world import World, eventually, let_pass
+from tests.faults.world import PLAIN, World, eventually, let_pass
 from tests.integration.metrics_page import sample
 from tests.redis_servers import Flavour, flavours
 
@@ -35,17 +35,19 @@ def test_a_server_that_stands_still_for_longer_than_the_leases_makes_nobody_run_
 
 @pytest.mark.parametrize("what", ["ALL", "WRITE"])
 def test_a_pause_of_all_clients_is_latency(world: World, what: str) -> None:
-    api, worker = world.api(), world.worker(LEASE="10s")
-    ids = world.post_many(api, 10, "slow", payload={"ms": 300})
+    api, worker = world.api(), world.worker(LEASE="4s")
+    world.warm_up(lease_s=4)
+    world.post_many(api, 10, "slow", payload={"ms": 300})
 
     with world.redis.client() as client:
         client.client_pause(1_000, all=what == "ALL")
-    ids += world.post_many(api, 2)
+    world.post_many(api, 2)
+    world.note_end(lease_s=4)
     world.drain()
 
     assert worker.is_running
     store = world.check()
-    assert (store.count("done"), store.count("crash")) == (len(ids), 0)
+    assert (store.count("done"), store.count("crash")) == (len(world.history.accepted), 0)
 
 
 def test_what_was_acknowledged_outlives_a_crash_when_every_write_is_on_disk(make_world: MakeWorld) -> None:
@@ -69,6 +71,7 @@ def test_what_was_acknowledged_outlives_a_crash_when_every_write_is_on_disk(make
 def test_a_crash_loses_two_seconds_at_most_when_writes_reach_the_disk_every_second(make_world: MakeWorld) -> None:
     world = make_world(appendonly="yes", appendfsync="everysec")
     api = world.api()
+    world.warm_up(spares=[PLAIN])
     world.post_many(api, 50)
     let_pass(LOSS_S)
 
@@ -76,6 +79,7 @@ def test_a_crash_loses_two_seconds_at_most_when_writes_reach_the_disk_every_seco
     world.post_many(api, 50)
     world.redis.restart()
     worker = world.worker()
+    world.note_end()
     world.drain()
 
     assert worker.is_running
@@ -85,9 +89,11 @@ def test_a_crash_loses_two_seconds_at_most_when_writes_reach_the_disk_every_seco
 
 def test_a_server_that_forgets_everything_is_told_of_and_served_on(world: World) -> None:
     api, worker = world.api(), world.worker()
+    world.warm_up()
     world.post_many(api, 20, "noop", delay=3600)
 
     world.redis.restart()
+    world.note_end()
     for process in (api, worker):
         process.wait_for_line("lost its jobs")
     lost = set(world.history.accepted)
@@ -103,11 +109,13 @@ def test_a_server_that_forgets_everything_is_told_of_and_served_on(world: World)
 def test_a_flush_is_like_a_server_that_forgets(world: World) -> None:
     api, worker = world.api(), world.worker()
     assert api.post("/queue/mail").status == 201
+    world.warm_up()
     world.post_many(api, 8, "slow", payload={"ms": 1_000})
     eventually(lambda: len(world.log.running()) == 4)
 
     with world.redis.client() as client:
         client.flushall()
+    world.note_end()
     for process in (api, worker):
         process.wait_for_line("lost its jobs")
     lost = set(world.history.accepted)
@@ -121,11 +129,13 @@ def test_a_flush_is_like_a_server_that_forgets(world: World) -> None:
 
 def test_a_flush_of_the_scripts_is_not_noticed(world: World) -> None:
     api, worker = world.api(), world.worker()
+    world.warm_up()
 
     with world.posting(lambda: api, clients=2), world.redis.client() as client:
         for _ in range(20):
             client.script_flush()
             let_pass(0.05)
+    world.note_end()
     world.drain()
 
     assert worker.is_running
@@ -137,6 +147,7 @@ def test_a_flush_of_the_scripts_is_not_noticed(world: World) -> None:
 def test_a_log_that_ends_in_the_middle_costs_the_last_write_at_most(make_world: MakeWorld) -> None:
     world = make_world(appendonly="yes", appendfsync="always")
     api = world.api()
+    world.warm_up(spares=[PLAIN])
     ids = world.post_many(api, 20)
 
     world.redis.kill()
@@ -145,6 +156,7 @@ def test_a_log_that_ends_in_the_middle_costs_the_last_write_at_most(make_world: 
         file.truncate(log.stat().st_size - 7)
     world.redis.start()
     world.worker()
+    world.note_end()
     eventually(lambda: world.post(api))
     world.drain()
 
@@ -186,6 +198,7 @@ def test_a_server_without_memory_takes_no_jobs_and_gives_them_out(make_world: Ma
     eventually(lambda: world.post(api, "noop", pad=10_000) is None)
     refused = dict(world.history.refused)
     world.worker(COMPLETE_JOB_TTL="1ms")
+    world.note_end()
     world.drain()
     eventually(lambda: world.post(api, "noop", pad=10_000))
     world.drain()
@@ -201,6 +214,7 @@ def test_a_server_without_memory_takes_no_jobs_and_gives_them_out(make_world: Ma
 def test_a_server_that_cannot_save_stops_the_work_and_loses_nothing(make_world: MakeWorld) -> None:
     world = make_world(save="3600 1")
     api, worker = world.api(), world.worker(LEASE="5s")
+    world.warm_up(lease_s=5)
     ids = world.post_many(api, 8, "slow", payload={"ms": 1_000})
     eventually(lambda: len(world.log.running()) == 4)
 
