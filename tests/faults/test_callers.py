@@ -4,7 +4,8 @@ from random import Random
 
 import pytest
 from tests.faults.checker import Allow
-from tests.faults.world import World, eventually, let_pass
+from tests.faults.footprint import returning_what_it_took
+from tests.faults.world import PLAIN, WITHIN_S, World, eventually, let_pass
 
 from gotaskq import Job
 from gotaskq.backend import Enqueued
@@ -28,6 +29,7 @@ def test_what_an_api_process_accepted_outlives_it(world: World) -> None:
             let_pass(world.rng.uniform(0, 0.1))
             apis[-1].kill()
             apis.append(world.api())
+            world.note_end()
     world.drain()
 
     assert worker.is_running
@@ -38,12 +40,13 @@ def test_what_an_api_process_accepted_outlives_it(world: World) -> None:
 
 async def test_two_processes_that_draw_the_same_ids_store_each_job_once(world: World) -> None:
     store = RedisBackend(world.redis.url, clock=SystemClock(), rng=Random(0))
-    await store.open()
     drawn = [draw_jobs(10_000, nonce) for nonce in ("first", "second")]
 
-    replies = [await store.enqueue(jobs) for jobs in drawn]
-    repeated = await store.enqueue(drawn[0])
-    await store.close()
+    async with returning_what_it_took(world.masters, within_s=WITHIN_S):
+        await store.open()
+        replies = [await store.enqueue(jobs) for jobs in drawn]
+        repeated = await store.enqueue(drawn[0])
+        await store.close()
 
     assert drawn[0][0].id == drawn[1][0].id
     assert set(replies[0]) == {Enqueued.OK}
@@ -77,7 +80,9 @@ async def test_apps_that_draw_the_same_ids_draw_anew(world: World) -> None:
 
 
 def test_a_type_that_an_old_worker_does_not_know_waits_for_a_new_one(world: World) -> None:
-    api, old = world.api(), world.worker(HANDLER_TYPES="noop")
+    api = world.api()
+    world.warm_up(spares=[PLAIN])
+    old = world.worker(HANDLER_TYPES="noop")
     [job_id] = world.post_many(api, 1, "slow", payload={"ms": 10})
     known = world.post_many(api, 5)
     old.wait_for_line("job_released")
@@ -86,6 +91,7 @@ def test_a_type_that_an_old_worker_does_not_know_waits_for_a_new_one(world: Worl
     given_back = world.store().jobs()[job_id]
     assert old.stop() == 0
     world.worker()
+    world.note_end()
     world.drain()
 
     assert (given_back.status, given_back.count("at"), given_back.count("rl")) == ("PENDING", 0, 1)
@@ -96,6 +102,7 @@ def test_a_type_that_an_old_worker_does_not_know_waits_for_a_new_one(world: Worl
 def test_processes_with_other_scripts_share_a_store(world: World) -> None:
     api, worker = world.api(), world.worker()
     newer = world.worker(app="tests.faults.newer:app")
+    world.warm_up()
 
     ids = world.post_many(api, 60, "slow", payload={"ms": 20})
     world.drain()

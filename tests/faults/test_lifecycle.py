@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import pytest
-from tests.faults.world import WITHIN_S, World, eventually
+from tests.faults.world import PLAIN, WITHIN_S, World, eventually
 from tests.integration.http_client import Connection, request
 from tests.integration.server_process import ServerProcess
 
@@ -82,12 +82,14 @@ def posted(world: World, more: int) -> None:
 @pytest.mark.parametrize("fast_lane", ["true", "false"])
 def test_every_job_posted_while_a_process_is_told_to_end_is_answered(world: World, fast_lane: str) -> None:
     server = world.worker(FAST_LANE=fast_lane)
+    world.warm_up(spares=[PLAIN])
 
     with storm(world, server) as clients:
         posted(world, 50)
         exit_code = server.stop()
         eventually(lambda: all(client.refused for client in clients))
     world.worker()
+    world.note_end()
     world.drain()
 
     assert exit_code == 0
@@ -99,12 +101,14 @@ def test_every_job_posted_while_a_process_is_told_to_end_is_answered(world: Worl
 
 
 def test_processes_that_are_replaced_cut_nobody(world: World) -> None:
+    world.warm_up(spares=[PLAIN])
     server = world.worker("--processes", "2", MAX_JOBS="200")
 
     with storm(world, server) as clients:
         eventually(lambda: server.stderr.count("process replaced") >= 4)
     exit_code = server.stop()
     world.worker()
+    world.note_end()
     world.drain()
 
     assert exit_code == 0
@@ -115,6 +119,7 @@ def test_processes_that_are_replaced_cut_nobody(world: World) -> None:
 
 def test_jobs_move_from_quiet_workers_to_new_ones(world: World) -> None:
     api, old = world.api(), world.worker()
+    world.warm_up(spares=[PLAIN])
     long = world.post_many(api, 4, "slow", payload={"ms": 1_000})
     eventually(lambda: set(long) <= world.log.running())
 
@@ -122,6 +127,7 @@ def test_jobs_move_from_quiet_workers_to_new_ones(world: World) -> None:
     old.wait_for_line("quiet: no more jobs are fetched")
     new = world.worker()
     later = world.post_many(api, 40, "slow", payload={"ms": 10})
+    world.note_end()
     world.drain()
 
     jobs = world.check().jobs()
@@ -133,6 +139,7 @@ def test_jobs_move_from_quiet_workers_to_new_ones(world: World) -> None:
 def test_a_rolling_deploy_loses_nothing_and_spends_no_attempt(world: World) -> None:
     """Three old workers that lack a type and have other scripts are replaced one by one while both types come in."""
     api = world.api()
+    world.warm_up(spares=[PLAIN] * 3)
     with ExitStack() as posting:
         fleet = [world.worker(app="tests.faults.newer:app", HANDLER_TYPES="slow") for _ in range(3)]
         posting.enter_context(world.posting(lambda: api, clients=2, job_type="slow", payload={"ms": 20}))
@@ -140,6 +147,7 @@ def test_a_rolling_deploy_loses_nothing_and_spends_no_attempt(world: World) -> N
         fleet[0].wait_for_line("job_released")
         for old in fleet:
             world.worker()
+            world.note_end()
             posted(world, 50)
             assert old.stop() == 0
     with world.redis.client() as client:

@@ -7,7 +7,7 @@ import pytest
 from tests.faults.checker import Allow
 from tests.faults.conftest import Soon
 from tests.faults.proxy import FaultProxy, Loss
-from tests.faults.world import SHORT_LEASE_MS, World
+from tests.faults.world import PLAIN, SHORT_LEASE_MS, World
 
 from gotaskq import Job
 from gotaskq.backend import Enqueued, Extended, Note
@@ -93,7 +93,9 @@ FOR_GOOD = 50  # more calls than are tried while a caller waits
 @pytest.mark.parametrize("lines", [False, True], ids=["json", "lines"])
 def test_a_batch_for_good(world: World, part: str, *, lines: bool, is_answered_at_first: bool) -> None:
     api = world.api(by_proxy=True)
-    warmed_up = world.post_many(api, 1)  # from now on the server knows the script
+    world.post_batch(api, BATCH, lines=lines)  # from now on the server knows the script, and the API has all it needs
+    world.warm_up(spares=[PLAIN])
+    warmed_up = set(world.history.accepted)
     first = 3 if is_answered_at_first else 1  # two calls are on their way at once
     losses = [lose(world.proxy, part, "enqueue", nth=nth) for nth in range(first, first + FOR_GOOD)]
 
@@ -109,7 +111,7 @@ def test_a_batch_for_good(world: World, part: str, *, lines: bool, is_answered_a
     else:
         assert (answer.status, stored, answer.json["accepted"], answer.json["ids"]) == (503, [], "unknown", unknown)
     store = world.check(Allow(unfinished=True))
-    found = store.jobs().keys() - set(warmed_up)
+    found = store.jobs().keys() - warmed_up
     assert set(map(int, stored)) <= found <= set(map(int, [*stored, *unknown]))
     assert part == "call" or len(found) > len(stored), "what was stored unheard is among the unknown"
 
