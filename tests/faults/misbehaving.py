@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.faults import crashing
-from tests.faults.handlers import LOG_VARIABLE, TYPES, HandlerLog, add_handlers
+from tests.faults.handlers import LOG_VARIABLE, TYPES, HandlerLog, add_handlers, count_tasks_at
 
 from gotaskq import Job, TaskQ
 from gotaskq.engine import deadlines, worker
@@ -43,9 +43,10 @@ def gate_beside(log: Path) -> Path:
 
 def create_app() -> TaskQ:
     """Return the app, with the sane handlers too."""
+    log = HandlerLog(Path(os.environ.get(LOG_VARIABLE, os.devnull)))
     if LOG_VARIABLE in os.environ:  # else a test imports this, and others after it want the graces as they are
         shorten_graces()
-    log = HandlerLog(Path(os.environ.get(LOG_VARIABLE, os.devnull)))
+        count_tasks_at(log.path)
     app = add_handlers(TaskQ(children=ProcessOptions(memory_limit_bytes=CHILD_BYTES)), log, TYPES)
 
     async def deaf(job: Job) -> None:

@@ -61,6 +61,7 @@ def test_a_worker_that_lost_half_its_slots_ends_and_another_does_the_rest(world:
     others = world.post_many(api, 20)
     exit_code = worn_out.wait()
     world.worker(app=APP)
+    world.note_loss(worn_out)
     world.drain()
 
     store = world.check()
@@ -72,6 +73,7 @@ def test_a_worker_that_lost_half_its_slots_ends_and_another_does_the_rest(world:
 @pytest.mark.parametrize("job_type", STUBBORN)
 def test_a_handler_that_would_not_end_does_not_keep_its_process(world: World, job_type: str) -> None:
     api, worker = world.api(), world.worker(app=APP, SHUTDOWN_TIMEOUT="100ms")
+    world.warm_up()
     [stubborn] = world.post_many(api, 1, f"{job_type}_for_good", payload={"failures": 1})
     eventually(lambda: stubborn in world.log.running())
 
@@ -116,6 +118,8 @@ def test_a_job_that_killed_a_worker_kills_no_other_once_it_runs_alone(world: Wor
     others = world.post_many(api, 25, "slow", payload={"ms": 100})
     [lethal] = world.post_many(api, 1, "lethal", priority=10, max_retries=2)
     others += world.post_many(api, 25, "slow", payload={"ms": 20})
+    [lost] = eventually(lambda: [worker for worker in workers if not worker.is_running])
+    world.note_loss(lost)
     world.drain()
 
     store = world.check()

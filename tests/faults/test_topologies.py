@@ -61,9 +61,7 @@ def test_a_blocked_loop_loses_no_lease_behind_sentinels(world: World, servers: E
 def block_a_loop_and_lose_nothing(world: World, *, partitions: int) -> None:
     """Let a worker hold a job of every partition while one of its handlers blocks its loop for three leases."""
     api, _ = world.api(PARTITIONS=str(partitions)), world.worker(PARTITIONS=str(partitions), NUM_WORKERS="16")
-    other = world.worker(PARTITIONS=str(partitions))
-    world.warm_up()
-    other.stop()
+    world.warm_up(spares=[{"PARTITIONS": str(partitions)}])
     others = world.post_many(api, 12, "slow", payload={"ms": 2_000})
     eventually(lambda: set(others) <= world.log.started())
     [blocking] = world.post_many(api, 1, "block", payload={"ms": 3_000})
@@ -71,6 +69,7 @@ def block_a_loop_and_lose_nothing(world: World, *, partitions: int) -> None:
 
     world.worker(PARTITIONS=str(partitions))  # who would take what lapses
     world.drain()
+    world.note_end(at_s=world.log.ended_s(blocking))
 
     jobs = world.check().jobs()
     assert {(jobs[job_id].count("at"), jobs[job_id].count("cr")) for job_id in (*others, blocking)} == {(1, 0)}

@@ -1,6 +1,7 @@
 """Workers that die, are told to end, or stand still: the job runs elsewhere and is completed once."""
 
 import signal
+from typing import Any, Final
 
 import pytest
 from tests.faults.checker import Allow
@@ -56,7 +57,7 @@ CRASHES = [
 ]
 
 
-MANY_SLOTS = {"NUM_WORKERS": "40"}
+MANY_SLOTS: Final[dict[str, Any]] = {"NUM_WORKERS": "40"}
 
 
 def test_a_worker_that_dies_at_any_point_completes_no_job_twice(world: World) -> None:
