@@ -125,7 +125,10 @@ class Callbacks:
         """
         if parent.status is PENDING and parent.run_after_ms > now_ms:
             return min(parent.run_after_ms - now_ms + SHORTEST_PAUSE_MS, LONGEST_PAUSE_MS)
-        longest_ms = min(LONGEST_PAUSE_MS, self._life.settings.complete_job_ttl_ms // 2)
+        rules = self._life.parts.admission.rules.get(parent.queue)
+        own_ttl_ms = None if rules is None else rules.complete_job_ttl_ms
+        ttl_ms = self._life.settings.complete_job_ttl_ms if own_ttl_ms is None else own_ttl_ms
+        longest_ms = min(LONGEST_PAUSE_MS, ttl_ms // 2)
         age_ms = now_ms - max(parent.created_at_ms, parent.run_after_ms)
         return max(SHORTEST_PAUSE_MS, min(age_ms // 2, longest_ms))
 

@@ -157,6 +157,20 @@ async def test_a_lost_nudge_costs_time_and_not_the_callback(app: TaskQ, receiver
     assert waiting.releases > 0
 
 
+async def test_a_job_that_is_kept_for_seconds_is_looked_at_in_time(
+    app: TaskQ, receiver: Receiver, clock: FakeClock
+) -> None:
+    async with app, app.workers(concurrency=2):
+        await app.queue("default").configure(complete_job_ttl=10)
+        app.callbacks.listen()
+        job = await app.enqueue("dawdle", callback=Callback(URL))
+        await clock.advance(599)
+        app.callbacks._nudges = None  # nobody hears of the end
+        await clock.advance(7)
+
+    assert receiver.told == [("done", str(job.id))]
+
+
 async def test_a_job_that_waits_for_its_time_is_looked_at_rarely(
     app: TaskQ, receiver: Receiver, clock: FakeClock
 ) -> None:
