@@ -2,16 +2,19 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from random import Random
 from typing import Any
 
 import pytest
 from tests.scenarios.conftest import MakeApp
 
 from gotaskq import Callback, Cancel, Context, Discard, Job, JobRequest, Settings, Snooze, Status, TaskQ
+from gotaskq.backends.memory import MemoryBackend
 from gotaskq.callback import CALLBACK_HEADER, CALLBACK_QUEUE, CALLBACK_TYPE
 from gotaskq.engine.middleware import CallNext
-from gotaskq.errors import BackendUnavailableError, InvalidRequestError, QueueFullError, WithheldError
+from gotaskq.errors import BackendUnavailableError, InvalidRequestError, QueueFullError, StoreFullError, WithheldError
 from gotaskq.events import JobEnqueued
+from gotaskq.store_limits import StoreLimits
 from gotaskq.testing import drain, frozen_clock
 from gotaskq.testing.clock import FakeClock
 from gotaskq.testing.flaky import FlakyBackend
@@ -411,6 +414,21 @@ async def test_a_full_queue_of_callbacks_refuses_the_job(app: TaskQ) -> None:
 
         assert full.value.queue == CALLBACK_QUEUE
         assert len((await app.list_jobs(job_type="work")).jobs) == 1
+
+
+async def test_a_batch_says_which_job_found_no_room_for_its_key(
+    make_app: MakeApp, clock: FakeClock, rng: Random
+) -> None:
+    backend = MemoryBackend(StoreLimits(max_idempotency_keys=1), clock=clock, rng=rng)
+    requests = [JobRequest("work", callback=Callback(URL)), JobRequest("work", idempotency_key="new")]
+
+    async with make_app(settings=SETTINGS, backend=backend) as app:
+        await app.enqueue("work", idempotency_key="old")
+        await app.create_queue(CALLBACK_QUEUE)
+        withheld, full = await app.door.submit_many(requests, atomic=True)
+
+    assert isinstance(withheld, WithheldError)
+    assert isinstance(full, StoreFullError)
 
 
 # -- once --------------------------------------------------------------------------------------------------------------

@@ -179,7 +179,7 @@ class CallbackIntake:
             if of_teller is OK and self.hear is not None:
                 self.hear()
             return self._accept(job, reply)
-        except (*REFUSALS, BackendUnavailableError) as error:
+        except (*REFUSALS, UnavailableError) as error:
             return error
 
     async def _withdraw(self, teller: Job | None, reply: EnqueueReply | None) -> None:
