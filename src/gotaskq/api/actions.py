@@ -11,7 +11,7 @@ from starlette.routing import Route
 from gotaskq.api.answers import Answer
 from gotaskq.api.endpoints import endpoint
 from gotaskq.api.listing import FILTERS, filters_of
-from gotaskq.api.operation_routes import encode_operation
+from gotaskq.api.operation_routes import answer_begun
 from gotaskq.api.requests import read_body
 from gotaskq.api.schemas import check_utf8, refuse_repeated_members, refused_member
 from gotaskq.app import TaskQ
@@ -68,9 +68,7 @@ class Actions:
             answer: dict[str, object] = {"matched": count.matched}
             return Answer(200, msgspec.json.encode(answer | ({"more": True} if count.has_more else {})))
         operation = self._taskq.bulk.start(body.action, ids, **filters)
-        await self._taskq.operations.told(operation.id)  # else another process may not know what it is asked for
-        location = f"{request.scope.get('root_path', '')}/operations/{operation.id}"
-        return Answer(202, encode_operation(operation), (("location", location),))
+        return await answer_begun(self._taskq, operation, request)
 
 
 def decode_action(body: bytes) -> ActionBody:

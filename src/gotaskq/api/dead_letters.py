@@ -18,7 +18,7 @@ from gotaskq.api.answers import Answer
 from gotaskq.api.dead_lines import decode_lines, encode_line, encode_taken
 from gotaskq.api.endpoints import endpoint
 from gotaskq.api.listing import filters_of, read_query
-from gotaskq.api.operation_routes import encode_operation
+from gotaskq.api.operation_routes import answer_begun
 from gotaskq.api.requests import MAX_BATCH_BYTES, job_id_of, limit_of, read_body
 from gotaskq.api.schemas import decode_members, encode_instant, encode_job, encode_jobs
 from gotaskq.app import TaskQ
@@ -110,8 +110,7 @@ class DeadLetterRoutes:
             )
             return Answer(200, _encode_replayed(found))
         operation = dead_letters.replay_paced(rate=rate, fingerprint=fingerprint, patch=patch, limit=limit, **filters)
-        location = f"{request.scope.get('root_path', '')}/operations/{operation.id}"
-        return Answer(202, encode_operation(operation), (("location", location),))
+        return await answer_begun(self._taskq, operation, request)
 
     async def export(self, request: Request) -> Response:
         """`GET /dlq/export`: dead jobs, a line each, as many as there are."""

@@ -44,6 +44,13 @@ class OperationRoutes:
         return Answer(200, encode_operation(await self._taskq.operations.cancel(request.path_params["id"])))
 
 
+async def answer_begun(taskq: TaskQ, operation: Operation, request: Request) -> Answer:
+    """Return where to look at an operation that has begun, once every process of the store can be asked about it."""
+    await taskq.operations.told(operation.id)
+    location = f"{request.scope.get('root_path', '')}/operations/{operation.id}"
+    return Answer(202, encode_operation(operation), (("location", location),))
+
+
 def encode_operation(operation: Operation) -> bytes:
     """Return an operation as a JSON object; what is empty is left out, but for the counts."""
     more: dict[str, Any] = {
