@@ -1,5 +1,7 @@
 """The server stands still, refuses, forgets or starts anew: what it acknowledged it keeps as far as it promised."""
 
+import gc
+import weakref
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,8 @@ from tests.faults.conftest import MakeWorld
 from tests.faults.world import PLAIN, World, eventually, let_pass
 from tests.integration.metrics_page import sample
 from tests.redis_servers import Flavour, flavours
+
+from gotaskq.errors import StoreFullError
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
@@ -265,3 +269,22 @@ def test_a_server_that_refuses_writes_is_waited_for(world: World, refusal: str) 
     store = world.check()
     assert {store.jobs()[job_id].status for job_id in ids} == {"DONE"}
     assert store.count("crash") == 0
+
+
+async def test_a_refused_job_is_let_go_of_at_once(world: World) -> None:
+    async def refused() -> "weakref.ref[StoreFullError]":
+        try:  # what pytest.raises returns is part of a cycle itself
+            await app.enqueue("noop")
+        except StoreFullError as error:
+            return weakref.ref(error)
+        raise AssertionError("it found room")
+
+    async with world.app() as app:
+        await app.enqueue("noop")
+        world.redis.config_set("maxmemory", "1")
+        gc.disable()
+        try:
+            first, _ = await refused(), await refused()  # the last is held until another comes
+            assert first() is None, "it is part of a cycle, with the job, and waits for a garbage collection"
+        finally:
+            gc.enable()

@@ -247,8 +247,8 @@ class Connection:
                 may_have_run = True
                 self._give_up(key, began_s)
             except FAILURES as error:
-                reason = error
                 self._judge(error, key, may_have_run=may_have_run)
+                reason = error
                 may_have_run = may_have_run or not isinstance(error, RefusedError)
             else:
                 if not self.is_reachable:

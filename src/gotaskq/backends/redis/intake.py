@@ -152,12 +152,13 @@ class Intake:
         task.add_done_callback(self._insisting.discard)
 
     async def _insist(self, call: "_Call", *, may_have_run: bool) -> None:
-        replies: list[EnqueueReply] | Exception
         try:
             replies = await self._store(call.partition, call.jobs, call.left_s, may_have_run=may_have_run)
         except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
-            replies = error
-        call.heard(replies)
+            # Without our frames, which hold those who wait: a cycle that keeps a refused job until a garbage collection.
+            call.heard(error.with_traceback(None))
+        else:
+            call.heard(replies)
 
     async def _store(
         self,
