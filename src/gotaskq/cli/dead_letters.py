@@ -52,7 +52,7 @@ def summary(client: "Client", *, as_json: bool) -> None:
 
 
 @command.command()
-@click.argument("job_id", metavar="ID", required=False)
+@click.argument("job_id", metavar="[ID]", required=False)
 @click.option("--fingerprint", help="All of this group.")
 @click.option("--type", "job_type", help="All of this type.")
 @click.option("--all", "everything", is_flag=True, help="All of them; 1,000 a call.")
