@@ -52,6 +52,4 @@ def test_what_is_broken_is_noticed(
     broken(monkeypatch)
     simulation = Simulation(make_app, client=insisting_client)
 
-    played = (simulation.play(seed).violation for seed in SEEDS)
-
-    assert "I9 keys" in str(next(violation for violation in played if violation is not None))
+    assert any("I9 keys" in str(simulation.play(seed).violation) for seed in SEEDS)

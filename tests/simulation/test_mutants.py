@@ -6,7 +6,7 @@ from tests.simulation.mutants import MUTANTS, Break
 from gotaskq.testing.simulation import Simulation
 from gotaskq.testing.simulation.workload import client, make_app
 
-SEEDS = 500  # the hardest to find needs about a hundred
+SEEDS = 1_500  # the hardest to find needs about seven hundred
 
 
 @pytest.mark.slow
