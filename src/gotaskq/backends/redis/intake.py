@@ -155,7 +155,7 @@ class Intake:
         try:
             replies = await self._store(call.partition, call.jobs, call.left_s, may_have_run=may_have_run)
         except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
-            # Without our frames, which hold those who wait: a cycle that keeps a refused job until a garbage collection.
+            # Without our frames, which hold those who wait: a cycle would keep a refused job for a garbage collection.
             call.heard(error.with_traceback(None))
         else:
             call.heard(replies)
