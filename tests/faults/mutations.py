@@ -48,14 +48,14 @@ MUTATIONS: Final = (
     Mutation(
         "settle whatever the nonce",
         f"{LUA}/settle.lua",
-        "if state[1] ~= RUNNING or state[2] ~= nonce then",
-        "if state[1] ~= RUNNING then",
+        "or lease.status ~= RUNNING or lease.nonce ~= nonce then",
+        "or lease.status ~= RUNNING then",
         (CONFORMANCE, "-k", "valkey and settle or late"),
     ),
     Mutation(
         "leave settled jobs among the running",
         f"{LUA}/settle.lua",
-        "if #left > 0 then call('ZREM', run, unpack(left)) end",
+        "call('ZREM', run, unpack(left))",
         "",
         (f"{LOST}::test_a_release",),
     ),
@@ -69,8 +69,8 @@ MUTATIONS: Final = (
     Mutation(
         "leave the nonce to a holder whose lease ran out",
         f"{LUA}/reap.lua",
-        "'tk', '', 'ua', now",
-        "'ua', now",
+        "state.nonce, state.updated = '', now",
+        "state.updated = now",
         (CONFORMANCE, "-k", "valkey and (lease or laps or late or reap)"),
     ),
     Mutation(
@@ -104,9 +104,37 @@ MUTATIONS: Final = (
     Mutation(
         "leave reserved jobs among the ready",
         f"{LUA}/reserve.lua",
-        "if line.taken then call('ZREM', ready_key(line.queue), unpack(line.ids, 1, line.taken)) end",
+        "if line.taken then call('ZREMRANGEBYRANK', ready_key(line.queue), 0, line.taken - 1) end",
         "",
         (f"{LOST}::test_an_enqueue",),
+    ),
+    Mutation(
+        "lose the next job with each reservation",
+        f"{LUA}/reserve.lua",
+        "0, line.taken - 1)",
+        "0, line.taken)",
+        (CONFORMANCE, "-k", "valkey and limit_is_taken"),
+    ),
+    Mutation(
+        "take all jobs of a reservation for new",
+        f"{LUA}/reserve.lua",
+        "if not text then  -- nothing",
+        "if true then  -- nothing",
+        (CONFORMANCE, "-k", "valkey and taken_together"),
+    ),
+    Mutation(
+        "give jobs of a batch each other's results",
+        f"{LUA}/settle.lua",
+        "if result ~= '' then texts[id] = lease.done .. '\\0' .. result end",
+        "if result ~= '' then lease.done = lease.done .. '\\0' .. result end",
+        (CONFORMANCE, "-k", "valkey and own_result"),
+    ),
+    Mutation(
+        "carry out both settlements of a job",
+        f"{LUA}/settle.lua",
+        "texts[id], changed[#changed + 1] = text, id",
+        "texts[id], changed[#changed + 1] = texts[id], id",
+        (CONFORMANCE, "-k", "valkey and two_settlements"),
     ),
     Mutation(
         "take a repeated enqueue for another job",
@@ -138,7 +166,7 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "keep the unique key of a job that has ended",
-        f"{LUA}/_prelude.lua",
+        f"{LUA}/_ends.lua",
         "call('HDEL', base .. 'uk', unique_key) end",
         "end",
         (f"{LOST}::test_an_enqueue_with_keys",),
@@ -160,36 +188,36 @@ MUTATIONS: Final = (
     Mutation(
         "extend whatever the nonce",
         f"{LUA}/extend.lua",
-        "if state[1] == RUNNING and state[2] == nonce then",
-        "if state[1] == RUNNING then",
+        "if state.status == RUNNING and state.nonce == nonce then",
+        "if state.status == RUNNING then",
         (CONFORMANCE, "-k", "valkey and (extend or lease)"),
     ),
     Mutation(
         "hear a note whatever the nonce",
         f"{LUA}/note.lua",
-        "if state[1] == RUNNING and state[2] == nonce then",
-        "if state[1] == RUNNING then",
+        "if state.status == RUNNING and state.nonce == nonce then",
+        "if state.status == RUNNING then",
         (CONFORMANCE, "-k", "valkey and holder"),
     ),
     Mutation(
         "let a running job expire",
         f"{LUA}/reserve.lua",
-        "if schedule_ms then call('ZREM', patience, id) end",
+        "if state.schedule_ms ~= '' then call('ZREM', patience, id) end",
         "",
         (CONFORMANCE, "-k", "valkey and expire"),
     ),
     Mutation(
         "wait for ever after a retry",
         f"{LUA}/settle.lua",
-        "watch(id, now + delay_ms, call('HGET', job_key(id), 'sx'))",
+        "watch(id, state.due, state.schedule_ms)",
         "",
         (CONFORMANCE, "-k", "valkey and waits_for_its_retry"),
     ),
     Mutation(
         "keep four failed attempts",
-        f"{LUA}/_prelude.lua",
-        "number % 5",
-        "number % 4",
+        f"{LUA}/_ends.lua",
+        "state.attempt % 5",
+        "state.attempt % 4",
         (CONFORMANCE, "-k", "valkey and five"),
     ),
     Mutation(
@@ -209,7 +237,7 @@ MUTATIONS: Final = (
     Mutation(
         "forget a replay that was done",
         f"{LUA}/replay.lua",
-        "if state[2] == nonce then",
+        "if call('HGET', trail_key(id), 'rn') == nonce then",
         "if false then",
         (f"{LOST}::test_a_replay", "-k", "reply"),
     ),
@@ -312,8 +340,8 @@ MUTATIONS: Final = (
 CONTROL: Final = Mutation(
     "change nothing",
     f"{LUA}/settle.lua",
-    "if state[1] ~= RUNNING or state[2] ~= nonce then",
-    "if state[1] ~= RUNNING or state[2] ~= nonce then",
+    "or lease.status ~= RUNNING or lease.nonce ~= nonce then",
+    "or lease.status ~= RUNNING or lease.nonce ~= nonce then",
     (LOST, "tests/faults/test_outage_grace.py", CONFORMANCE),
 )
 

@@ -9,6 +9,8 @@ from typing import Any, Final
 
 import redis
 
+# The words of a job's state, by the names that docs/understand/redis.md gives them.
+WORDS: Final = ("s", "at", "tk", "lt", "ow", "q", "st", "ua", "ra", "fi", "cx", "sx", "uq")
 STATES: Final = {"P": "PENDING", "R": "RUNNING", "D": "DONE", "X": "DEAD", "C": "CANCELLED"}
 BATCH: Final = 1_000
 
@@ -18,7 +20,7 @@ Scores = dict[int, float]  # job id → score
 
 @dataclass(slots=True)
 class StoredJob:
-    """One job: what its body says, and the fields of its mutable half (empty: never touched)."""
+    """One job: what its body says, and the words of its state and its trail (empty: never touched)."""
 
     id: int
     rank: int
@@ -49,7 +51,7 @@ class Partition:
 
     tag: str
     jobs: dict[int, StoredJob] = field(default_factory=dict)
-    orphans: dict[int, Fields] = field(default_factory=dict)  # mutable halves without a body
+    orphans: dict[int, Fields] = field(default_factory=dict)  # states and trails without a body
     places: dict[str, Scores] = field(default_factory=dict)  # rdy:QUEUE, dly:QUEUE, run, dlq, fin, own, ids, exp
     unique_keys: Fields = field(default_factory=dict)  # unique key → the job that has it
     requests: Fields = field(default_factory=dict)  # digest of an idempotency key → the job that stands for it
@@ -88,7 +90,7 @@ class StoreReader:
 
     def __init__(self, clients: Sequence["redis.Redis"], *, prefix: str = "gotaskq") -> None:
         self._clients = clients
-        self._base = f"{prefix}:1:"
+        self._base = f"{prefix}:2:"
 
     def read(self) -> Store:
         """Return what is stored now."""
@@ -109,14 +111,20 @@ class _Reading:
     def read(self) -> None:
         names = [key.decode() for key in self._client.scan_iter(match=f"{self._base}*", count=BATCH)]
         bodies = [name for name in names if self._family(name) == "b"]
-        halves = [name for name in names if self._family(name) == "j"]
+        states = [name for name in names if self._family(name) == "s"]
+        trails = [name for name in names if self._family(name) == "t"]
         for name, body in zip(bodies, self._many("GET", bodies), strict=True):
             if isinstance(body, bytes):
                 self._add_body(name, body)
-        for name, fields in zip(halves, self._many("HGETALL", halves), strict=True):
-            self._add_half(name, fields)
+        for name, state in zip(states, self._many("GET", states), strict=True):
+            if isinstance(state, bytes):
+                self._add_fields(name, _state_fields(state))
+        for name, trail in zip(trails, self._many("HGETALL", trails), strict=True):
+            if isinstance(trail, dict):
+                read = {key.decode(): value.decode(errors="replace") for key, value in trail.items()}
+                self._add_fields(name, read)
         for name in names:
-            if self._family(name) not in ("b", "j"):
+            if self._family(name) not in ("b", "s", "t"):
                 self._add_other(name)
 
     def _family(self, name: str) -> str:
@@ -144,15 +152,13 @@ class _Reading:
         job.schedule_ms = next((int(part[1:]) for part in rare if part.startswith("s")), 0)
         self._partition(name).jobs[job_id] = job
 
-    def _add_half(self, name: str, fields: object) -> None:
-        assert isinstance(fields, dict)
-        read = {key.decode(): value.decode(errors="replace") for key, value in fields.items()}
+    def _add_fields(self, name: str, fields: Fields) -> None:
         job_id = int(name.rpartition(":")[2])
         partition = self._partition(name)
         if job_id in partition.jobs:
-            partition.jobs[job_id].fields = read
+            partition.jobs[job_id].fields |= fields
         else:
-            partition.orphans[job_id] = read
+            partition.orphans[job_id] = partition.orphans.get(job_id, {}) | fields
 
     def _add_other(self, name: str) -> None:
         if name == f"{self._base}queues":
@@ -193,3 +199,11 @@ class _Reading:
     def _hash(self, name: str) -> Fields:
         read = self._client.hgetall(name)
         return {key.decode(errors="replace"): value.decode(errors="replace") for key, value in read.items()}
+
+
+def _state_fields(state: bytes) -> Fields:
+    words, has_result, result = state.partition(b"\0")
+    read = dict(zip(WORDS, words.decode().split("\t"), strict=True))
+    if has_result:
+        read["re"] = result.decode()
+    return {name: word for name, word in read.items() if word}

@@ -165,7 +165,7 @@ def complete_with_a_lost_lease(part: Partition) -> None:
 
 
 def leave_a_key(part: Partition) -> None:
-    part.unknown_keys.append("gotaskq:1:{0}:what")
+    part.unknown_keys.append("gotaskq:2:{0}:what")
 
 
 def retry_too_often(part: Partition) -> None:
@@ -206,7 +206,7 @@ def forget_a_crash(part: Partition) -> None:
         (leave_a_lease, "I3: job 4 is DONE and still has the lease 't4'"),
         (take_the_lease, "I3: job 3 is RUNNING and nobody holds its lease"),
         (complete_with_a_lost_lease, "I3: job 4 is DONE under nonce 'lost', with which no handler ended"),
-        (leave_a_key, "I5: unknown key gotaskq:1:{0}:what"),
+        (leave_a_key, "I5: unknown key gotaskq:2:{0}:what"),
         (retry_too_often, "I7: job 5 was retried 4 times; max_retries is 3"),
         (forget_a_crash, "I7: job 4 ran 2 times"),
     ],
@@ -282,15 +282,16 @@ def test_a_traceback_is_unhandled() -> None:
 @pytest.mark.slow
 def test_the_reader_reads_what_is_there() -> None:
     with running() as server, server.client() as client:
-        base = "gotaskq:1:{0}:"
+        base = "gotaskq:2:{0}:"
         first, second = f"{1:020d}", f"{2:020d}"
         client.set(f"{base}b:{first}", b'70\t1000\tn\tnoop\tmail\t3\t0\t5\tt9\ts20\x00{"a":"\t\x00"}')
-        client.hset(f"{base}j:{first}", mapping={"s": "R", "tk": "t"})
-        client.hset(f"{base}j:{second}", mapping={"s": "D"})
+        client.set(f"{base}s:{first}", "R\t\tt\t\t\t\t\t\t\t\t\t\t")
+        client.hset(f"{base}t:{first}", mapping={"cr": "1"})
+        client.set(f"{base}s:{second}", 'D\t\t\t\t\t\t\t\t\t\t\t\t\x00{"a":"\t"}')
         client.zadd(f"{base}run", {first: 9_000})
         client.zadd(f"{base}rdy:mail", {second: 1})
         client.hset(f"{base}st", "enq", 1)
-        client.hset("gotaskq:1:queues", "mail", "1")
+        client.hset("gotaskq:2:queues", "mail", "1")
         client.hset(f"{base}uk", "w:1", first)
         client.set(f"{base}ik:d1", f"9000 {first} f1")
         client.set(f"{base}odd", "1")
@@ -300,9 +301,9 @@ def test_the_reader_reads_what_is_there() -> None:
 
     partition = store.partitions["{0}"]
     assert partition.jobs == {
-        1: StoredJob(1, 70, 1000, "n", "noop", "mail", 3, 0, 5, b'{"a":"\t\x00"}', {"s": "R", "tk": "t"}, 20)
+        1: StoredJob(1, 70, 1000, "n", "noop", "mail", 3, 0, 5, b'{"a":"\t\x00"}', {"s": "R", "tk": "t", "cr": "1"}, 20)
     }
-    assert partition.orphans == {2: {"s": "D"}}
+    assert partition.orphans == {2: {"s": "D", "re": '{"a":"\t"}'}}
     assert partition.places == {"run": {1: 9_000}, "rdy:mail": {2: 1}}
     assert (store.queues, partition.counters) == ({"mail": "1"}, {"enq": 1})
     assert (partition.unique_keys, partition.requests) == ({"w:1": first}, {"d1": first})

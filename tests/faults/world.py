@@ -280,8 +280,8 @@ class World:
     @staticmethod
     def _waiting_at(master: RedisServer) -> int:
         with master.client() as client:
-            bases = [key.decode().removesuffix("meta") for key in client.scan_iter("gotaskq:1:{*}:meta")]
-            names = {key.decode() for key in client.scan_iter("gotaskq:1:{*}:[rd][dl]y:*")}
+            bases = [key.decode().removesuffix("meta") for key in client.scan_iter("gotaskq:2:{*}:meta")]
+            names = {key.decode() for key in client.scan_iter("gotaskq:2:{*}:[rd][dl]y:*")}
             waiting = 0
             for base in bases:  # a partition's keys share a slot, and so a transaction
                 queues = {"default"} | {name.rpartition(":")[2] for name in names}

@@ -112,7 +112,7 @@ def test_doors_without_a_loop_count_together_too(server: RedisServer, job: Jobs)
     layout = StoreLayout(key_prefix=SERVERS_TIME)
     doors = [SyncRedis(server.url, StoreLimits(), clock=SystemClock(), rng=Random(), layout=layout) for _ in range(2)]
     with server.client() as client:
-        client.hset(f"{SERVERS_TIME}:1:rules", f"{DEFAULT_QUEUE} rate_limit", "20")
+        client.hset(f"{SERVERS_TIME}:2:rules", f"{DEFAULT_QUEUE} rate_limit", "20")
     for door in doors:
         door.refresh_rules()
     began_s = store_now_s(server)

@@ -8,7 +8,7 @@ from typing import Final
 
 from gotaskq.job import JobId
 
-SCHEMA: Final = 1  # part of every key: a later layout lives beside this one
+SCHEMA: Final = 2  # part of every key: a later layout lives beside this one
 ID_DIGITS: Final = 20  # as many as any 64-bit number has, so that ids compare as text as they do as numbers
 
 # Behind a partition's `meta`: a key that never exists. Every script names both, so a Cluster that moves the slot key by

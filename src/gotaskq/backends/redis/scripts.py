@@ -58,13 +58,24 @@ NEEDS_MEMORY: Final = frozenset(
 READS: Final = frozenset({Script.GET, Script.BOARD_READ})
 
 
-# Between the prelude and a script: what would make its file too long to read at once, or what two of them share.
+# Between the prelude and a script: what would make its file too long to read at once, or what a few of them share;
+# not in the prelude, since each function there costs each call of each script.
 PARTS: Final = {
     Script.AMEND: ("_revive",),
+    Script.BOARD_POST: ("_board",),
+    Script.BOARD_READ: ("_board",),
+    Script.BOARD_REMOVE: ("_board",),
+    Script.CANCEL: ("_ends",),
+    Script.DELETE: ("_ends",),
     Script.ENQUEUE: ("_keys", "_rates"),
+    Script.EXPIRE: ("_ends",),
     Script.HAPPENINGS_TELL: ("_happenings",),
     Script.HAPPENINGS_WATCH: ("_happenings",),
+    Script.PRUNE: ("_ends",),
+    Script.PURGE: ("_ends",),
+    Script.REAP: ("_ends",),
     Script.REPLAY: ("_revive",),
+    Script.SETTLE: ("_ends",),
 }
 
 

@@ -15,6 +15,7 @@ from gotaskq.testing.conformance.given import (
     counted,
     counts,
     enqueue,
+    fail,
     given_cancelled,
     given_done,
     ids,
@@ -58,6 +59,23 @@ class ReserveConformance(ConformanceSuite):
         assert lease_of(running).nonce
         assert await look(backend, given) == running
         assert await counts(backend) == counted(running=1)
+
+    async def test_what_is_new_and_what_is_not_are_taken_together(
+        self, backend: Backend, job: Jobs, clock: MovableClock
+    ) -> None:
+        await enqueue(backend, *(job() for _ in range(10)))
+        retried = [await fail(backend, running) for running in await reserve(backend)]
+        delayed = [job(delay_s=1, schedule_s=60) for _ in range(10)]
+        new = [job() for _ in range(80)]
+        await enqueue(backend, *delayed, *new)
+        await clock.advance(2)
+
+        running = await reserve(backend)
+
+        assert set(ids(running)) == {one.id for one in (*retried, *delayed, *new)}
+        assert [await look(backend, one) for one in running] == running
+        assert {one.id for one in running if one.attempt == 2} == set(ids(retried))
+        assert await counts(backend) == counted(running=100)
 
     async def test_where_nothing_waits_nothing_is_given_out(self, backend: Backend, job: Jobs) -> None:
         await given_done(backend, job())

@@ -50,6 +50,17 @@ class SettleConformance(ConformanceSuite):
         assert await counts(backend) == counted()
         assert await reserve(backend) == []
 
+    async def test_of_two_settlements_in_one_call_the_first_counts(self, backend: Backend, job: Jobs) -> None:
+        running = await given_running(backend, job())
+        lease = lease_of(running)
+
+        replies = await backend.settle([Complete(lease, b"1"), Complete(lease, b"2"), Release(lease)])
+
+        assert replies == [Settled.OK, Settled.ALREADY, Settled.ALREADY]
+        done = await look(backend, running)
+        assert (done.status, done.result_json) == (Status.DONE, b"1")
+        assert await counts(backend) == counted()
+
     async def test_reschedule_spends_a_retry(self, backend: Backend, job: Jobs, clock: MovableClock) -> None:
         running = await given_running(backend, job())
         await clock.advance(2)

@@ -71,6 +71,16 @@ class ResultConformance(ConformanceSuite):
         assert await backend.settle([Complete(lease_of(successor), b"2")]) == [Settled.OK]
         assert (await look(backend, late)).result == 2
 
+    async def test_each_job_of_a_batch_has_its_own_result(self, backend: Backend, job: Jobs) -> None:
+        await enqueue(backend, *(job() for _ in range(6)))
+        running = await reserve(backend)
+        results = [b"1", None, b'"two"', None, b"[3]", b"1"]
+        settlements = [Complete(lease_of(one), result) for one, result in zip(running, results, strict=True)]
+
+        assert await backend.settle(settlements) == [Settled.OK] * 6
+
+        assert [(await look(backend, one)).result_json for one in running] == results
+
     async def test_many_large_results_at_once(self, backend: Backend, job: Jobs) -> None:
         given = [job() for _ in range(40)]
         await enqueue(backend, *given)

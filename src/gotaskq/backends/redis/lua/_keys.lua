@@ -1,5 +1,5 @@
 -- The keys of new jobs; put before `enqueue` and after the prelude.
---   uk         hash: unique key → the job that has it and waits or runs; the job's own state names the key in `uq`
+--   uk         hash: unique key → the job that has it and waits or runs; the job's own state names the key too
 --   ik:DIGEST  until when it counts, the job that stands for the request, and the request's fingerprint
 -- All in one function, which only calls with keys make use of: what a script defines is made anew in each call, and with
 -- these seven the call of a lone job took an eighth longer (docs/decisions/0032-jobs-are-sent-once.md).
@@ -53,7 +53,6 @@ local function keyring()
       tried[keys.unique] = id
     else
       call('HSET', base .. 'uk', keys.unique, id)
-      call('HSET', job_key(id), 'uq', keys.unique)
     end
   end
 

@@ -17,12 +17,8 @@ end
 local now = instant()
 
 local function body_key(id) return base .. 'b:' .. id end
-local function job_key(id) return base .. 'j:' .. id end
--- Where a notice board keeps when each key was said last, the digests of what was said, and the bodies.
-local function board_keys(name)
-  local key = base .. 'nb:' .. name
-  return key, key .. ':d', key .. ':b'
-end
+local function state_key(id) return base .. 's:' .. id end
+local function trail_key(id) return base .. 't:' .. id end
 local function ready_key(queue) return base .. 'rdy:' .. queue end
 local function scheduled_key(queue) return base .. 'dly:' .. queue end
 
@@ -32,26 +28,51 @@ local function place_of(id)
   return string.match(head, '^(%d+)\t%d+\t[^\t]*\t[^\t]*\t([^\t]*)\t')
 end
 
--- A job as it stands: its record (false when gone) and its state, empty while nothing has touched it.
-local function row(id) return {id, call('GET', body_key(id)), call('HGETALL', job_key(id))} end
+-- A job's state is a text: thirteen words with tabs between them, then for a result a NUL and the result. There is none
+-- until something happens to the job. One text, since jobs of one reservation have the same: then a script works out once
+-- what becomes of them, and reads and writes a batch of them in two calls (docs/decisions/0045-a-state-is-one-text.md).
+local function read_state(text)
+  local state, word = {}, string.gmatch(text, '([^%z\t]*)[%z\t]?')
+  state.status, state.attempt, state.nonce, state.settled, state.worker = word(), word(), word(), word(), word()
+  state.queue, state.started, state.updated, state.due, state.finished = word(), word(), word(), word(), word()
+  state.is_cancel_requested, state.schedule_ms, state.unique_key = word(), word(), word()
+  return state
+end
+
+local function write_state(state)
+  return table.concat({
+    state.status, state.attempt or '', state.nonce or '', state.settled or '', state.worker or '', state.queue or '',
+    state.started or '', state.updated or '', state.due or '', state.finished or '',
+    state.is_cancel_requested or '', state.schedule_ms or '', state.unique_key or '',
+  }, '\t')
+end
+
+-- The state of a job, and whether anything has happened to it.
+local function state_of(id)
+  local text = call('GET', state_key(id))
+  if not text then return {status = PENDING}, false end
+  return read_state(text), true
+end
+
+local function keep_state(id, state) call('SET', state_key(id), write_state(state)) end
+
+-- A job as it stands: its record (false when gone), and if something has happened to it its state and its trail.
+local function row(id)
+  local record, text = unpack(call('MGET', body_key(id), state_key(id)))
+  if not text then return {id, record} end
+  return {id, record, text, call('HGETALL', trail_key(id))}
+end
 
 -- How many bytes a row brings, so that a reply can be kept small.
 local function size_of(seen)
-  local bytes = #(seen[2] or '')
-  for _, word in ipairs(seen[3]) do bytes = bytes + #word end
+  local bytes = #(seen[2] or '') + #(seen[3] or '')
+  for _, word in ipairs(seen[4] or {}) do bytes = bytes + #word end
   return bytes
-end
-
--- The field and the value that keep how a job's attempt failed: an error, and a traceback in the lines after it.
--- Attempts that fail have consecutive numbers, so their number modulo five keeps the last five of them.
-local function failed(key, failure)
-  local number, started, worker = unpack(call('HMGET', key, 'at', 'st', 'ow'))
-  return 'h' .. number % 5, table.concat({number, started, now, worker, failure}, '\t')
 end
 
 -- Remember until when a job that is due at an instant may wait, if it must not wait for ever.
 local function watch(id, due_ms, schedule_ms)
-  if schedule_ms then call('ZADD', patience, due_ms + schedule_ms, id) end
+  if (schedule_ms or '') ~= '' then call('ZADD', patience, due_ms + schedule_ms, id) end
 end
 
 local function wake(queue) call('PUBLISH', string.match(base, '^(.-){') .. 'wake', queue) end
@@ -83,72 +104,3 @@ local function promote(queue, limit)
   if #ready > 0 then push_ready(queue, ready) end
   return #due
 end
-
--- Free the unique key of a job that has ended, if it had one.
-local function let_go(id, unique_key)
-  if unique_key and call('HGET', base .. 'uk', unique_key) == id then call('HDEL', base .. 'uk', unique_key) end
-end
-
--- The first of `count` stamps: they order ends and deaths, those of one millisecond too, across partitions.
-local function stamps(count)
-  local first = math.max((tonumber(call('HGET', meta, 'stamp')) or 0) + 64, now * 4096 + partition)
-  call('HSET', meta, 'stamp', string.format('%.0f', first + (count - 1) * 64))
-  return first
-end
-
--- File jobs in the order they ended, and return how many may be there. `terms` is that number, then for each queue that
--- keeps its jobs for a time of its own a space, its name, '=' and the ms; its jobs are filed by when they go, too.
-local function file_by_stamp(key, ids, terms)
-  local scores, first = {}, stamps(#ids)
-  for place, id in ipairs(ids) do
-    scores[2 * place - 1], scores[2 * place] = string.format('%.0f', first + (place - 1) * 64), id
-  end
-  call('ZADD', key, unpack(scores))
-  local most = tonumber(terms)
-  if most then return most end
-  for _, id in ipairs(ids) do
-    local _, last = string.find(terms, ' ' .. call('HGET', job_key(id), 'q') .. '=', 1, true)
-    if last then call('ZADD', base .. 'own', now + string.match(terms, '^%d+', last + 1), id) end
-  end
-  return tonumber(string.match(terms, '^%d+'))
-end
-
--- Drop jobs that have ended from the store, whatever still names them.
-local function forget(ids)
-  local keys = {}
-  for _, id in ipairs(ids) do keys[#keys + 1], keys[#keys + 2] = body_key(id), job_key(id) end
-  call('UNLINK', unpack(keys))
-  call('ZREM', ids_index, unpack(ids))
-end
-
-local function forget_done(ids)
-  call('ZREM', base .. 'fin', unpack(ids))
-  call('ZREM', base .. 'own', unpack(ids))
-  forget(ids)
-end
-
-local function forget_dead(ids)
-  for _, id in ipairs(ids) do
-    call('HINCRBY', counters, 'd:' .. call('HGET', job_key(id), 'q'), -1)
-  end
-  call('ZREM', base .. 'dlq', unpack(ids))
-  call('ZREM', base .. 'own', unpack(ids))
-  forget(ids)
-end
-
--- File jobs that are DONE or CANCELLED and whose state says which queue they are of; of too many the first to have ended
--- go.
-local function finish(ids, terms)
-  local most = file_by_stamp(base .. 'fin', ids, terms)
-  local excess = call('ZCARD', base .. 'fin') - most
-  if excess > 0 then forget_done(call('ZRANGE', base .. 'fin', 0, math.min(excess, 500) - 1)) end
-end
-
--- File jobs that are DEAD and whose state says which queue they are of; of too many the first to have died go.
-local function bury(ids, terms)
-  for _, id in ipairs(ids) do call('HINCRBY', counters, 'd:' .. call('HGET', job_key(id), 'q'), 1) end
-  local most = file_by_stamp(base .. 'dlq', ids, terms)
-  local excess = call('ZCARD', base .. 'dlq') - most
-  if excess > 0 then forget_dead(call('ZRANGE', base .. 'dlq', 0, math.min(excess, 500) - 1)) end
-end
-

@@ -6,8 +6,8 @@
 local BAND = 562949953421312  -- 2^49: what a rank holds below its band
 
 local function due_of(id)
-  local due = call('HGET', job_key(id), 'ra')
-  return tonumber(due or string.match(call('GETRANGE', body_key(id), 0, 63), '^%d+\t(%d+)\t') or now)
+  local created = string.match(call('GETRANGE', body_key(id), 0, 63), '^%d+\t(%d+)\t')
+  return tonumber(state_of(id).due) or tonumber(created) or now
 end
 
 local function since(queue)

@@ -7,16 +7,15 @@
 --          is false when there is none
 -- Atomic because a job must not be given out between the look and the change.
 local nonce, id, delay_ms, rank, priority, retries, execution_ms, schedule_ms, payload, replays = unpack(ARGV, 2, 11)
-local key = job_key(id)
 local record = call('GET', body_key(id))
-if not record then return {'', {id, false, {}}} end
-local state = call('HMGET', key, 's', 'an', 'ra', 'rp', 'uq')
-if state[2] == nonce then return {'1', row(id)} end
+if not record then return {'', {id, false}} end
+local state, trail = state_of(id), trail_key(id)
+local last_nonce, times = unpack(call('HMGET', trail, 'an', 'rp'))
+if last_nonce == nonce then return {'1', row(id)} end
 if replays ~= '' then
-  local is_meant = state[1] == DEAD and (state[4] or '0') == replays
-  if not (is_meant and revive(id, state[5], nonce)) then return {'', row(id)} end
-  state[3] = now
-elseif state[1] and state[1] ~= PENDING then
+  local is_meant = state.status == DEAD and (times or '0') == replays
+  if not (is_meant and revive(id, state, nonce)) then return {'', row(id)} end
+elseif state.status ~= PENDING then
   return {'', row(id)}
 end
 
@@ -44,16 +43,18 @@ set_rare('t', execution_ms)
 local body = payload ~= '' and payload or string.sub(record, head_end + 1)
 call('SET', body_key(id), table.concat(parts, '\t') .. '\0' .. body)
 
-local due_ms = delay_ms ~= '' and now + delay_ms or tonumber(state[3] or parts[2])
-call('HSET', key, 's', PENDING, 'ra', due_ms, 'ua', now, 'an', nonce)
+state.due = delay_ms ~= '' and now + delay_ms or tonumber(state.due) or tonumber(parts[2])
+state.updated = now
+if schedule_ms ~= '' then state.schedule_ms = schedule_ms ~= '0' and schedule_ms or '' end
+keep_state(id, state)
+call('HSET', trail, 'an', nonce)
 if delay_ms ~= '' then
   call('ZREM', ready_key(queue), id)
   call('ZREM', scheduled_key(queue), id)
-  if delay_ms == '0' then push_ready(queue, {parts[1], id}) else schedule(queue, id, due_ms) end
+  if delay_ms == '0' then push_ready(queue, {parts[1], id}) else schedule(queue, id, state.due) end
 elseif rank ~= '' then
   call('ZADD', ready_key(queue), 'XX', rank, id)  -- one that is not due yet gets its rank when it is
 end
-if schedule_ms == '0' then call('HDEL', key, 'sx') elseif schedule_ms ~= '' then call('HSET', key, 'sx', schedule_ms) end
 call('ZREM', patience, id)
-watch(id, due_ms, call('HGET', key, 'sx'))
+watch(id, state.due, state.schedule_ms)
 return {'1', row(id)}

@@ -4,23 +4,26 @@
 -- Publishes '!' and the id of a running job, so that its holder hears at once; again each time somebody asks.
 -- Atomic because a job must not be given out between the look and the mark.
 local id = ARGV[2]
-local key = job_key(id)
 local _, queue = place_of(id)
-if not queue then return {id, false, {}} end
-local state = call('HGET', key, 's') or PENDING
-if state == PENDING then
+if not queue then return {id, false} end
+local state = state_of(id)
+if state.status == PENDING then
   call('ZREM', ready_key(queue), id)
   call('ZREM', scheduled_key(queue), id)
   call('ZREM', patience, id)
-  call('HSET', key, 's', CANCELLED, 'fi', now, 'ua', now, 'q', queue)
+  state.status, state.finished, state.updated, state.queue = CANCELLED, now, now, queue
+  keep_state(id, state)
   call('HINCRBY', counters, 'cancel', 1)
-  let_go(id, call('HGET', key, 'uq'))
+  let_go(id, state.unique_key)
   local cancelled = row(id)
   finish({id}, ARGV[3])
   return cancelled
 end
-if state == RUNNING then
-  if call('HGET', key, 'cx') ~= '1' then call('HSET', key, 'cx', 1, 'ua', now) end
+if state.status == RUNNING then
+  if state.is_cancel_requested ~= '1' then
+    state.is_cancel_requested, state.updated = '1', now
+    keep_state(id, state)
+  end
   wake('!' .. id)  -- no queue's name begins so
 end
 return row(id)

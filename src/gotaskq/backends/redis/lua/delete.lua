@@ -8,12 +8,12 @@ if last then return tonumber(last) end
 local deleted = 0
 for place = 4, #ARGV do
   local id = ARGV[place]
-  local state = call('HGET', job_key(id), 's')
-  if state and (ARGV[3] == '' or ARGV[3] == state) then
-    if state == DEAD then
+  local status = call('GETRANGE', state_key(id), 0, 0)
+  if ARGV[3] == '' or ARGV[3] == status then
+    if status == DEAD then
       forget_dead({id})
       deleted = deleted + 1
-    elseif state == DONE or state == CANCELLED then
+    elseif status == DONE or status == CANCELLED then
       forget_done({id})
       deleted = deleted + 1
     end

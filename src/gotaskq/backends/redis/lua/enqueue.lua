@@ -46,15 +46,15 @@ local function make_ready(id, queue, record)
   ready[queue] = entries
 end
 
--- File a job that is delayed or must not wait for ever: both count from now, by this clock.
-local function file(id, queue, terms, record)
+-- File a job that has terms; times count from now, by this clock.
+local function file(id, queue, terms, record, unique_key)
   local delay_ms, schedule_ms = string.match(terms, '^(%d+) ?(%d*)')
-  local due_ms = now + delay_ms
-  call('HSET', job_key(id), 's', PENDING, 'ra', due_ms)
-  if schedule_ms ~= '' then
-    call('HSET', job_key(id), 'sx', schedule_ms)
-    watch(id, due_ms, schedule_ms)
+  local has_times, due_ms = delay_ms ~= '0' or schedule_ms ~= '', now + delay_ms
+  if has_times or unique_key ~= '' then
+    local due = has_times and due_ms or nil
+    keep_state(id, {status = PENDING, due = due, schedule_ms = schedule_ms, unique_key = unique_key})
   end
+  watch(id, due_ms, schedule_ms)
   if due_ms > now then schedule(queue, id, due_ms) else make_ready(id, queue, record) end
 end
 
@@ -72,8 +72,11 @@ local function store(id, queue, terms, record)
   depths[queue] = depths[queue] + 1
   if meter then meter.spend(queue) end
   stored[#stored + 1], stored[#stored + 2] = 0, id
-  local has_times = terms ~= '0' and not string.find(terms, '^0\t')
-  if has_times then file(id, queue, terms, record) else make_ready(id, queue, record) end
+  if terms == '0' then
+    make_ready(id, queue, record)
+  else
+    file(id, queue, terms, record, keys and keys.unique or '')
+  end
   return 'O'
 end
 

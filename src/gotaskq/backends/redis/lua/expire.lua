@@ -6,17 +6,19 @@ local MOST_BYTES = 4194304  -- in one reply; what is left expires with the next 
 local rows, dead = {}, {}
 
 local function expire(id)
-  local key, _, queue = job_key(id), place_of(id)
+  local _, queue = place_of(id)
   if not queue then
     call('HINCRBY', counters, 'corrupt', 1)
     return 0
   end
   call('ZREM', ready_key(queue), id)
   call('ZREM', scheduled_key(queue), id)
-  local schedule_ms, unique_key = unpack(call('HMGET', key, 'sx', 'uq'))
-  let_go(id, unique_key)
-  local error = 'not started within ' .. schedule_ms .. ' ms of being due'
-  call('HSET', key, 's', DEAD, 'fi', now, 'ua', now, 'q', queue, 'dr', 'expired', 'er', error)
+  local state = state_of(id)
+  let_go(id, state.unique_key)
+  state.status, state.finished, state.updated, state.queue = DEAD, now, now, queue
+  keep_state(id, state)
+  local error = 'not started within ' .. state.schedule_ms .. ' ms of being due'
+  call('HSET', trail_key(id), 'dr', 'expired', 'er', error)
   dead[#dead + 1] = id
   local expired = row(id)
   rows[#rows + 1] = expired

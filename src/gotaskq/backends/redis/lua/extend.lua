@@ -5,10 +5,10 @@
 local replies = {}
 for first = 3, #ARGV, 2 do
   local id, nonce = ARGV[first], ARGV[first + 1]
-  local state = call('HMGET', job_key(id), 's', 'tk', 'cx')
-  if state[1] == RUNNING and state[2] == nonce then
+  local state = state_of(id)
+  if state.status == RUNNING and state.nonce == nonce then
     call('ZADD', run, 'XX', 'GT', now + ARGV[2], id)
-    replies[#replies + 1] = state[3] == '1' and 'C' or 'H'
+    replies[#replies + 1] = state.is_cancel_requested == '1' and 'C' or 'H'
   else
     replies[#replies + 1] = 'L'
   end

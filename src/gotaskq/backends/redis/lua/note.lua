@@ -5,13 +5,13 @@
 local replies = {}
 for first = 2, #ARGV, 4 do
   local id, nonce, progress, checkpoint = unpack(ARGV, first, first + 3)
-  local key = job_key(id)
-  local state = call('HMGET', key, 's', 'tk', 'cx')
-  if state[1] == RUNNING and state[2] == nonce then
-    call('HSET', key, 'ua', now)
-    if progress ~= '' then call('HSET', key, 'pg', progress) end
-    if checkpoint ~= '' then call('HSET', key, 'ck', checkpoint) end
-    replies[#replies + 1] = state[3] == '1' and 'C' or 'H'
+  local state = state_of(id)
+  if state.status == RUNNING and state.nonce == nonce then
+    state.updated = now
+    keep_state(id, state)
+    if progress ~= '' then call('HSET', trail_key(id), 'pg', progress) end
+    if checkpoint ~= '' then call('HSET', trail_key(id), 'ck', checkpoint) end
+    replies[#replies + 1] = state.is_cancel_requested == '1' and 'C' or 'H'
   else
     replies[#replies + 1] = 'L'
   end

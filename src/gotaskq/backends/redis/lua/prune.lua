@@ -10,7 +10,7 @@ local has_own = call('EXISTS', own) == 1
 local function past_their_own(most)
   local done, dead = {}, {}
   for _, id in ipairs(call('ZRANGEBYSCORE', own, '-inf', now, 'LIMIT', 0, most)) do
-    local ended = call('HGET', job_key(id), 's') == DEAD and dead or done
+    local ended = call('GETRANGE', state_key(id), 0, 0) == DEAD and dead or done
     ended[#ended + 1] = id
   end
   if #done > 0 then forget_done(done) end

@@ -12,7 +12,7 @@ local function purge(key, most)
   if #ids > 0 then
     call('ZREM', key, unpack(ids))
     call('ZREM', patience, unpack(ids))
-    for _, id in ipairs(ids) do let_go(id, call('HGET', job_key(id), 'uq')) end
+    for _, id in ipairs(ids) do let_go(id, state_of(id).unique_key) end
     forget(ids)
   end
   return #ids

@@ -21,41 +21,43 @@ end
 local APART_MS, SPREAD_MS, LOST = 500, 30000, 'worker lost'
 local finished, dead, ready, last_chances = {}, {}, {}, 0
 
-local function run_again(id, key, queue, crashes)
+local function run_again(id, state, crashes)
   local delay_ms = 0
   if crashes + 1 == tonumber(ARGV[3]) then
     delay_ms = math.min(last_chances * APART_MS, SPREAD_MS)
     last_chances = last_chances + 1
   end
-  call('HSET', key, 's', PENDING, 'ra', now + delay_ms, failed(key, LOST))
-  call('HDEL', key, 'pg')
-  watch(id, now + delay_ms, call('HGET', key, 'sx'))
-  if delay_ms > 0 then return schedule(queue, id, now + delay_ms) end
-  local entries = ready[queue] or {}
+  state.status, state.due = PENDING, now + delay_ms
+  call('HSET', trail_key(id), failed(state, LOST))
+  call('HDEL', trail_key(id), 'pg')
+  watch(id, state.due, state.schedule_ms)
+  if delay_ms > 0 then return schedule(state.queue, id, state.due) end
+  local entries = ready[state.queue] or {}
   entries[#entries + 1], entries[#entries + 2] = place_of(id), id
-  ready[queue] = entries
+  ready[state.queue] = entries
 end
 
 local function lapse(id)
-  local key = job_key(id)
-  local queue, owner, cancel_requested, unique_key = unpack(call('HMGET', key, 'q', 'ow', 'cx', 'uq'))
-  if not queue then return call('HINCRBY', counters, 'corrupt', 1) end
-  local crashes = call('HINCRBY', key, 'cr', 1)
-  call('HSET', key, 'tk', '', 'ua', now)
-  call('HINCRBY', counters, 'r:' .. queue, -1)
+  local state, is_known = state_of(id)
+  if not is_known then return call('HINCRBY', counters, 'corrupt', 1) end
+  local crashes = call('HINCRBY', trail_key(id), 'cr', 1)
+  state.nonce, state.updated = '', now
+  call('HINCRBY', counters, 'r:' .. state.queue, -1)
   call('HINCRBY', counters, 'crash', 1)
-  if cancel_requested == '1' then
-    call('HSET', key, 's', CANCELLED, 'fi', now)
-    let_go(id, unique_key)
+  if state.is_cancel_requested == '1' then
+    state.status, state.finished = CANCELLED, now
+    let_go(id, state.unique_key)
     finished[#finished + 1] = id
   elseif crashes < tonumber(ARGV[3]) then
-    run_again(id, key, queue, crashes)
+    run_again(id, state, crashes)
   else
-    local error = 'worker lost: the lease ran out ' .. crashes .. ' times, last with ' .. owner
-    call('HSET', key, 's', DEAD, 'fi', now, 'dr', 'worker_lost', 'er', error, failed(key, LOST))
-    let_go(id, unique_key)
+    state.status, state.finished = DEAD, now
+    local error = 'worker lost: the lease ran out ' .. crashes .. ' times, last with ' .. state.worker
+    call('HSET', trail_key(id), 'dr', 'worker_lost', 'er', error, failed(state, LOST))
+    let_go(id, state.unique_key)
     dead[#dead + 1] = id
   end
+  keep_state(id, state)
   local lapsed = row(id)
   rows[#rows + 1] = lapsed
   return size_of(lapsed)

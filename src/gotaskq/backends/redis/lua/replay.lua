@@ -7,10 +7,10 @@ local nonce, rows, seen = ARGV[2], {}, {}
 
 for place = 3, #ARGV do
   local id = ARGV[place]
-  local state = call('HMGET', job_key(id), 's', 'rn', 'uq')
-  if state[2] == nonce then
+  local state = state_of(id)
+  if call('HGET', trail_key(id), 'rn') == nonce then
     if not seen[id] then rows[#rows + 1] = row(id) end
-  elseif state[1] == DEAD and revive(id, state[3], nonce) then
+  elseif state.status == DEAD and revive(id, state, nonce) then
     rows[#rows + 1] = row(id)
   end
   seen[id] = true

@@ -6,95 +6,129 @@
 -- Atomic because the check of the lease and the job's next place must be one step. A repeat answers A and does nothing.
 local finished, dead, ready, left, counts = {}, {}, {}, {}, {}
 local now_text = string.format('%.0f', now)  -- for every job: a number is made text anew in each call
+local texts, changed = {}, {}  -- the states of the jobs that are settled, as they are by now, and who has another one
+local read = {}  -- from the texts of running jobs: the state, and the text once it is DONE; the same for many jobs
 
 local function count(name, by) counts[name] = (counts[name] or 0) + by end
 
 local function error_of(failure) return string.match(failure, '^[^\n]*') end
 
--- End the attempt: the lease is let go of, and the job's state is what follows; one call, most of what a settlement costs.
-local function leave(job, ...)
-  call('HSET', job.key, 'tk', '', 'lt', job.nonce, 'ua', now_text, ...)
+local function read_once(text)
+  local state = read[text] or read_state(text)
+  read[text] = state
+  return state
 end
 
-local function run_again(id, queue, delay_ms)
-  call('HDEL', job_key(id), 'pg')
-  watch(id, now + delay_ms, call('HGET', job_key(id), 'sx'))
-  if delay_ms ~= '0' then return schedule(queue, id, now + delay_ms) end
-  local entries = ready[queue] or {}
+local function change(id, text) texts[id], changed[#changed + 1] = text, id end
+
+-- End the attempt: the lease is let go of.
+local function leave(id, status, state)
+  state.status, state.nonce, state.settled, state.updated = status, '', state.nonce, now_text
+  if status ~= PENDING then state.finished = now_text end
+  return change(id, write_state(state))
+end
+
+local function run_again(id, state, delay_ms)
+  state.due = now + delay_ms
+  leave(id, PENDING, state)
+  call('HDEL', trail_key(id), 'pg')
+  watch(id, state.due, state.schedule_ms)
+  if delay_ms ~= '0' then return schedule(state.queue, id, state.due) end
+  local entries = ready[state.queue] or {}
   entries[#entries + 1], entries[#entries + 2] = place_of(id), id
-  ready[queue] = entries
+  ready[state.queue] = entries
 end
 
-local function filed(id, job, counter)
-  if job.unique_key then let_go(id, job.unique_key) end
+local function filed(id, unique_key, counter)
+  let_go(id, unique_key)
   finished[#finished + 1] = id
   count(counter, 1)
 end
 
 local carry_out = {
-  C = function(id, job, result)
-    if result == '' then
-      leave(job, 's', DONE, 'fi', now_text)
-    else
-      leave(job, 's', DONE, 'fi', now_text, 're', result)
-    end
-    filed(id, job, 'done')
-  end,
-  X = function(id, job)
-    leave(job, 's', CANCELLED, 'fi', now_text)
-    filed(id, job, 'cancel')
-  end,
-  D = function(id, job, reason, failure)
-    leave(job, 's', DEAD, 'fi', now_text, 'dr', reason, 'er', error_of(failure))
+  D = function(id, state, reason, failure)
     if reason == 'expired' then  -- taken only to find that it is too late: that was no attempt
-      call('HINCRBY', job.key, 'at', -1)
+      call('HSET', trail_key(id), 'dr', reason, 'er', error_of(failure))
+      state.attempt = state.attempt - 1
     else
-      call('HSET', job.key, failed(job.key, failure))
+      call('HSET', trail_key(id), 'dr', reason, 'er', error_of(failure), failed(state, failure))
     end
-    let_go(id, job.unique_key)
+    leave(id, DEAD, state)
+    let_go(id, state.unique_key)
     dead[#dead + 1] = id
     count('dead', 1)
   end,
-  R = function(id, job, delay_ms, failure)
-    leave(job, 's', PENDING, 'ra', now + delay_ms, 'er', error_of(failure), 'uh', '', failed(job.key, failure))
-    call('HINCRBY', job.key, 'rt', 1)
-    run_again(id, job.queue, delay_ms)
+  R = function(id, state, delay_ms, failure)
+    call('HSET', trail_key(id), 'er', error_of(failure), failed(state, failure))
+    call('HDEL', trail_key(id), 'uh')
+    call('HINCRBY', trail_key(id), 'rt', 1)
+    run_again(id, state, delay_ms)
     count('retry', 1)
   end,
-  L = function(id, job, delay_ms, unhandled)
-    local since = unhandled == '1' and (job.unhandled_since ~= '' and job.unhandled_since or now) or ''
-    leave(job, 's', PENDING, 'ra', now + delay_ms, 'uh', since)
-    call('HINCRBY', job.key, 'at', -1)
-    call('HINCRBY', job.key, 'rl', 1)
-    run_again(id, job.queue, delay_ms)
+  L = function(id, state, delay_ms, unhandled)
+    if unhandled == '1' then
+      call('HSETNX', trail_key(id), 'uh', now_text)
+    else
+      call('HDEL', trail_key(id), 'uh')
+    end
+    call('HINCRBY', trail_key(id), 'rl', 1)
+    state.attempt = state.attempt - 1
+    run_again(id, state, delay_ms)
     count('release', 1)
+  end,
+  X = function(id, state)
+    leave(id, CANCELLED, state)
+    filed(id, state.unique_key, 'cancel')
   end,
 }
 
-local function settle(kind, id, nonce, x, y)
-  local key = job_key(id)
-  local state = call('HMGET', key, 's', 'tk', 'lt', 'cx', 'q', 'uh', 'uq')
-  if state[1] ~= RUNNING or state[2] ~= nonce then
-    count(state[3] == nonce and 'dup' or 'lost', 1)
-    return state[3] == nonce and 'A' or 'L'
+-- What most settlements are, so the state that follows is worked out once for all jobs of one reservation.
+local function complete(id, lease, result)
+  if not lease.done then
+    local state = read_state(texts[id])
+    leave(id, DONE, state)
+    lease.done = texts[id]
+  else
+    change(id, lease.done)
   end
-  if kind == 'X' and state[4] ~= '1' then return 'L' end  -- nobody asked for its end
-  local job = {key = key, nonce = nonce, queue = state[5], unhandled_since = state[6] or '', unique_key = state[7]}
-  left[#left + 1] = id
-  count('r:' .. job.queue, -1)
-  if state[4] == '1' and (kind == 'R' or kind == 'L') then
-    carry_out.X(id, job)
-    return 'C'
-  end
-  carry_out[kind](id, job, x, y)
-  return 'O'
+  if result ~= '' then texts[id] = lease.done .. '\0' .. result end
+  filed(id, lease.unique_key, 'done')
 end
 
+local function settle(kind, id, nonce, x, y)
+  local lease = texts[id] and read_once(texts[id])
+  if not lease or lease.status ~= RUNNING or lease.nonce ~= nonce then
+    local is_repeat = lease and lease.settled == nonce
+    count(is_repeat and 'dup' or 'lost', 1)
+    return is_repeat and 'A' or 'L'
+  end
+  if kind == 'X' and lease.is_cancel_requested ~= '1' then return 'L' end  -- nobody asked for its end
+  left[#left + 1] = id
+  count('r:' .. lease.queue, -1)
+  if kind == 'C' then
+    complete(id, lease, x)
+    return 'O'
+  end
+  local is_ended = lease.is_cancel_requested == '1' and (kind == 'R' or kind == 'L')
+  carry_out[is_ended and 'X' or kind](id, read_state(texts[id]), x, y)
+  return is_ended and 'C' or 'O'
+end
+
+local ids, keys = {}, {}
+for first = 4, #ARGV, 5 do
+  ids[#ids + 1], keys[#keys + 1] = ARGV[first + 1], state_key(ARGV[first + 1])
+end
+for place, text in ipairs(call('MGET', unpack(keys))) do texts[ids[place]] = text end
 local replies = {}
 for first = 4, #ARGV, 5 do
   replies[#replies + 1] = settle(unpack(ARGV, first, first + 4))
 end
-if #left > 0 then call('ZREM', run, unpack(left)) end
+if #changed > 0 then
+  local states = {}
+  for place, id in ipairs(changed) do states[2 * place - 1], states[2 * place] = state_key(id), texts[id] end
+  call('MSET', unpack(states))
+  call('ZREM', run, unpack(left))
+end
 if #finished > 0 then finish(finished, ARGV[2]) end
 if #dead > 0 then bury(dead, ARGV[3]) end
 for queue, entries in pairs(ready) do push_ready(queue, entries) end
