@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -386,12 +386,16 @@ def main() -> int:
     if is_noticed(CONTROL):
         print("the tests fail on code that is not broken; mend that first")
         return 1
+    noticed = 0
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        noticed = list(pool.map(is_noticed, MUTATIONS))
-    for mutation, was_noticed in zip(MUTATIONS, noticed, strict=True):
-        print(f"{'noticed' if was_noticed else 'MISSED ':8} {mutation.name:55} {' '.join(mutation.tests)}")
-    print(f"{sum(noticed)} of {len(MUTATIONS)} noticed in {time.monotonic() - began_s:.0f} s")
-    return 0 if all(noticed) else 1
+        trials = {pool.submit(is_noticed, mutation): mutation for mutation in MUTATIONS}
+        for trial in as_completed(trials):
+            mutation = trials[trial]
+            noticed += trial.result()
+            verdict = "noticed" if trial.result() else "MISSED"
+            print(f"{verdict:8} {mutation.name:55} {' '.join(mutation.tests)}", flush=True)
+    print(f"{noticed} of {len(MUTATIONS)} noticed in {time.monotonic() - began_s:.0f} s")
+    return 0 if noticed == len(MUTATIONS) else 1
 
 
 if __name__ == "__main__":
