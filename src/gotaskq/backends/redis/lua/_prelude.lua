@@ -77,9 +77,10 @@ end
 
 local function wake(queue) call('PUBLISH', string.match(base, '^(.-){') .. 'wake', queue) end
 
-local function push_ready(queue, ranks_and_ids)
+-- Make jobs ready; who knows how many of the queue were ready before says so.
+local function push_ready(queue, ranks_and_ids, before)
   local key = ready_key(queue)
-  local was_empty = call('EXISTS', key) == 0
+  local was_empty = (before or call('EXISTS', key)) == 0
   call('ZADD', key, unpack(ranks_and_ids))
   if was_empty then wake(queue) end
 end

@@ -12,7 +12,7 @@
 --          its name, a space and how many more jobs it takes now
 -- Atomic because an id and its keys must be checked and taken in one step, and a queue's depth too.
 local is_atomic, most = ARGV[2] == '1', tonumber(string.match(ARGV[3], '^%d+'))
-local depths, ready, stored = {}, {}, {}
+local depths, ready_before, ready, stored = {}, {}, {}, {}
 
 local own = {}
 for queue, number in string.gmatch(ARGV[3], ' (%S+) (%d+)') do own[queue] = tonumber(number) end
@@ -21,7 +21,10 @@ local function is_full(queue, waiting) return waiting >= (own[queue] or most) en
 local function nonce_of(record) return string.match(record, '^%d+\t%d+\t([^\t]*)\t') end
 
 local function depth(queue)
-  depths[queue] = depths[queue] or call('ZCARD', ready_key(queue)) + call('ZCARD', scheduled_key(queue))
+  if not depths[queue] then
+    ready_before[queue] = call('ZCARD', ready_key(queue))
+    depths[queue] = ready_before[queue] + call('ZCARD', scheduled_key(queue))
+  end
   return depths[queue]
 end
 
@@ -117,7 +120,7 @@ for first = 4, #ARGV, 4 do
 end
 if #stored > 0 then
   call('ZADD', ids_index, unpack(stored))
-  for queue, entries in pairs(ready) do push_ready(queue, entries) end
+  for queue, entries in pairs(ready) do push_ready(queue, entries, ready_before[queue]) end
   call('HINCRBY', counters, 'enq', #stored / 2)
 end
 return table.concat(replies) .. (meter and meter.close() or '')
