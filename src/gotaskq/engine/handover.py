@@ -22,6 +22,7 @@ class Handover:
     def __init__(self, concurrency: int) -> None:
         self._concurrency = concurrency
         self._jobs: deque[Job] = deque()
+        self._half = 0  # of the jobs that waited after the last were put
         self._idle: deque[asyncio.Future[None]] = deque()
         self._running = 0
         self._mean_duration_s: float | None = None
@@ -40,6 +41,7 @@ class Handover:
     def put(self, jobs: Sequence[Job]) -> None:
         """Give jobs to the slots."""
         self._jobs.extend(jobs)
+        self._half = len(self._jobs) // 2
         to_wake = len(jobs)
         while to_wake and self._idle:
             slot = self._idle.popleft()
@@ -51,14 +53,15 @@ class Handover:
         """Return a waiting job, if there is one, for the calling slot, which then counts as running until `ended`."""
         if not self._jobs:
             return None
+        if len(self._jobs) == self._half:  # the next are on their way before the last of these are taken
+            self._call_fetcher()
         self._running += 1
         return self._jobs.popleft()
 
     async def take(self) -> Job:
         """Return the next job for the calling slot, which then counts as running until `ended`."""
         while not self._jobs:
-            if self._fetcher is not None and not self._fetcher.done():
-                self._fetcher.set_result(None)
+            self._call_fetcher()
             job_came = asyncio.get_running_loop().create_future()
             self._idle.append(job_came)
             await job_came
@@ -98,6 +101,10 @@ class Handover:
         self._jobs.clear()
         self._mean_duration_s = None
         return jobs
+
+    def _call_fetcher(self) -> None:
+        if self._fetcher is not None and not self._fetcher.done():
+            self._fetcher.set_result(None)
 
     def _room(self) -> int:
         free = self._concurrency - self._running

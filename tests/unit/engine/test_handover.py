@@ -15,6 +15,13 @@ def jobs(count: int) -> list[Job]:
     return [running(id=JobId(number)) for number in range(1, count + 1)]
 
 
+def run(handover: Handover, count: int) -> None:
+    """Run waiting jobs, each in no time."""
+    for _ in range(count):
+        assert handover.take_now() is not None
+        handover.ended(0.0)
+
+
 async def room_at_once(handover: Handover) -> int:
     """Return the room there is, or 0 when the fetcher would have to wait for any."""
     asking = asyncio.create_task(handover.room())
@@ -88,6 +95,23 @@ async def test_the_fetcher_waits_until_a_slot_asks_again(clock: FakeClock) -> No
     assert await fetcher == 1
     slot.cancel()
     await asyncio.wait([slot])
+
+
+async def test_the_fetcher_hears_when_half_of_what_it_brought_is_taken(clock: FakeClock) -> None:
+    handover = Handover(1)
+    handover.put(jobs(1))
+    run(handover, 1)
+    handover.put(jobs(1 + MAX_AHEAD))
+    fetcher = asyncio.create_task(handover.room())
+    await clock.settle()
+
+    run(handover, 1 + MAX_AHEAD // 2)
+    await clock.settle()
+    was_waiting = not fetcher.done()
+    run(handover, 1)
+
+    assert was_waiting
+    assert await fetcher == 2 + MAX_AHEAD // 2
 
 
 async def test_before_any_duration_is_known_nothing_is_fetched_ahead() -> None:
