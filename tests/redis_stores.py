@@ -14,16 +14,31 @@ from gotaskq.store_limits import StoreLayout, StoreLimits
 from gotaskq.testing.clock import SETTLE_ROUNDS, FakeClock
 
 GIVE_UP_S: Final = 30.0
+# What docs/guides/choose-a-backend.md tells an operator to give us, but for the password and the prefix of the keys.
+RIGHTS: Final = (
+    "resetchannels ~{0}* &{0}* -@all +@read +@write +@connection +@pubsub -@dangerous "
+    "+eval +evalsha +time +info +wait +client|setname"
+)
 
 _numbers = count()
+
+
+def url_of_user(server: RedisServer) -> str:
+    """Return the URL of a user who has the rights that are documented, and no others."""
+    with server.client() as client:
+        client.execute_command("ACL", "SETUSER", "jobs", "on", ">s3cret", *RIGHTS.format("gtqtest").split())
+    return server.url.replace("redis://", "redis://jobs:s3cret@")
 
 
 def new_store(
     server: RedisServer, limits: StoreLimits | None = None, *, clock: Clock, rng: Random, partitions: int = 1
 ) -> RedisBackend:
-    """Return an empty store on a server that others use too; leases get no grace, as the contract knows none."""
+    """Return an empty store on a server that others use too, for a user with no more rights than are documented.
+
+    Leases get no grace, as the contract knows none.
+    """
     layout = StoreLayout(key_prefix=f"gtqtest-{next(_numbers)}", partitions=partitions, outage_grace_ms=0)
-    return RedisBackend(server.url, limits, clock=clock, rng=rng, layout=layout)
+    return RedisBackend(url_of_user(server), limits, clock=clock, rng=rng, layout=layout)
 
 
 class StoreClock(FakeClock):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from tests.redis_stores import RIGHTS
 
 import gotaskq
 from gotaskq import TaskQ
@@ -61,6 +62,12 @@ def anchors(page: Path) -> set[str]:
     """Return the anchors of a page's headings, made as the usual renderers make them."""
     headings = _HEADING.findall(_FENCED.sub("", page.read_text()))
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_the_rights_for_redis_are_those_that_the_tests_of_its_backend_have() -> None:
+    page = " ".join((ROOT / "docs/guides/choose-a-backend.md").read_text().split())
+
+    assert f"ACL SETUSER gotaskq on >… {RIGHTS.format('gotaskq:2:')} ```" in page
 
 
 @pytest.mark.parametrize("snippet", PYTHON, ids=lambda snippet: snippet.name)

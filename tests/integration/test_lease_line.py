@@ -8,8 +8,9 @@ from random import Random
 import pytest
 import trustme
 from tests.faults.proxy import FaultProxy
-from tests.integration.test_redis_store import RIGHTS, opened, tls_before
+from tests.integration.test_redis_store import opened, tls_before
 from tests.redis_servers import HOST, Flavour, RedisServer, flavours, running
+from tests.redis_stores import url_of_user
 
 from gotaskq.backend import Extended
 from gotaskq.errors import BackendUnavailableError
@@ -100,10 +101,7 @@ async def test_a_server_that_stands_still_is_given_up_on(server: RedisServer, jo
 
 async def test_it_needs_no_more_rights_than_the_rest() -> None:
     with running() as server:
-        with server.client() as client:
-            client.execute_command("ACL", "SETUSER", "jobs", "on", ">s3cret", *RIGHTS.split())
-
-        async with opened(server.url.replace("redis://", "redis://jobs:s3cret@")) as backend:
+        async with opened(url_of_user(server)) as backend:
             line = backend.lease_line(timeout_s=TIMEOUT_S)
 
             assert line.extend([UNKNOWN], lease_ms=LEASE_MS) == [Extended.LOST]

@@ -9,15 +9,18 @@ from pathlib import Path
 from random import Random
 
 import pytest
+import redis
 import trustme
 from msgspec.structs import replace
 from tests.redis_servers import HOST, Flavour, RedisServer, flavours, running
-from tests.redis_stores import new_store, until
+from tests.redis_stores import new_store, until, url_of_user
 
 from gotaskq import TaskQ
 from gotaskq.amendment import DUE_NOW
 from gotaskq.backend import Enqueued, Extended, JobQuery, Note, Settled, Standing, TellsOfCancels, TellsOfLosses
 from gotaskq.backends.redis import RedisBackend
+from gotaskq.backends.redis.backend import RESERVE_BYTES
+from gotaskq.backends.redis.keys import Keys, member
 from gotaskq.clock import SystemClock
 from gotaskq.errors import BackendUnavailableError, StoreFullError
 from gotaskq.job import DEFAULT_QUEUE, Job, JobId, Lease
@@ -41,11 +44,6 @@ from gotaskq.testing.conformance.given import (
 pytestmark = pytest.mark.slow
 
 LEASE_MS = 30_000
-# What docs/guides/choose-a-backend.md tells an operator to give us.
-RIGHTS = (
-    "~gtqtest:* &gtqtest:* -@all +@read +@write +@connection +@pubsub +@scripting -function -script|flush "
-    "-script|kill -@dangerous +time +info +wait"
-)
 
 
 @pytest.fixture(params=flavours(), ids=lambda flavour: flavour.name)
@@ -176,6 +174,36 @@ class TestSharing:
 
             assert await walk(other) == []
             assert await reserve(other) == []
+
+
+class TestLargeReservations:
+    async def test_what_is_too_much_for_one_reply_stays_for_the_next(self, server: RedisServer, job: Jobs) -> None:
+        payload = b'"' + b"x" * (RESERVE_BYTES // 5) + b'"'
+        async with opened(server.url) as backend:
+            given = [job(payload_json=payload) for _ in range(40)]
+            for one in given:
+                await enqueue(backend, one)
+
+            taken: list[list[Job]] = []
+            while leased := await reserve(backend):
+                taken.append(leased)
+
+            assert [len(leased) for leased in taken] == [5] * 8
+            assert ids(one for leased in taken for one in leased) == ids(given)
+            assert await counts(backend) == counted(running=40)
+
+    async def test_a_job_whose_record_is_lost_is_passed_over(self, server: RedisServer, job: Jobs) -> None:
+        async with opened(server.url) as backend:
+            given = [job() for _ in range(80)]
+            await enqueue(backend, *given)
+            with server.client() as client:
+                for lost in (given[0], given[40], given[79]):
+                    client.delete(f"{Keys('gtqtest').meta(0).removesuffix('meta')}b:{member(lost.id)}")
+
+            leased = await reserve(backend)
+
+            assert ids(leased) == ids(one for one in given if one not in (given[0], given[40], given[79]))
+            assert await counts(backend) == counted(running=77)
 
 
 class TestRepeats:
@@ -423,29 +451,36 @@ class TestCheck:
 
     async def test_settings_that_may_not_be_read_are_no_obstacle(self) -> None:
         with running() as server:
-            with server.client() as client:
-                client.execute_command("ACL", "SETUSER", "jobs", "on", ">s3cret", *RIGHTS.split())
-
-            async with opened(server.url.replace("redis://", "redis://jobs:s3cret@")) as backend:
+            async with opened(url_of_user(server)) as backend:
                 findings = await backend.check()
 
         assert any("maxmemory-policy" in finding.what for finding in findings)
 
 
 class TestAccess:
-    async def test_a_user_with_only_our_rights_is_enough(self, job: Jobs) -> None:
-        with running() as server:
-            with server.client() as client:
-                client.execute_command("ACL", "SETUSER", "jobs", "on", ">s3cret", *RIGHTS.split())
-            url = server.url.replace("redis://", "redis://jobs:s3cret@")
+    async def test_the_rights_that_are_documented_are_enough_for_the_way_of_a_job(
+        self, server: RedisServer, job: Jobs
+    ) -> None:
+        async with opened(url_of_user(server)) as backend:
+            given = job(delay_s=0)
+            await enqueue(backend, given)
+            [leased] = await reserve(backend)
+            await backend.settle([Complete(lease_of(leased))])
 
-            async with opened(url) as backend:
-                given = job(delay_s=0)
-                await enqueue(backend, given)
-                [leased] = await reserve(backend)
-                await backend.settle([Complete(lease_of(leased))])
+            assert await walk(backend, JobQuery()) == [given.id]
 
-                assert await walk(backend, JobQuery()) == [given.id]
+    def test_they_are_no_more_than_that(self, server: RedisServer) -> None:
+        with redis.Redis.from_url(url_of_user(server)) as client:
+            for words in (
+                "FLUSHALL",
+                "KEYS *",
+                "CONFIG SET maxmemory 1",
+                "SCRIPT FLUSH",
+                "GET another:key",
+                "SHUTDOWN",
+            ):
+                with pytest.raises(redis.exceptions.NoPermissionError):
+                    client.execute_command(*words.split())
 
     async def test_a_wrong_password_is_an_unreachable_store(self, caplog: pytest.LogCaptureFixture) -> None:
         with running(requirepass="right") as server, pytest.raises(BackendUnavailableError):
