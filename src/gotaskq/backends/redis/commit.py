@@ -1,6 +1,7 @@
 """Group commit: what comes while calls are under way goes out together in the next one.
 
-No timer: where nothing is under way, a job is sent at once. Used for enqueueing, where many callers come one by one.
+No timer: where nothing is under way, a job is sent at once; by a caller who comes alone in the same turn of the loop.
+Used for enqueueing, where many callers come one by one.
 Invariant: every item put is answered once, with a reply or an error.
 """
 
@@ -47,6 +48,7 @@ class GroupCommit(Generic[I, R]):
         self._give_up = give_up
         self._waiting: deque[_Waiting[I]] = deque()
         self._is_starting = False
+        self._is_alone = True  # whoever the last call carried was its only caller, so the next one may be too
         self._drained: list[asyncio.Future[None]] = []
         self.calls_under_way = 0
 
@@ -54,7 +56,11 @@ class GroupCommit(Generic[I, R]):
         """Send these items, of `size` bytes, with the next call; `answer` hears a reply each, or why there is none."""
         loop = asyncio.get_running_loop()
         self._waiting.append(_Waiting(items, answer, size, loop.time()))
-        if not self._is_starting and self.calls_under_way < CALLS_AT_ONCE:
+        if self._is_starting or self.calls_under_way == CALLS_AT_ONCE:
+            return
+        if self._is_alone and not self.calls_under_way:
+            self._start()
+        else:
             self._is_starting = True  # until then, what comes in joins it
             loop.call_soon(self._start)
 
@@ -69,6 +75,7 @@ class GroupCommit(Generic[I, R]):
         self._is_starting = False
         while self._waiting and self.calls_under_way < CALLS_AT_ONCE:
             batch = self._take()
+            self._is_alone = len(batch) == 1
             left_s = batch[0].since_s + self._patience_s - asyncio.get_running_loop().time()
             self.calls_under_way += 1
             if left_s <= 0:  # waited too long behind calls that nobody answered; it was never sent
