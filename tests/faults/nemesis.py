@@ -13,7 +13,7 @@ from tests.faults.proxy import Loss
 from tests.faults.world import LEASE_S, World, let_pass
 from tests.integration.server_process import ServerProcess
 
-LOSABLE: Final = ("enqueue", "reserve", "extend", "settle", "reap", "promote")
+LOSABLE: Final = ("enqueue", "enqueue_one", "reserve", "extend", "settle", "reap", "promote")
 LOSS_WAIT_S: Final = 2.0  # a call that does not come by then is lost later, or never
 PAUSE_S: Final = (0.2, 1.5)  # between two faults
 SHORT_S: Final = (0.2, 0.5)

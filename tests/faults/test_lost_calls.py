@@ -30,7 +30,7 @@ def lose(proxy: FaultProxy, part: str, script: str, *, nth: int = 1) -> Loss:
 
 async def test_an_enqueue(world: World, soon: Soon, part: str) -> None:
     async with world.app() as app:
-        loss = lose(world.proxy, part, "enqueue", nth=3)
+        loss = lose(world.proxy, part, "enqueue_one", nth=3)
 
         await world.enqueue_many(app, 10)
         async with app.workers(concurrency=4):
@@ -71,7 +71,7 @@ async def test_an_enqueue_with_keys(world: World, soon: Soon, part: str) -> None
 async def test_an_enqueue_whose_repeat_finds_the_store_full(world: World, part: str) -> None:
     async with world.app() as app:
         await app.enqueue("noop")
-        loss = lose(world.proxy, part, "enqueue")
+        loss = lose(world.proxy, part, "enqueue_one")
         loss.then = lambda: world.redis.config_set("maxmemory", "1")
 
         with pytest.raises(BackendUnavailableError) as refused:

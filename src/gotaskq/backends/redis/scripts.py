@@ -26,6 +26,7 @@ class Script(Enum):
     COUNTS = "counts"
     DELETE = "delete"
     ENQUEUE = "enqueue"
+    ENQUEUE_ONE = "enqueue_one"
     EXPIRE = "expire"
     EXTEND = "extend"
     GET = "get"
@@ -51,13 +52,15 @@ class Script(Enum):
 # notices, whose boards are bounded, for who empties a full store wants to see how far that is.
 NEEDS_MEMORY: Final = frozenset(
     {
-        *(Script.AMEND, Script.ENQUEUE, Script.REPLAY),
+        *(Script.AMEND, Script.ENQUEUE, Script.ENQUEUE_ONE, Script.REPLAY),
         *(Script.HAPPENINGS_TELL, Script.HAPPENINGS_WATCH),
     }
 )
 READS: Final = frozenset({Script.GET, Script.BOARD_READ})
 
 
+# What goes without the prelude, because its cost is what that script is there to save.
+ALONE: Final = frozenset({Script.ENQUEUE_ONE})
 # Between the prelude and a script: what would make its file too long to read at once, or what a few of them share;
 # not in the prelude, since each function there costs each call of each script.
 PARTS: Final = {
@@ -88,7 +91,8 @@ class ScriptText:
         before, after = "", ""
         if script not in NEEDS_MEMORY | READS:
             before, after = (ALLOW_OOM, "") if has_flags else ("", FIRST_WRITE)
-        self.text = before + after + "".join(map(_read, ("_prelude", *PARTS.get(script, ()), script.value)))
+        files_before = () if script in ALONE else ("_prelude", *PARTS.get(script, ()))
+        self.text = before + after + "".join(map(_read, (*files_before, script.value)))
         self.digest = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
 

@@ -38,6 +38,11 @@ def submission_arguments(job: Job, *, is_known: bool, idempotency_ttl_ms: int) -
     return member(job.id), job.queue if is_known else "", terms, encode_record(job)
 
 
+def is_plain(job: Job) -> bool:
+    """Say whether a job is one for `enqueue_one`: due at once, for ever, and without keys."""
+    return not job.delay_ms and job.keys is NO_KEYS and not job.timeouts.schedule_ms
+
+
 def read_enqueued(reply: bytes, count: int) -> list[EnqueueReply]:
     """Return what a reply says of each of the `count` jobs of its call."""
     if len(reply) == count:  # nobody is there before, as nearly always

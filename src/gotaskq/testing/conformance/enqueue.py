@@ -108,6 +108,19 @@ class EnqueueConformance(ConformanceSuite):
         assert await backend.get(refused.id) is None
         assert await counts(backend) == counted(ready=1, scheduled=1)
 
+    async def test_a_full_queue_refuses_those_who_come_alone_too(self, backend_with: BackendMaker, job: Jobs) -> None:
+        backend = await backend_with(StoreLimits(max_queue_depth=2))
+        await backend.create_queue("other")
+        given = [job(), job(delay_s=60), job(), job(queue="other"), job(queue="nowhere")]
+
+        replies = [await backend.enqueue([one]) for one in given]
+        again = [await backend.enqueue([one]) for one in (given[0], job(job_id=given[0].id, nonce="another"))]
+
+        refused = [Enqueued.FULL], [Enqueued.OK], [Enqueued.NO_QUEUE]
+        assert replies == [[Enqueued.OK], [Enqueued.OK], *refused]
+        assert again == [[Enqueued.DUPLICATE], [Enqueued.COLLISION]]
+        assert await counts(backend) == counted(ready=1, scheduled=1)
+
     async def test_a_full_queue_knows_its_duplicates(self, backend_with: BackendMaker, job: Jobs) -> None:
         backend = await backend_with(StoreLimits(max_queue_depth=1))
         given = job()
