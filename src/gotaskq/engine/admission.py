@@ -20,8 +20,8 @@ from gotaskq.engine.keying import found, gathered, with_keys
 from gotaskq.engine.limits import checked_priority, checked_retries, delay_ms, timeouts
 from gotaskq.engine.rates import FinishRates
 from gotaskq.engine.registry import checked_type
+from gotaskq.engine.replies import Known, enqueue_each, what_is_known
 from gotaskq.engine.requests import JobRequest, JobType
-from gotaskq.engine.telling import Known, enqueue_each, what_is_known
 from gotaskq.engine.ways import Answers, Requests, Straight, Submits
 from gotaskq.errors import (
     BackendUnavailableError,
