@@ -88,18 +88,20 @@ REPLAY: Final[Schema] = {
 
 def dead_letters_operations() -> dict[str, dict[str, Schema]]:
     """Return the paths of dead letters, with their methods and what they take and answer."""
-    job_id, jobs = in_path("id", "^[0-9]{1,20}$"), {"type": "array", "items": ref("Job")}
+    return {**_of_many(), **_of_one()}
+
+
+def _of_many() -> dict[str, dict[str, Schema]]:
     filters = [in_query(name, schema) for name, schema in DEAD_FILTERS.items()]
     paging = [
         in_query("limit", {"type": "integer", "minimum": 1, "maximum": 1_000}),
         in_query("cursor", {"type": "string"}),
     ]
-    body = {"required": False, "content": {JSON: {"schema": REPLAY}}}
     return {
         "/dlq": {
             "get": operation(
                 "List dead jobs, the latest death first",
-                {200: json_of(jobs)},
+                {200: json_of({"type": "array", "items": ref("Job")})},
                 (400, 503),
                 parameters=[*filters, *paging],
             )
@@ -130,9 +132,15 @@ def dead_letters_operations() -> dict[str, dict[str, Schema]]:
                 "Run the dead jobs again that are meant",
                 {200: json_of(REPLAYED), 202: json_of(OPERATION)},
                 (400, 413, 415, 422, 429, 503),
-                body=body,
+                body={"required": False, "content": {JSON: {"schema": REPLAY}}},
             )
         },
+    }
+
+
+def _of_one() -> dict[str, dict[str, Schema]]:
+    job_id = in_path("id", "^[0-9]{1,20}$")
+    return {
         "/dlq/{id}": {
             "get": operation("Look at a dead job", {200: json_of(ref("Job"))}, (404, 503), parameters=[job_id]),
             "delete": operation("Delete a dead job", {200: json_of(MESSAGE)}, (404, 503), parameters=[job_id]),
