@@ -19,6 +19,7 @@ RIGHTS: Final = (
     "resetchannels ~{0}* &{0}* -@all +@read +@write +@connection +@pubsub -@dangerous "
     "+eval +evalsha +time +info +wait +client|setname"
 )
+CLUSTER_RIGHTS: Final = "+cluster|slots +asking"  # in a Cluster, besides
 
 _numbers = count()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from tests.redis_stores import RIGHTS
+from tests.redis_stores import CLUSTER_RIGHTS, RIGHTS
 
 import gotaskq
 from gotaskq import TaskQ
@@ -68,6 +68,7 @@ def test_the_rights_for_redis_are_those_that_the_tests_of_its_backend_have() -> 
     page = " ".join((ROOT / "docs/guides/choose-a-backend.md").read_text().split())
 
     assert f"ACL SETUSER gotaskq on >… {RIGHTS.format('gotaskq:2:')} ```" in page
+    assert f"In a Cluster add `{CLUSTER_RIGHTS}`" in page
 
 
 @pytest.mark.parametrize("snippet", PYTHON, ids=lambda snippet: snippet.name)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from tests.faults.checker import Allow
@@ -9,6 +10,7 @@ from tests.faults.conftest import MakeWorld
 from tests.faults.sentinels import SENTINEL, is_master, start, watch
 from tests.faults.world import World, eventually, let_pass
 from tests.redis_servers import HOST, RedisServer, free_port
+from tests.redis_stores import CLUSTER_RIGHTS, RIGHTS
 
 from gotaskq import Settings, TaskQ
 
@@ -88,9 +90,13 @@ def test_code_that_cannot_await_finds_the_master_through_sentinels(servers: Exit
 
 
 @pytest.fixture
-def cluster(world: World, servers: ExitStack) -> World:
-    """Give a world of three masters that share the slots, each with every write on disk."""
+def cluster(world: World, servers: ExitStack, tmp_path: Path) -> World:
+    """Give a world of three masters that share the slots, each with every write on disk; ours are a user's rights."""
+    users = tmp_path / "users.acl"
+    rights = f"{RIGHTS.format('gotaskq:2:')} {CLUSTER_RIGHTS}"
+    users.write_text(f"user default on nopass ~* &* +@all\nuser jobs on >s3cret {rights}\n")
     config = {
+        "aclfile": str(users),
         "cluster-enabled": "yes",
         "cluster-node-timeout": "2000",
         "cluster-require-full-coverage": "no",
@@ -106,7 +112,7 @@ def cluster(world: World, servers: ExitStack) -> World:
             client.execute_command("CLUSTER", "ADDSLOTSRANGE", first, last)
             client.execute_command("CLUSTER", "MEET", HOST, world.masters[0].port, buses[0])
     eventually(lambda: all(is_whole(master) for master in world.masters))
-    world.url = f"redis+cluster://{','.join(f'{HOST}:{master.port}' for master in world.masters)}"
+    world.url = f"redis+cluster://jobs:s3cret@{','.join(f'{HOST}:{master.port}' for master in world.masters)}"
     return world
 
 
