@@ -21,11 +21,13 @@ from benchmarks.processes import Process, started
 from benchmarks.redis_server import RedisServer, redis_server
 from benchmarks.report import Goal, Row
 from gotaskq import TaskQ
+from gotaskq.backends.redis.keys import Keys
 from gotaskq.engine.maintenance import REAP_EVERY_S, SPREAD
 
 QUESTION = "recovery, Redis: one of three workers is killed under load, LEASE=30s"
 ON_REQUEST = True  # it takes as long as a lease
 
+COUNTERS = Keys("gotaskq").meta(0).removesuffix("meta") + "st"
 WORKERS = 3
 SLOTS = 10
 JOBS = 400
@@ -85,8 +87,7 @@ def _kill(worker: Process) -> int:
 
 def _all_done(redis: RedisServer) -> bool:
     with redis.client() as client:
-        [counters] = client.keys("gotaskq:1:*:st")
-        return int(client.hget(counters, "done") or 0) == JOBS
+        return int(client.hget(COUNTERS, "done") or 0) == JOBS
 
 
 def _last_restart_s(starts: Path, victim: int, killed_ns: int) -> float:
