@@ -22,7 +22,7 @@ REAP_EVERY_S: Final = 5.0
 REAPS_PER_LEASE: Final = 6  # a short lease asks for a quick recovery, so it is reaped more often
 EXPIRE_EVERY_S: Final = 1.0
 PRUNE_EVERY_S: Final = 5.0
-SPREAD: Final = 0.5  # each pause is drawn from ± 50 %, so that many workers do not come at once
+SPREAD: Final = 0.5  # each pause is up to so much shorter, never longer, so that many workers do not come at once
 BATCH: Final = 100
 PRUNE_BATCH: Final = 2_000  # about a millisecond of one core
 
@@ -70,7 +70,7 @@ class Maintenance:
 
     async def _repeat(self, duty: Callable[[], Awaitable[int]], *, every_s: float, batch: int) -> None:
         while True:
-            await self._clock.sleep(every_s * self._rng.uniform(1 - SPREAD, 1 + SPREAD))
+            await self._clock.sleep(every_s * self._rng.uniform(1 - SPREAD, 1))
             try:
                 while await duty() >= batch:  # however many there are: else a high rate would outrun us for good
                     await self._clock.sleep(0)
