@@ -183,9 +183,8 @@ class Connection:
         """Send a call to the server that takes this slot over just now."""
         host, _, port = str(refused).split()[2].rpartition(":")
         wire = await self._wire_to((host, int(port)))
-        asking, answered = wire.call(("ASKING",)), wire.call(words)  # nothing may come between the two
-        await asking
-        return await answered
+        _, reply = await asyncio.gather(wire.call(("ASKING",)), wire.call(words))  # nothing comes between the two
+        return reply
 
     async def _wire_to(self, place: Place) -> Wire:
         wire = self._wires.get(place)

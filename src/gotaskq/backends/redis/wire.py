@@ -131,8 +131,7 @@ async def open_wire(
     async with asyncio.timeout(timeout_s):
         _, wire = await asyncio.get_running_loop().create_connection(Wire, host, port, ssl=tls)
         try:
-            for answered in [wire.call(words) for words in greeting]:
-                await answered
+            await asyncio.gather(*(wire.call(words) for words in greeting))
         except BaseException:
             wire.give_up()
             await wire.close()

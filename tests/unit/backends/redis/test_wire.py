@@ -1,6 +1,7 @@
 """The wire: every call is answered once, in order, whatever callers and servers do."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 
 import pytest
@@ -95,6 +96,22 @@ async def test_what_is_overheard_is_heard_as_it_comes(server: Server, wire: Wire
     assert await heard.get() == [b"pong", b""]
     peer.close()
     assert await wire.is_lost_within(30)
+
+
+async def test_a_greeting_that_is_cut_off_leaves_no_error_that_nobody_asks_for(server: Server) -> None:
+    left: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: left.append(context["message"]))
+    greeting = (("AUTH", "jobs", "s3cret"), ("SELECT", 2), ("CLIENT", "SETNAME", "gotaskq"))
+    opening = asyncio.create_task(open_wire("127.0.0.1", server.port, tls=None, greeting=greeting, timeout_s=30))
+    peer = await server.connected()
+
+    peer.close()
+
+    with pytest.raises(ConnectionResetError):
+        await opening
+    del opening
+    gc.collect()
+    assert left == []
 
 
 async def test_a_greeting_that_is_refused_opens_nothing(server: Server) -> None:
