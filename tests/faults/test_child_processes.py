@@ -470,7 +470,8 @@ def test_it_works_on_any_loop_and_leaves_nothing_open(new_loop: Callable[[], asy
 
     with asyncio.Runner(loop_factory=new_loop) as runner:
         assert runner.run(work()) == ([1], ENDS[0][1])
-    assert busy[0].done()
+    [left] = busy  # ended by the runner or, where it heard of that first, by the end of its child
+    assert left.cancelled() or isinstance(left.exception(), ChildEndedError)
 
 
 def printed(caplog: pytest.LogCaptureFixture, stream: str) -> list[str]:
