@@ -1,7 +1,7 @@
 """Group commit: what comes while calls are under way goes out together in the next one.
 
-No timer: where nothing is under way, a job is sent at once; by a caller who comes alone in the same turn of the loop.
-Used for enqueueing, where many callers come one by one.
+No timer: where nothing is under way, a job is sent at once, and that of a caller who comes alone in the very turn of
+the loop that brought it. Used for enqueueing, where many callers come one by one.
 Invariant: every item put is answered once, with a reply or an error.
 """
 

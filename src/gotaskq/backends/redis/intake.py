@@ -45,7 +45,11 @@ class Limiting(Protocol):
 
 
 class _Call:
-    """A call on its way, and who hears of it."""
+    """A call on its way, and who hears of it.
+
+    It must not be part of a cycle: calls would pile up until a garbage collection, and with those one answer in a
+    hundred took 14 ms instead of 4 (benchmarks: redis_ingestion).
+    """
 
     __slots__ = ("began_s", "ends_s", "heard", "jobs", "partition")
 
@@ -185,7 +189,7 @@ class Intake:
             self._go_on(call, may_have_run=False)
 
     def _give_up_late(self) -> None:
-        """Give up on calls whose time is over; one timer for all, as making one for each is a tenth of a lone call."""
+        """Give up on calls whose time is over; one timer serves all, since a lone call would feel one of its own."""
         now_s = asyncio.get_running_loop().time()
         for call in [call for call in self._under_way if call.ends_s <= now_s]:
             del self._under_way[call]
